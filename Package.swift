@@ -1,0 +1,46 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every target is built with the same rules. CONTRIBUTING.md says why each of them is there.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    // Glibc declares mmsghdr, setns, splice and friends only with _GNU_SOURCE. It must be the same for
+    // every target, or two of them import different versions of the same header.
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+]
+
+// Targets that own memory hand out spans into it.
+let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
+
+let package = Package(
+    name: "swift-passt",
+    products: [
+        .executable(name: "pasta", targets: ["pasta"]),
+    ],
+    targets: [
+        // From the bottom: every target may import only what stands above it here.
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "Wire", swiftSettings: lifetimes),
+        .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: lifetimes),
+        .target(name: "Settings", dependencies: ["Wire"], swiftSettings: strict),
+        .target(name: "Setup", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: strict),
+        .target(name: "Datapath", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: lifetimes),
+        .target(name: "Daemon", dependencies: ["Setup", "Datapath", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .executableTarget(
+            name: "pasta", dependencies: ["Daemon"], swiftSettings: strict,
+            linkerSettings: [
+                .unsafeFlags(["-static-executable"]),
+                .unsafeFlags(["-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release)),
+            ]),
+
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
+        .testTarget(name: "SetupTests", dependencies: ["Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .testTarget(name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire"], swiftSettings: lifetimes),
+    ]
+)

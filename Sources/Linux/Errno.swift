@@ -1,0 +1,46 @@
+// Linux: typed system calls and nothing about protocols. A wrapper takes and returns values, restarts
+// after EINTR, turns EAGAIN into nil where waiting is normal, and throws everything else as `Errno`.
+// Pointers stay inside this folder; what goes out is spans and numbers.
+//
+//     Descriptor   files, sockets, ioctl        Mapping      anonymous memory, tables over it
+//     Epoll        readiness                    MessageBatch many datagrams in one call
+//     Tap          the namespace's device       Netlink      links, addresses, routes, neighbours
+//     Process      fork, wait, signals          Namespace    unshare, setns, mounts
+
+internal import CLinux
+
+/// An error number of the kernel.
+public struct Errno: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
+    public let code: Int32
+
+    @inlinable @_noAllocation @_noLocks
+    public init(_ code: Int32) { self.code = code }
+
+    /// The kernel's words for it.
+    public var text: String {
+        // SAFETY: strerror returns a valid string for every number; it is copied before anything else can run.
+        unsafe String(cString: strerror(code))
+    }
+
+    /// Throws for the negative results of a shim in CLinux, which hold `-errno`.
+    @inlinable @discardableResult
+    public static func check(_ result: Int32) throws(Errno) -> Int32 {
+        if result < 0 { throw Errno(-result) }
+        return result
+    }
+
+    @inlinable @discardableResult
+    public static func check(_ result: Int) throws(Errno) -> Int {
+        if result < 0 { throw Errno(Int32(truncatingIfNeeded: -result)) }
+        return result
+    }
+}
+
+/// Calls again for as long as a signal interrupted the call.
+@inline(__always) @usableFromInline
+func restarting<Result: SignedInteger>(_ call: () -> Result) -> Result {
+    while true {
+        let result = call()
+        if result != -Result(EINTR) { return result }
+    }
+}

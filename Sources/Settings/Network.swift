@@ -1,0 +1,73 @@
+public import Wire
+
+/// What the guest is told and what is translated, decided once at start: options, else the host's own configuration, else defaults.
+public struct Network: Sendable, Equatable {
+    /// One family's addresses. A family that is off has no value of this type at all.
+    public struct Family<Address: Sendable & Equatable>: Sendable, Equatable {
+        /// The guest's assigned address; nil where it only has what it makes itself (IPv6 local mode).
+        public var address: Address?
+        public var prefixLength: Int
+        /// The address that we answer for as router; nil where the host has none.
+        public var gateway: Address?
+        /// Guest to this address becomes host loopback, and host loopback sources appear as it.
+        public var mapHostLoopback: Address?
+        /// Guest to this address becomes the host's external address.
+        public var mapGuestAddress: Address?
+        /// Port 53 and 853 of this address are sent to `dnsHost`.
+        public var dnsForward: Address?
+        public var dnsHost: Address?
+        /// Sockets towards the outside are bound to this address.
+        public var outboundAddress: Address?
+        /// Sockets towards the outside are bound to this interface: its name, and its index in the host's namespace.
+        public var outboundInterface: String?
+        public var outboundInterfaceIndex: Int32?
+        /// Advertised by DHCP and router advertisements or DHCPv6, as the guest can reach them.
+        public var resolvers: [Address] = []
+
+        public init(address: Address?, prefixLength: Int, gateway: Address?) {
+            self.address = address
+            self.prefixLength = prefixLength
+            self.gateway = gateway
+        }
+    }
+
+    public var ipv4: Family<IPv4Address>?
+    public var ipv6: Family<IPv6Address>?
+    /// The link-local address that we, as the guest's router, answer for and advertise from.
+    public var routerLinkLocal: IPv6Address
+    /// Our side of the link.
+    public var gatewayMAC: MACAddress
+    /// The guest's side where it is known beforehand (pasta); else learned from its frames.
+    public var guestMAC: MACAddress?
+    /// What DHCP and router advertisements say; 0 says nothing.
+    public var mtu: Int
+    /// The interface whose neighbours are asked for when the guest resolves an address of its link.
+    public var templateInterfaceIndex: Int32?
+    public var searchDomains: [String] = []
+    public var hostname: String?
+    public var fqdn: String?
+
+    public var tcp = true
+    public var udp = true
+    public var icmp = true
+    public var dhcp = true
+    public var ndp = true
+    public var routerAdvertisements = true
+    public var dhcpv6 = true
+    /// Resolvers and search list are part of DHCP, DHCPv6 and RA answers.
+    public var advertiseResolvers = false
+    public var advertiseSearch = false
+    /// Bind flow sockets to addresses that the host does not have (IP_FREEBIND).
+    public var freebind = false
+
+    public init(gatewayMAC: MACAddress, routerLinkLocal: IPv6Address, mtu: Int) {
+        self.gatewayMAC = gatewayMAC
+        self.routerLinkLocal = routerLinkLocal
+        self.mtu = mtu
+    }
+
+    /// 9a:55:9a:55:9a:55, upstream's default for the router's side.
+    public static let defaultGatewayMAC = MACAddress(0x9a55_9a55_9a55)
+    /// The largest MTU whose frames still fit the 16-bit lengths of IP in whole words.
+    public static let defaultMTU = 65520
+}

@@ -1,0 +1,116 @@
+// Settings: plain immutable values. `Options` is what was asked for, word for word; `Network` is what
+// came out of it and of what the host looks like. Options are parsed in Setup and never reach the data
+// path; Network is all that the data path ever learns.
+
+public import Wire
+
+/// The program that was called, by name.
+public enum Program: Sendable, Equatable {
+    /// Connects a network namespace.
+    case pasta
+    /// Connects a virtual machine.
+    case passt
+}
+
+/// Where pasta's namespace comes from.
+public enum Target: Sendable, Equatable {
+    /// A new user and network namespace running a command; an empty list means the user's shell.
+    case command([String])
+    /// The namespaces of a running process.
+    case process(Int32)
+    /// A namespace file; a name without a slash was already turned into /run/netns/NAME.
+    case path(String)
+}
+
+/// An address option that can be switched off.
+public enum OptionalAddress<Address: Sendable & Equatable>: Sendable, Equatable {
+    case unset
+    case none
+    case address(Address)
+}
+
+/// A list option: not given, `none`, or the values in order.
+public enum ListOption<Value: Sendable & Equatable>: Sendable, Equatable {
+    case unset
+    case none
+    case values([Value])
+}
+
+/// What the command line asked for. Absent values are nil, so that defaults are decided in one place, when the host is known.
+public struct Options: Sendable, Equatable {
+    public var program = Program.pasta
+
+    // How to run.
+    public var debug = false
+    public var trace = false
+    public var quiet = false
+    public var foreground = false
+    public var standardError = false
+    public var logFile: String?
+    /// Bytes at which the log file is rotated in place.
+    public var logSize = 1 << 20
+    public var pidFile: String?
+    public var runAs: String?
+    public var captureFile: String?
+    /// Seconds between two prints of the counters.
+    public var statisticsInterval: Int?
+
+    // Addresses and routes.
+    /// nil: the default of 65520; 0: assign none.
+    public var mtu: Int?
+    public var address4: IPv4Address?
+    /// From `--address ADDR/LEN` or `--netmask`.
+    public var prefixLength4: Int?
+    public var address6: IPv6Address?
+    public var gatewayMAC: MACAddress?
+    public var gateway4: IPv4Address?
+    public var gateway6: IPv6Address?
+    public var interface: String?
+    public var outbound4: IPv4Address?
+    public var outbound6: IPv6Address?
+    public var outboundInterface4: String?
+    public var outboundInterface6: String?
+    public var mapHostLoopback4 = OptionalAddress<IPv4Address>.unset
+    public var mapHostLoopback6 = OptionalAddress<IPv6Address>.unset
+    public var noMapGateway = false
+    public var mapGuestAddress4 = OptionalAddress<IPv4Address>.unset
+    public var mapGuestAddress6 = OptionalAddress<IPv6Address>.unset
+    public var ipv4Only = false
+    public var ipv6Only = false
+    public var freebind = false
+
+    // Names.
+    public var resolvers = ListOption<IPAddress>.unset
+    public var dnsForward4: IPv4Address?
+    public var dnsForward6: IPv6Address?
+    public var dnsHost4: IPv4Address?
+    public var dnsHost6: IPv6Address?
+    public var searchDomains = ListOption<String>.unset
+    /// nil: the program's default (passt yes, pasta no).
+    public var dhcpDNS: Bool?
+    public var dhcpSearch: Bool?
+    public var hostname: String?
+    public var fqdn: String?
+
+    // Handlers that are switched off.
+    public var noTCP = false
+    public var noUDP = false
+    public var noICMP = false
+    public var noDHCP = false
+    public var noNDP = false
+    public var noDHCPv6 = false
+    public var noRA = false
+
+    // The namespace (pasta).
+    public var target = Target.command([])
+    public var userNamespace: String?
+    public var netnsOnly = false
+    public var noNetnsQuit = false
+    public var configureNetwork = false
+    public var noCopyRoutes = false
+    public var noCopyAddresses = false
+    public var namespaceInterface: String?
+    public var namespaceMAC: MACAddress?
+
+    public init() {}
+}
