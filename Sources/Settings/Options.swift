@@ -36,6 +36,24 @@ public enum ListOption<Value: Sendable & Equatable>: Sendable, Equatable {
     case values([Value])
 }
 
+/// A port option as it was written. The text is not looked into here.
+public struct PortOption: Sendable, Equatable {
+    public enum Kind: Sendable, Equatable {
+        /// Host to guest.
+        case tcpIn, udpIn
+        /// The namespace's loopback to the host (pasta).
+        case tcpOut, udpOut
+    }
+
+    public var kind: Kind
+    public var text: String
+
+    public init(_ kind: Kind, _ text: String) {
+        self.kind = kind
+        self.text = text
+    }
+}
+
 /// What the command line asked for. Absent values are nil, so that defaults are decided in one place, when the host is known.
 public struct Options: Sendable, Equatable {
     public var program = Program.pasta
@@ -54,6 +72,10 @@ public struct Options: Sendable, Equatable {
     public var captureFile: String?
     /// Seconds between two prints of the counters.
     public var statisticsInterval: Int?
+    /// Empty the root with chroot() where pivot_root() does not work, as on an initial ramdisk.
+    public var chrootFallback = false
+    /// Lines for the user that do not stop the run.
+    public var warnings: [String] = []
 
     // Addresses and routes.
     /// nil: the default of 65520; 0: assign none.
@@ -112,5 +134,21 @@ public struct Options: Sendable, Equatable {
     public var namespaceInterface: String?
     public var namespaceMAC: MACAddress?
 
+    // Ports, in the order of the command line.
+    public var portOptions: [PortOption] = []
+    /// Connections to the host's loopback end at the namespace's loopback, not at its external address.
+    public var hostLoopbackToNamespaceLoopback = false
+    /// Loopback connections go through the tap like all others.
+    public var noSplice = false
+
+    // The machine's side (passt).
+    public var socketPath: String?
+    /// A connected socket that was inherited.
+    public var socketDescriptor: Int32?
+    public var oneOff = false
+
     public init() {}
+
+    /// A tap device takes frames of 65535 bytes at most, Ethernet header included (drivers/net/tun.c), and passt follows suit.
+    public static let maximumMTU = 65521
 }
