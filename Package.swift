@@ -26,7 +26,7 @@ let package = Package(
         // From the bottom: every target may import only what stands above it here.
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "Wire", swiftSettings: lifetimes),
-        .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: lifetimes),
+        .target(name: "Linux", dependencies: ["CLinux", "Wire"], swiftSettings: lifetimes),
         .target(name: "Settings", dependencies: ["Wire"], swiftSettings: strict),
         .target(name: "Setup", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: strict),
         .target(name: "Datapath", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: lifetimes),

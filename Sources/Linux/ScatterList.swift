@@ -1,0 +1,92 @@
+internal import CLinux
+
+/// Pieces of one mapping that are sent or filled by one call, in order. At most `capacity` pieces.
+@safe
+public struct ScatterList: ~Copyable {
+    /// `struct iovec`, with the address as a number.
+    private struct Piece: BitwiseCopyable {
+        var address: UInt
+        var length: UInt
+    }
+
+    private var pieces: FixedTable<Piece>
+    public let capacity: Int
+    public private(set) var count = 0
+    public private(set) var byteCount = 0
+
+    public init(capacity: Int) throws(Errno) {
+        self.capacity = min(capacity, 1024)  // UIO_MAXIOV
+        pieces = try FixedTable(count: self.capacity)
+    }
+
+    public var isFull: Bool { count == capacity }
+
+    private var vectors: UnsafeMutablePointer<iovec> {
+        // SAFETY: a `Piece` has the layout of `struct iovec`: an address and a length, each of one machine word.
+        unsafe pieces.start.assumingMemoryBound(to: iovec.self)
+    }
+
+    public mutating func removeAll() {
+        count = 0
+        byteCount = 0
+    }
+
+    /// Adds `length` bytes at `offset` of `mapping`. All pieces of a list must be of one mapping, which must outlive the list's use.
+    /// False when the list is full; a range outside of the mapping is a bug of the caller and traps.
+    public mutating func append(_ mapping: borrowing Mapping, offset: Int, length: Int) -> Bool {
+        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        guard count < capacity else { return false }
+        // SAFETY: the range was just checked against the mapping.
+        unsafe pieces[count] = Piece(address: UInt(bitPattern: mapping.base + offset), length: UInt(length))
+        count += 1
+        byteCount += length
+        return true
+    }
+
+    /// Sends all pieces as one message (or as one run of a stream): the number of bytes that the kernel took.
+    public mutating func send(on socket: Descriptor, flags: Int32 = 0) -> Outcome {
+        if count == 0 { return Outcome(0) }
+        let start = unsafe vectors
+        var message = unsafe msghdr()
+        // SAFETY: the first `count` vectors point into a mapping that the caller keeps alive.
+        unsafe message.msg_iov = start
+        unsafe message.msg_iovlen = count
+        let all = flags | Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
+        return Outcome(restarting { unsafe linux_sendmsg(socket.number, &message, all) })
+    }
+
+    /// Fills the pieces in order: the number of bytes that the kernel gave, 0 at the end of a stream.
+    public mutating func receive(on socket: Descriptor, flags: Int32 = 0) -> Outcome {
+        if count == 0 { return Outcome(-Int(EAGAIN)) }
+        let start = unsafe vectors
+        var message = unsafe msghdr()
+        // SAFETY: as in `send`; the kernel writes inside the pieces only.
+        unsafe message.msg_iov = start
+        unsafe message.msg_iovlen = count
+        let all = flags | Int32(MSG_DONTWAIT)
+        return Outcome(restarting { unsafe linux_recvmsg(socket.number, &message, all) })
+    }
+}
+
+extension Descriptor {
+    /// Reads into `length` bytes at `offset` of `mapping`; a range outside of it traps.
+    public func read(into mapping: inout Mapping, offset: Int, length: Int) -> Outcome {
+        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        // SAFETY: the range was just checked, and access to the mapping is exclusive.
+        return Outcome(restarting { unsafe linux_read(number, mapping.base + offset, length) })
+    }
+
+    /// Writes `length` bytes at `offset` of `mapping`; a range outside of it traps.
+    public func write(from mapping: borrowing Mapping, offset: Int, length: Int) -> Outcome {
+        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        let start = unsafe mapping.base + offset
+        // SAFETY: the range was just checked.
+        return Outcome(restarting { unsafe linux_write(number, start, length) })
+    }
+
+    /// Throws away `count` bytes of a stream's receive queue without copying them (TCP only).
+    public func discard(_ count: Int) -> Outcome {
+        // SAFETY: with MSG_TRUNC, TCP takes no buffer.
+        Outcome(restarting { linux_recv(number, nil, count, Int32(MSG_TRUNC | MSG_DONTWAIT)) })
+    }
+}

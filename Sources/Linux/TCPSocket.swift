@@ -1,0 +1,70 @@
+internal import CLinux
+
+/// What the kernel tells about a connection, of `struct tcp_info`. Fields that an older kernel does not know are nil.
+public struct TCPPath: Sendable, BitwiseCopyable {
+    /// Smoothed round-trip time, microseconds.
+    public var roundTrip: UInt32
+    /// The smallest round-trip time seen lately, microseconds.
+    public var minimumRoundTrip: UInt32?
+    /// Bytes that the peer has acknowledged since the connection was made (and the SYN, where we sent it). Linux 4.1.
+    public var bytesAcknowledged: UInt64?
+    /// What the peer would take now, in bytes. Linux 5.4.
+    public var sendWindow: UInt32?
+    /// The segment size towards the peer.
+    public var sendSegmentSize: UInt32
+    public var retransmissions: UInt32
+}
+
+/// Send buffer of a socket, in the kernel's own bookkeeping (SO_MEMINFO).
+public struct SendBuffer: Sendable, BitwiseCopyable {
+    public var limit: UInt32
+    public var queued: UInt32
+}
+
+extension Descriptor {
+    /// nil when the socket is no TCP socket any more.
+    public func tcpPath() -> TCPPath? {
+        var info = tcp_info()
+        var length = UInt32(MemoryLayout<tcp_info>.size)
+        // SAFETY: the kernel writes at most `length` bytes and says how many.
+        guard unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 else { return nil }
+        func knows<Field>(_ field: KeyPath<tcp_info, Field>) -> Bool {
+            guard let offset = MemoryLayout<tcp_info>.offset(of: field) else { return false }
+            return Int(length) >= offset + MemoryLayout<Field>.size
+        }
+        return TCPPath(
+            roundTrip: info.tcpi_rtt,
+            minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
+            bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
+            sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
+            sendSegmentSize: info.tcpi_snd_mss,
+            retransmissions: info.tcpi_total_retrans)
+    }
+
+    /// nil before Linux 4.12.
+    public func sendBuffer() -> SendBuffer? {
+        var words = InlineArray<9, UInt32>(repeating: 0)  // SK_MEMINFO_VARS
+        var length: UInt32 = 36
+        // SAFETY: nine words are what the kernel writes at most.
+        guard unsafe linux_getsockopt(number, SOL_SOCKET, SO_MEMINFO, &words, &length) == 0, length >= 24 else { return nil }
+        return SendBuffer(limit: words[3], queued: words[5])  // SK_MEMINFO_SNDBUF, SK_MEMINFO_WMEM_QUEUED
+    }
+
+    /// Where the next MSG_PEEK starts, counted from the first byte that is still queued.
+    /// Throws EOPNOTSUPP where the kernel has it not for TCP (before Linux 6.9).
+    public func setPeekOffset(_ offset: Int) throws(Errno) {
+        try set(SOL_SOCKET, SO_PEEK_OFF, Int32(truncatingIfNeeded: offset))
+    }
+
+    /// Segments leave as they are written: the guest's own stack has already decided on that.
+    public func setNoDelay() throws(Errno) {
+        try set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+}
+
+/// Ends of the fields of `struct tcp_info` that newer kernels added, in bytes.
+private enum TCPInfoLayout {
+    static let minimumRoundTripEnd: UInt32 = 152
+    static let bytesAcknowledgedEnd: UInt32 = 128
+    static let sendWindowEnd: UInt32 = 232
+}
