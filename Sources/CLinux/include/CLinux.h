@@ -203,4 +203,6 @@ static inline int linux_get_optind(void) { return optind; }
 static inline char *linux_get_optarg(void) { return optarg; }
 static inline char **linux_environment(void) { return environ; }
 
+#include "CLinuxProcess.h"
+
 #endif
