@@ -1,0 +1,85 @@
+internal import CLinux
+internal import Wire
+
+/// Changes of the neighbour table, as the kernel announces them (RTMGRP_NEIGH). A socket of its own.
+public struct NeighbourListener: Sendable {
+    /// Readable when there is something to read; whoever keeps the listener closes it.
+    public let descriptor: Descriptor
+
+    /// Listens in the calling thread's network namespace. Open it before dumping the table, so that no change is lost in between.
+    public init() throws(Errno) {
+        (descriptor, _) = try Descriptor.netlink(groups: UInt32(RTMGRP_NEIGH), nonBlocking: true)
+    }
+
+    /// Reads one datagram: its bytes, 0 when there is none, or `-errno`. ENOBUFS says that announcements were lost.
+    public func receive(into bytes: inout MutableRawSpan) -> Int {
+        let result = descriptor.receiveNetlink(into: &bytes, flags: Int32(MSG_DONTWAIT))
+        return result == -Int(EAGAIN) ? 0 : result
+    }
+
+    /// The next entry in a datagram from `offset` on, which moves behind it; nil at the end. A deleted entry has
+    /// neither MAC nor state.
+    @_noAllocation @_noLocks
+    public static func next(in bytes: borrowing RawSpan, at offset: inout Int) -> Neighbour? {
+        while let header = NetlinkHeader(bytes, at: offset) {
+            offset = header.next
+            if let neighbour = Neighbour(bytes, header) { return neighbour }
+        }
+        return nil
+    }
+}
+
+extension Descriptor {
+    /// A routing socket and its port number, bound so that `groups` are received.
+    static func netlink(groups: UInt32, nonBlocking: Bool) throws(Errno) -> (Descriptor, UInt32) {
+        let flags = SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | (nonBlocking ? SOCK_NONBLOCK.rawValue : 0)
+        let descriptor = Descriptor(try Errno.check(linux_socket(AF_NETLINK, Int32(flags), NETLINK_ROUTE)))
+        do throws(Errno) {
+            var address = sockaddr_nl()
+            address.nl_family = UInt16(AF_NETLINK)
+            address.nl_groups = groups
+            var length = UInt32(MemoryLayout<sockaddr_nl>.size)
+            // SAFETY: both calls stay within the structure, whose size they are given.
+            try Errno.check(unsafe linux_bind(descriptor.number, &address, length))
+            try Errno.check(unsafe linux_getsockname(descriptor.number, &address, &length))
+            return (descriptor, address.nl_pid)
+        } catch {
+            descriptor.close()
+            throw error
+        }
+    }
+
+    /// Switches an option of SOL_NETLINK on; kernels without it are left as they are.
+    func setNetlinkOption(_ option: Int32) {
+        var on: Int32 = 1
+        // SAFETY: the kernel reads the four bytes of `on`.
+        _ = unsafe linux_setsockopt(number, SOL_NETLINK, option, &on, UInt32(MemoryLayout<Int32>.size))
+    }
+
+    /// One datagram that the kernel itself sent: its bytes, or `-errno`; EMSGSIZE when it did not fit.
+    func receiveNetlink(into bytes: inout MutableRawSpan, flags: Int32) -> Int {
+        let number = number
+        // SAFETY: the message points to the span and to `sender`, both alive during the call, with their sizes.
+        return unsafe bytes.withUnsafeMutableBytes { buffer in
+            while true {
+                var sender = sockaddr_nl()
+                var message = unsafe msghdr()
+                var vector = unsafe iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+                let result = unsafe withUnsafeMutablePointer(to: &sender) { sender in
+                    unsafe withUnsafeMutablePointer(to: &vector) { vector in
+                        unsafe message.msg_name = UnsafeMutableRawPointer(sender)
+                        unsafe message.msg_namelen = UInt32(MemoryLayout<sockaddr_nl>.size)
+                        unsafe message.msg_iov = vector
+                        unsafe message.msg_iovlen = 1
+                        return restarting { unsafe linux_recvmsg(number, &message, flags) }
+                    }
+                }
+                if result < 0 { return result }
+                // Any process with the right capability may write to our port.
+                if sender.nl_pid != 0 { continue }
+                if unsafe message.msg_flags & Int32(MSG_TRUNC) != 0 { return -Int(EMSGSIZE) }
+                return result
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+public import Linux
+public import Settings
+public import Wire
+
+/// One family's model for the guest: a host interface, and what is to be copied from it.
+public struct Template: Sendable, Equatable {
+    public var link: Link
+    /// The address that the guest gets; nil on an interface that has routes only, on a host without any address.
+    public var address: InterfaceAddress?
+    /// Next hop of the default route, if it has one of this family.
+    public var gateway: IPAddress?
+    /// All addresses worth copying, `address` first.
+    public var addresses: [InterfaceAddress]
+    /// Routes of the main table that lead out through the interface, each with the hop that does.
+    public var routes: [Route]
+
+    public var hasDefaultRoute: Bool { routes.contains { $0.prefixLength == 0 } }
+}
+
+/// The host as this run sees it.
+public struct Host: Sendable, Equatable {
+    /// Whether the family is used at all; a kernel without IPv6 turns it off quietly.
+    public var hasIPv4: Bool
+    public var hasIPv6: Bool
+    /// nil for a family that is off, and for one in local mode: nothing on the host to model it on.
+    public var template4: Template?
+    public var template6: Template?
+    /// The template interface's own link-local address.
+    public var linkLocal: IPv6Address?
+    /// Of `--outbound-if4` and `--outbound-if6`.
+    public var outboundIndex4: Int32?
+    public var outboundIndex6: Int32?
+
+    /// Reads and decides. Runs in the host's namespace.
+    public static func discover(options: Options) throws(SetupError) -> Host {
+        try Host(HostFacts.read(), options: options)
+    }
+
+    /// Decides by what was read. Errors: an interface that does not exist, an outbound interface whose family has
+    /// nothing to offer, and `--ipv6-only` on a kernel without IPv6.
+    public init(_ facts: HostFacts, options: Options) throws(SetupError) {
+        if options.ipv6Only && !facts.supportsIPv6 {
+            throw SetupError(.discovery, "IPv6 is not available on this kernel, but --ipv6-only was given")
+        }
+        hasIPv4 = !options.ipv6Only
+        hasIPv6 = !options.ipv4Only && facts.supportsIPv6
+
+        let template = try Host.link(options.interface, option: "--interface", facts)
+        let outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)
+        let outbound6 = try Host.link(options.outboundInterface6, option: "--outbound-if6", facts)
+        outboundIndex4 = outbound4?.index
+        outboundIndex6 = outbound6?.index
+        if hasIPv4 { template4 = facts.template(.ipv4, on: template ?? outbound4) }
+        if hasIPv6 { template6 = facts.template(.ipv6, on: template ?? outbound6) }
+        try Host.require(template4, on: hasIPv4 ? outbound4 : nil, .ipv4)
+        try Host.require(template6, on: hasIPv6 ? outbound6 : nil, .ipv6)
+
+        if let index = template6?.link.index {
+            linkLocal = facts.addresses.first { $0.index == index && $0.family == .ipv6 && $0.address.isLinkLocal }?.address.ipv6
+        }
+    }
+
+    /// The interface that the guest's is named after, and whose neighbours are its neighbours.
+    public var template: Template? { template4 ?? template6 }
+
+    private static func link(_ name: String?, option: String, _ facts: HostFacts) throws(SetupError) -> Link? {
+        guard let name else { return nil }
+        if let link = facts.link(named: name) { return link }
+        throw SetupError(.discovery, "Invalid interface name \(name) for option \(option)")
+    }
+
+    private static func require(_ template: Template?, on link: Link?, _ family: IPFamily) throws(SetupError) {
+        guard let link, template == nil else { return }
+        throw SetupError(.discovery, "External interface not usable: \(link.name) has neither address nor route for \(family.name)")
+    }
+}

@@ -1,0 +1,40 @@
+// Discovery: what the host looks like, found out in the host's namespace before anything else is opened.
+//
+//     HostFacts         what the kernel says: interfaces, addresses, routes, as read
+//     Host              the interface of each family that the guest's configuration is modelled on
+//     Host+Selection    the rules by which it, its address and its gateway are chosen
+//
+// Everything behind HostFacts.read() is pure, so that the rules are tested on tables of made-up hosts.
+
+public import Linux
+
+/// What netlink says about the host.
+public struct HostFacts: Sendable, Equatable {
+    public var links: [Link]
+    public var addresses: [InterfaceAddress]
+    /// The main tables of both families.
+    public var routes: [Route]
+    public var supportsIPv6: Bool
+
+    public init(links: [Link], addresses: [InterfaceAddress], routes: [Route], supportsIPv6: Bool = true) {
+        (self.links, self.addresses) = (links, addresses)
+        (self.routes, self.supportsIPv6) = (routes, supportsIPv6)
+    }
+
+    /// Asks the kernel, in the calling thread's namespace.
+    public static func read() throws(SetupError) -> HostFacts {
+        do throws(Errno) {
+            let supportsIPv6 = IPFamily.ipv6.isSupported
+            var netlink = try NetlinkSocket()
+            let links = try netlink.links()
+            let addresses = try netlink.addresses(supportsIPv6 ? nil : .ipv4)
+            let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
+            return HostFacts(links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6)
+        } catch {
+            throw SetupError(.discovery, "Failed to read the host's network configuration", error)
+        }
+    }
+
+    public func link(named name: String) -> Link? { links.first { $0.name == name } }
+    public func link(_ index: Int32) -> Link? { links.first { $0.index == index } }
+}
