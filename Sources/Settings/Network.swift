@@ -11,6 +11,8 @@ public struct Network: Sendable, Equatable {
         public var gateway: Address?
         /// Guest to this address becomes host loopback, and host loopback sources appear as it.
         public var mapHostLoopback: Address?
+        /// `mapHostLoopback` is one of the host's resolvers too, as home routers are: its port 53 stays what it is.
+        public var mappedIsResolver = false
         /// Guest to this address becomes the host's external address.
         public var mapGuestAddress: Address?
         /// Port 53 and 853 of this address are sent to `dnsHost`.

@@ -1,0 +1,143 @@
+public import Linux
+internal import Wire
+
+extension NamespacePlan {
+    /// Carries the plan out on `netlink`, a socket opened in the guest's namespace, and returns warnings. Addresses
+    /// that are there already stay; so do routes. Throws when the link or an address cannot be had.
+    public func apply(_ netlink: inout NetlinkSocket) throws(SetupError) -> [String] {
+        do throws(Errno) {
+            guard let interface else {
+                var batch = NetlinkBatch()
+                batch.set(link: Link.loopbackIndex, LinkChange(isUp: true))
+                try NamespacePlan.check(netlink.perform(batch).first ?? nil)
+                return []
+            }
+            guard let tap = try netlink.link(named: interface) else { throw Errno.noSuchDevice }
+            var steps = steps(tap)
+            var warnings = try steps.run(&netlink)
+            warnings += try addRoutes(steps.unreachable, to: tap, &netlink)
+            return warnings
+        } catch {
+            throw SetupError(.namespace, "Failed to configure the namespace's interface \(interface ?? "lo")", error)
+        }
+    }
+
+    /// Everything in one batch. The kernel works through it in order.
+    private func steps(_ tap: Link) -> ConfigurationSteps {
+        var steps = ConfigurationSteps()
+        steps.add(.required("lo up")) { $0.set(link: Link.loopbackIndex, LinkChange(isUp: true)) }
+        guard configures else {
+            steps.add(.required("MAC address")) { batch in
+                batch.set(link: tap.index, LinkChange(mac: mac, transmitQueueLength: transmitQueueLength))
+            }
+            return steps
+        }
+        // The kernel's own link-local address would stay unusable for a second, while it looks for duplicates.
+        steps.add(.optional) { $0.set(link: tap.index, LinkChange(makesLinkLocal: false)) }
+        steps.add(.required("up")) { batch in
+            batch.set(link: tap.index, LinkChange(isUp: true, mac: mac, mtu: mtu, transmitQueueLength: transmitQueueLength))
+        }
+        if hasIPv6, let mac = mac ?? tap.mac {
+            var linkLocal = InterfaceAddress(
+                family: .ipv6, address: IPAddress(.linkLocal(mac)), prefixLength: 64, flags: .noDuplicateDetection)
+            linkLocal.scope = Route.linkScope
+            steps.add(.address(linkLocal)) { $0.add(linkLocal, to: tap.index) }
+            // From here on as usual, should the interface go down and up again.
+            steps.add(.optional) { $0.set(link: tap.index, LinkChange(makesLinkLocal: true)) }
+        }
+        for address in addresses { steps.add(.address(address)) { $0.add(address, to: tap.index) } }
+        for route in routes { steps.add(.route(route)) { $0.add(route, through: tap.index) } }
+        return steps
+    }
+
+    /// Routes whose gateways were unreachable: again as long as that helps, since one may be what another needs. Then
+    /// with the gateway declared reachable, and where the kernel cannot do that, with a route to the gateway first.
+    private func addRoutes(_ pending: [Route], to tap: Link, _ netlink: inout NetlinkSocket) throws(Errno) -> [String] {
+        var pending = pending
+        var warnings: [String] = []
+        while !pending.isEmpty {
+            var steps = ConfigurationSteps()
+            for route in pending { steps.add(.route(route)) { $0.add(route, through: tap.index) } }
+            warnings += try steps.run(&netlink)
+            if steps.unreachable.count == pending.count { break }
+            pending = steps.unreachable
+        }
+        guard !pending.isEmpty else { return warnings }
+
+        var forced = ConfigurationSteps()
+        for route in pending { forced.add(.route(route)) { $0.add(route, through: tap.index, isOnLink: true) } }
+        forced.collectsFailures = true
+        warnings += try forced.run(&netlink)
+        guard !forced.unreachable.isEmpty else { return warnings }
+
+        var last = ConfigurationSteps()
+        for route in forced.unreachable {
+            if let host = NamespacePlan.hostRoute(to: route) { last.add(.optional) { $0.add(host, through: tap.index) } }
+            last.add(.route(route)) { $0.add(route, through: tap.index) }
+        }
+        warnings += try last.run(&netlink)
+        return warnings + last.unreachable.map { "Route to \(ConfigurationSteps.name($0)) not added: gateway unreachable" }
+    }
+
+    private static func hostRoute(to route: Route) -> Route? {
+        guard let gateway = route.hops.first?.gateway else { return nil }
+        var host = Route(family: route.family, destination: gateway, prefixLength: route.family.bits, hops: [NextHop(index: 0)])
+        if route.family == .ipv4 { host.scope = Route.linkScope }
+        return host
+    }
+
+    private static func check(_ error: Errno?) throws(Errno) {
+        if let error { throw error }
+    }
+}
+
+/// A batch in the making, with what each request means if it fails.
+struct ConfigurationSteps {
+    enum Step {
+        /// Failure ends the run.
+        case required(String)
+        /// Failure means nothing.
+        case optional
+        case address(InterfaceAddress)
+        case route(Route)
+    }
+
+    private var batch = NetlinkBatch()
+    private var steps: [Step] = []
+    /// Routes that failed for want of a way to their gateway, or for any reason with `collectsFailures`.
+    private(set) var unreachable: [Route] = []
+    var collectsFailures = false
+
+    mutating func add(_ step: Step, _ append: (inout NetlinkBatch) -> Void) {
+        append(&batch)
+        steps.append(step)
+    }
+
+    /// Sends everything, reads everything, and returns warnings.
+    mutating func run(_ netlink: inout NetlinkSocket) throws(Errno) -> [String] {
+        var warnings: [String] = []
+        let results = try netlink.perform(batch)
+        for (step, error) in zip(steps, results) {
+            guard let error, !error.saysExists else { continue }
+            switch step {
+            case .required: throw error
+            case .optional: break
+            case .address(let address):
+                guard address.family == .ipv6, error.saysFamilyIsOff else { throw error }
+                warnings.append("Address \(address.address) not added, IPv6 is disabled in the namespace: \(error.text)")
+            case .route(let route):
+                if error.saysUnreachable || collectsFailures {
+                    unreachable.append(route)
+                } else {
+                    warnings.append("Route to \(ConfigurationSteps.name(route)) not added: \(error.text)")
+                }
+            }
+        }
+        return warnings
+    }
+
+    static func name(_ route: Route) -> String {
+        guard let destination = route.destination else { return "default" }
+        return "\(destination)/\(route.prefixLength)"
+    }
+}

@@ -1,0 +1,144 @@
+// Configuration: from what was asked for and what the host looks like to what the guest gets.
+//
+//     Network+Resolve     every default of addresses, gateways, mapping and handlers, decided once
+//     Network+Resolvers   the same for name resolution
+//     NamespacePlan       what a namespace is to be configured with: addresses, routes, link; pure
+//     NamespacePlan+Apply carries the plan out, in two round trips where nothing goes wrong
+
+internal import Linux
+public import Settings
+public import Wire
+
+/// What `Network.resolve` decided, and what the user should know about it.
+public struct ResolvedNetwork: Sendable, Equatable {
+    public var network: Network
+    /// The name of the interface in the guest's namespace.
+    public var namespaceInterface: String
+    /// Worth a line even with `--quiet`.
+    public var warnings: [String] = []
+    /// For those who want to know, as with `--debug`.
+    public var notes: [String] = []
+}
+
+/// The guest's network on a host that has none to copy: a link of its own.
+enum LocalMode {
+    static var address: IPv4Address { IPv4Address(0xa9fe_0201) }  // 169.254.2.1
+    static var gateway: IPv4Address { IPv4Address(0xa9fe_0202) }  // 169.254.2.2
+    static var router: IPv6Address { IPv6Address(high: 0xfe80 << 48, low: 1) }
+    static var prefixLength: Int { 16 }
+    static var interface: String { "tap0" }
+}
+
+extension Network {
+    /// Options first, else what the host has, else defaults. `nameservers` and `searchDomains` are those of the
+    /// host's resolv.conf, in its order.
+    public static func resolve(
+        options: Options, host: Host, nameservers: [IPAddress], searchDomains: [String]
+    ) -> ResolvedNetwork {
+        let mac = options.gatewayMAC ?? defaultGatewayMAC
+        var network = Network(gatewayMAC: mac, routerLinkLocal: .any, mtu: options.mtu ?? defaultMTU)
+        var result = ResolvedNetwork(network: network, namespaceInterface: LocalMode.interface)
+
+        network.ipv4 = host.hasIPv4 ? family4(options, host) : nil
+        network.ipv6 = host.hasIPv6 ? family6(options, host) : nil
+        network.routerLinkLocal = routerLinkLocal(network, host)
+        network.guestMAC = options.namespaceMAC
+        network.templateInterfaceIndex = host.template?.link.index
+        network.hostname = options.hostname
+        network.fqdn = options.fqdn
+        network.freebind = options.freebind
+        network.setHandlers(options)
+        network.setResolvers(options, nameservers, warnings: &result.warnings)
+        network.setSearchDomains(options, searchDomains)
+
+        result.network = network
+        result.namespaceInterface = options.namespaceInterface ?? host.template?.link.name ?? LocalMode.interface
+        result.notes = notes(options, host)
+        return result
+    }
+
+    private static func family4(_ options: Options, _ host: Host) -> Family<IPv4Address> {
+        let template = host.template4
+        let own = template?.address?.address.ipv4
+        let address = options.address4 ?? own ?? LocalMode.address
+        let prefix: Int
+        if let length = options.prefixLength4 {
+            prefix = length
+        } else if options.address4 == nil {
+            prefix = own == nil ? LocalMode.prefixLength : template?.address?.prefixLength ?? LocalMode.prefixLength
+        } else if let subnet = template?.address, subnet.prefixLength > 0, subnet.covers(IPAddress(address)) {
+            prefix = subnet.prefixLength
+        } else {
+            prefix = classPrefixLength(address)
+        }
+
+        let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
+        var family = Family(address: address, prefixLength: prefix, gateway: gateway)
+        family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway ? nil : gateway)
+        family.mapGuestAddress = choose(options.mapGuestAddress4, default: nil)
+        family.outboundAddress = options.outbound4
+        family.outboundInterface = options.outboundInterface4
+        family.outboundInterfaceIndex = host.outboundIndex4
+        family.dnsForward = options.dnsForward4
+        return family
+    }
+
+    private static func family6(_ options: Options, _ host: Host) -> Family<IPv6Address> {
+        let template = host.template6
+        let address = options.address6 ?? template?.address?.address.ipv6
+        let gateway = options.gateway6 ?? (template == nil ? LocalMode.router : template?.gateway?.ipv6)
+        // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
+        var family = Family(address: address, prefixLength: 64, gateway: gateway)
+        family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway ? nil : gateway)
+        family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
+        family.outboundAddress = options.outbound6
+        family.outboundInterface = options.outboundInterface6
+        family.outboundInterfaceIndex = host.outboundIndex6
+        family.dnsForward = options.dnsForward6
+        return family
+    }
+
+    /// Routers advertise from a link-local address: the gateway's if it is one, else one that fits our MAC.
+    private static func routerLinkLocal(_ network: Network, _ host: Host) -> IPv6Address {
+        if let gateway = network.ipv6?.gateway, gateway.isLinkLocal { return gateway }
+        return host.template6 == nil ? LocalMode.router : .linkLocal(network.gatewayMAC)
+    }
+
+    private mutating func setHandlers(_ options: Options) {
+        tcp = !options.noTCP
+        udp = !options.noUDP
+        icmp = !options.noICMP
+        dhcp = !options.noDHCP && ipv4?.gateway != nil
+        ndp = !options.noNDP && !options.noICMP && ipv6 != nil
+        routerAdvertisements = !options.noRA && ndp && !options.configureNetwork
+        dhcpv6 = !options.noDHCPv6 && ipv6?.address != nil
+    }
+
+    private static func choose<Address>(_ option: OptionalAddress<Address>, default value: Address?) -> Address? {
+        switch option {
+        case .unset: value
+        case .none: nil
+        case .address(let address): address
+        }
+    }
+
+    /// The prefix length of the classes A, B and C (RFC 791, section 3.2), 32 for the rest.
+    static func classPrefixLength(_ address: IPv4Address) -> Int {
+        if address.bits >> 31 == 0 { return 8 }
+        if address.bits >> 30 == 0b10 { return 16 }
+        return address.bits >> 29 == 0b110 ? 24 : 32
+    }
+
+    private static func notes(_ options: Options, _ host: Host) -> [String] {
+        var notes: [String] = []
+        if host.hasIPv4 && host.template4 == nil { notes.append("No usable host interface for IPv4: the guest gets a local link") }
+        if host.hasIPv6 && host.template6 == nil { notes.append("No usable host interface for IPv6: the guest gets a local link") }
+        for template in [host.template4, host.template6] {
+            guard let template else { continue }
+            let address = template.address.map { "\($0.address)" } ?? "none"
+            let gateway = template.gateway.map { "\($0)" } ?? "none"
+            notes.append("Template interface \(template.link.name): address \(address), gateway \(gateway)")
+        }
+        return notes
+    }
+}

@@ -1,0 +1,60 @@
+internal import Settings
+internal import Wire
+
+extension Network {
+    /// Which resolvers the guest is told of, and where its forwarded queries go.
+    mutating func setResolvers(_ options: Options, _ nameservers: [IPAddress], warnings: inout [String]) {
+        advertiseResolvers = options.dhcpDNS ?? (options.program == .passt)
+        let hosts4 = nameservers.compactMap(\.ipv4)
+        let hosts6 = nameservers.filter { !$0.isIPv4 }.map(\.ipv6)
+        ipv4?.dnsHost = options.dnsHost4 ?? hosts4.first
+        ipv6?.dnsHost = options.dnsHost6 ?? hosts6.first
+        // A resolver at the address that stands for host loopback is meant as a resolver, not as the host.
+        if let mapped = ipv4?.mapHostLoopback { ipv4?.mappedIsResolver = hosts4.contains(mapped) }
+        if let mapped = ipv6?.mapHostLoopback { ipv6?.mappedIsResolver = hosts6.contains(mapped) }
+
+        switch options.resolvers {
+        case .none:
+            break
+        case .values(let given):
+            ipv4?.resolvers = given.compactMap(\.ipv4)
+            ipv6?.resolvers = given.filter { !$0.isIPv4 }.map(\.ipv6)
+        case .unset where advertiseResolvers:
+            ipv4?.adopt(hosts4) { $0.isLoopback || $0 == .any }
+            ipv6?.adopt(hosts6) { $0.isLoopback || $0 == .any }
+            if (ipv4?.resolvers ?? []).isEmpty && (ipv6?.resolvers ?? []).isEmpty {
+                warnings.append("No resolver to advertise to the guest")
+            }
+        case .unset:
+            break
+        }
+        if ipv4?.dnsForward != nil && ipv4?.dnsHost == nil { warnings.append("No IPv4 resolver on the host to forward queries to") }
+        if ipv6?.dnsForward != nil && ipv6?.dnsHost == nil { warnings.append("No IPv6 resolver on the host to forward queries to") }
+    }
+
+    mutating func setSearchDomains(_ options: Options, _ domains: [String]) {
+        advertiseSearch = options.dhcpSearch ?? (options.program == .passt)
+        switch options.searchDomains {
+        case .none: searchDomains = []
+        case .values(let given): searchDomains = given
+        case .unset: searchDomains = advertiseSearch ? domains : []
+        }
+    }
+}
+
+extension Network.Family {
+    /// Takes over the host's resolvers. One that the guest cannot reach under its own address, because it is the
+    /// host's loopback or the address that the guest has itself, is advertised as the address that stands for host
+    /// loopback, whose queries are then forwarded; without such an address it is left out.
+    fileprivate mutating func adopt(_ nameservers: [Address], isLocal: (Address) -> Bool) {
+        for nameserver in nameservers {
+            guard isLocal(nameserver) || nameserver == address else {
+                if !resolvers.contains(nameserver) { resolvers.append(nameserver) }
+                continue
+            }
+            guard let mapped = mapHostLoopback else { continue }
+            if !resolvers.contains(mapped) { resolvers.append(mapped) }
+            if dnsForward == nil { dnsForward = mapped }
+        }
+    }
+}
