@@ -1,6 +1,7 @@
 // Addresses as plain numbers. An `IPAddress` holds either family in 16 bytes, IPv4 in its mapped form
 // (RFC 4291, section 2.5.5.2), so that tables and rules need no case distinction and comparing is two
-// integer compares. Text forms are in Addresses+Text.swift.
+// integer compares. Text forms are in Addresses+Text.swift. `==` is written out in this module's small
+// types because the compiler's own is not inlinable, so that the data path could not use it.
 
 /// A 48-bit Ethernet address in the low bits.
 public struct MACAddress: Equatable, Hashable, Sendable, BitwiseCopyable {
@@ -8,6 +9,9 @@ public struct MACAddress: Equatable, Hashable, Sendable, BitwiseCopyable {
 
     @inlinable @_noAllocation @_noLocks
     public init(_ bits: UInt64) { self.bits = bits & 0xffff_ffff_ffff }
+
+    @inlinable @_noAllocation @_noLocks
+    public static func == (a: MACAddress, b: MACAddress) -> Bool { a.bits == b.bits }
 
     @inlinable public static var broadcast: MACAddress { MACAddress(0xffff_ffff_ffff) }
     @inlinable public static var zero: MACAddress { MACAddress(0) }
@@ -46,6 +50,9 @@ public struct IPv4Address: Equatable, Hashable, Sendable, BitwiseCopyable {
     @inlinable @_noAllocation @_noLocks
     public init(_ bits: UInt32) { self.bits = bits }
 
+    @inlinable @_noAllocation @_noLocks
+    public static func == (a: IPv4Address, b: IPv4Address) -> Bool { a.bits == b.bits }
+
     @inlinable public static var any: IPv4Address { IPv4Address(0) }
     @inlinable public static var broadcast: IPv4Address { IPv4Address(0xffff_ffff) }
     @inlinable public static var loopback: IPv4Address { IPv4Address(0x7f00_0001) }
@@ -78,6 +85,9 @@ public struct IPv6Address: Equatable, Hashable, Sendable, BitwiseCopyable {
         self.high = high
         self.low = low
     }
+
+    @inlinable @_noAllocation @_noLocks
+    public static func == (a: IPv6Address, b: IPv6Address) -> Bool { a.high == b.high && a.low == b.low }
 
     @inlinable public static var any: IPv6Address { IPv6Address(high: 0, low: 0) }
     @inlinable public static var loopback: IPv6Address { IPv6Address(high: 0, low: 1) }
@@ -143,10 +153,15 @@ public struct IPAddress: Equatable, Hashable, Sendable, BitwiseCopyable {
         low = address.low
     }
 
-    @inlinable public var isIPv4: Bool { high == 0 && low >> 32 == 0xffff }
-    @inlinable public var ipv4: IPv4Address? { isIPv4 ? IPv4Address(UInt32(truncatingIfNeeded: low)) : nil }
+    @inlinable @_noAllocation @_noLocks
+    public static func == (a: IPAddress, b: IPAddress) -> Bool { a.high == b.high && a.low == b.low }
+
+    @inlinable public var isIPv4: Bool { @_noAllocation @_noLocks get { high == 0 && low >> 32 == 0xffff } }
+    @inlinable public var ipv4: IPv4Address? {
+        @_noAllocation @_noLocks get { isIPv4 ? IPv4Address(UInt32(truncatingIfNeeded: low)) : nil }
+    }
     /// The sixteen bytes as an IPv6 address, mapped for IPv4.
-    @inlinable public var ipv6: IPv6Address { IPv6Address(high: high, low: low) }
+    @inlinable public var ipv6: IPv6Address { @_noAllocation @_noLocks get { IPv6Address(high: high, low: low) } }
 
     @inlinable public var isLoopback: Bool { isIPv4 ? (low >> 24) & 0xff == 127 : ipv6.isLoopback }
     @inlinable public var isMulticast: Bool { isIPv4 ? (low >> 28) & 0xf == 0xe : ipv6.isMulticast }
@@ -165,4 +180,7 @@ public struct Endpoint: Equatable, Hashable, Sendable, BitwiseCopyable {
         self.address = address
         self.port = port
     }
+
+    @inlinable @_noAllocation @_noLocks
+    public static func == (a: Endpoint, b: Endpoint) -> Bool { a.address == b.address && a.port == b.port }
 }

@@ -70,6 +70,36 @@ extension RawSpan {
 }
 
 extension MutableRawSpan {
+    // Reading back what was written. `bytes` would do the same, but ending a span's lifetime defeats
+    // `@_noAllocation`.
+
+    @inlinable @_noAllocation @_noLocks
+    public func uint8(at offset: Int) -> UInt8 {
+        // SAFETY: as in `RawSpan.uint8(at:)`.
+        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    /// Two bytes in network order.
+    @inlinable @_noAllocation @_noLocks
+    public func uint16(at offset: Int) -> UInt16 {
+        // SAFETY: as in `RawSpan.uint8(at:)`.
+        UInt16(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+
+    /// Four bytes in network order.
+    @inlinable @_noAllocation @_noLocks
+    public func uint32(at offset: Int) -> UInt32 {
+        // SAFETY: as in `RawSpan.uint8(at:)`.
+        UInt32(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    /// The folded, not complemented sum of `count` bytes at `offset` (`Checksum`). Precondition: they lie inside.
+    @inlinable @_noAllocation @_noLocks
+    public func checksumSum(at offset: Int, count: Int) -> UInt16 {
+        // SAFETY: the span lives inside the closure only, and its loads are bounds-checked.
+        unsafe withUnsafeBytes { unsafe Checksum.sum($0.bytes, at: offset, count: count) }
+    }
+
     @inlinable @_noAllocation @_noLocks
     public mutating func store(_ value: UInt8, at offset: Int) {
         storeBytes(of: value, toByteOffset: offset, as: UInt8.self)

@@ -9,6 +9,9 @@ public struct SequenceNumber: Equatable, Hashable, Sendable, BitwiseCopyable {
     public init(_ value: UInt32) { self.value = value }
 
     @inlinable @_noAllocation @_noLocks
+    public static func == (a: SequenceNumber, b: SequenceNumber) -> Bool { a.value == b.value }
+
+    @inlinable @_noAllocation @_noLocks
     public static func < (a: SequenceNumber, b: SequenceNumber) -> Bool { Int32(bitPattern: a.value &- b.value) < 0 }
     @inlinable @_noAllocation @_noLocks
     public static func <= (a: SequenceNumber, b: SequenceNumber) -> Bool { Int32(bitPattern: a.value &- b.value) <= 0 }
