@@ -1,0 +1,147 @@
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Setup
+
+@Suite struct NetworkResolveTests {
+    func resolve(
+        _ facts: HostFacts = plainHost(), _ change: (inout Options) -> Void = { _ in }, nameservers: [String] = [], search: [String] = []
+    ) throws -> ResolvedNetwork {
+        let options = options(change)
+        let host = try Host(facts, options: options)
+        return Network.resolve(options: options, host: host, nameservers: nameservers.map(ip), searchDomains: search)
+    }
+
+    func v4(_ text: String) -> IPv4Address { ip(text).ipv4 ?? .any }
+    func v6(_ text: String) -> IPv6Address { ip(text).ipv6 }
+
+    @Test func hostIsCopied() throws {
+        let result = try resolve()
+        let network = result.network
+        #expect(network.ipv4?.address == v4("198.51.100.7") && network.ipv4?.prefixLength == 24)
+        #expect(network.ipv4?.gateway == v4("198.51.100.1") && network.ipv4?.mapHostLoopback == v4("198.51.100.1"))
+        #expect(network.ipv6?.address == v6("2001:db8:1::7") && network.ipv6?.prefixLength == 64)
+        #expect(network.ipv6?.gateway == v6("fe80::1") && network.ipv6?.mapHostLoopback == v6("fe80::1"))
+        #expect(network.routerLinkLocal == v6("fe80::1"))
+        #expect(network.mtu == 65520 && network.gatewayMAC == MACAddress(0x9a55_9a55_9a55))
+        #expect(network.templateInterfaceIndex == 2 && result.namespaceInterface == "eth0")
+        #expect(network.ipv4?.mapGuestAddress == nil && network.ipv4?.dnsForward == nil)
+        #expect(result.warnings.isEmpty)
+    }
+
+    @Test func localMode() throws {
+        let result = try resolve(emptyHost())
+        let network = result.network
+        #expect(network.ipv4?.address == v4("169.254.2.1") && network.ipv4?.prefixLength == 16)
+        #expect(network.ipv4?.gateway == v4("169.254.2.2") && network.ipv4?.mapHostLoopback == v4("169.254.2.2"))
+        #expect(network.ipv6 != nil && network.ipv6?.address == nil)
+        #expect(network.ipv6?.gateway == v6("fe80::1") && network.routerLinkLocal == v6("fe80::1"))
+        #expect(network.dhcp && network.ndp && !network.dhcpv6)
+        #expect(result.namespaceInterface == "tap0" && network.templateInterfaceIndex == nil)
+    }
+
+    @Test func localModeIsPerFamily() throws {
+        var facts = plainHost()
+        facts.addresses.removeAll { $0.family == .ipv6 }
+        facts.routes.removeAll { $0.family == .ipv6 }
+        let network = try resolve(facts).network
+        #expect(network.ipv4?.address == v4("198.51.100.7"))
+        #expect(network.ipv6 != nil && network.ipv6?.address == nil && network.ipv6?.gateway == v6("fe80::1"))
+    }
+
+    @Test func netmasks() throws {
+        let cases: [(String, Int?, Int)] = [
+            ("198.51.100.99", nil, 24),  // in the host's subnet
+            ("10.0.2.100", nil, 8), ("172.20.0.9", nil, 16), ("203.0.113.5", nil, 24), ("250.0.0.1", nil, 32),
+            ("10.0.2.100", 24, 24),
+        ]
+        for (address, length, expected) in cases {
+            let network = try resolve { $0.address4 = v4(address); $0.prefixLength4 = length }.network
+            #expect(network.ipv4?.address == v4(address) && network.ipv4?.prefixLength == expected)
+            #expect(network.ipv6?.address == v6("2001:db8:1::7"))
+        }
+    }
+
+    @Test func routerLinkLocalWithoutOne() throws {
+        var facts = plainHost()
+        facts.routes[5].hops[0].gateway = ip("2001:db8:1::1")
+        #expect(try resolve(facts).network.routerLinkLocal == v6("fe80::9855:9aff:fe55:9a55"))
+        #expect(try resolve(facts) { $0.gateway6 = v6("fe80::42") }.network.routerLinkLocal == v6("fe80::42"))
+    }
+
+    @Test func mapping() throws {
+        let none = try resolve { $0.noMapGateway = true }.network
+        #expect(none.ipv4?.gateway != nil && none.ipv4?.mapHostLoopback == nil && none.ipv6?.mapHostLoopback == nil)
+        let off = try resolve { $0.mapHostLoopback4 = .none }.network
+        #expect(off.ipv4?.mapHostLoopback == nil && off.ipv6?.mapHostLoopback != nil)
+        let given = try resolve {
+            $0.noMapGateway = true
+            $0.mapHostLoopback4 = .address(v4("169.254.1.2"))
+            $0.mapGuestAddress4 = .address(v4("169.254.1.3"))
+        }.network
+        #expect(given.ipv4?.mapHostLoopback == v4("169.254.1.2") && given.ipv4?.mapGuestAddress == v4("169.254.1.3"))
+    }
+
+    @Test func handlers() throws {
+        let plain = try resolve().network
+        #expect(plain.tcp && plain.udp && plain.icmp && plain.dhcp && plain.ndp && plain.routerAdvertisements && plain.dhcpv6)
+        #expect(try !resolve { $0.configureNetwork = true }.network.routerAdvertisements)
+        let quiet = try resolve { $0.noICMP = true }.network
+        #expect(!quiet.icmp && !quiet.ndp && !quiet.routerAdvertisements)
+        let only6 = try resolve { $0.ipv6Only = true }.network
+        #expect(only6.ipv4 == nil && !only6.dhcp && only6.dhcpv6)
+        var facts = plainHost()
+        facts.routes.removeFirst()
+        #expect(try !resolve(facts).network.dhcp, "no gateway, no DHCP")
+    }
+
+    @Test func passtAdvertisesTheHostsResolvers() throws {
+        let names = ["127.0.0.53", "203.0.113.53", "2001:db8::53", "::1", "203.0.113.53"]
+        let result = try resolve(plainHost(), { $0.program = .passt }, nameservers: names, search: ["example.org"])
+        let network = result.network
+        #expect(network.advertiseResolvers && network.advertiseSearch && network.searchDomains == ["example.org"])
+        #expect(network.ipv4?.resolvers == [v4("198.51.100.1"), v4("203.0.113.53")])
+        #expect(network.ipv4?.dnsForward == v4("198.51.100.1") && network.ipv4?.dnsHost == v4("127.0.0.53"))
+        #expect(network.ipv6?.resolvers == [v6("2001:db8::53"), v6("fe80::1")])
+        #expect(network.ipv6?.dnsHost == v6("2001:db8::53"))
+
+        let dropped = try resolve(plainHost(), { $0.program = .passt; $0.noMapGateway = true }, nameservers: ["127.0.0.53"])
+        #expect(dropped.network.ipv4?.resolvers == [] && dropped.network.ipv4?.dnsForward == nil)
+        #expect(dropped.warnings.count == 1)
+    }
+
+    @Test func resolverAtTheGuestsOwnAddressIsTheHost() throws {
+        let network = try resolve(plainHost(), { $0.program = .passt }, nameservers: ["198.51.100.7"]).network
+        #expect(network.ipv4?.resolvers == [v4("198.51.100.1")] && network.ipv4?.dnsForward == v4("198.51.100.1"))
+    }
+
+    @Test func pastaAdvertisesNothingUnasked() throws {
+        let network = try resolve(nameservers: ["127.0.0.53", "203.0.113.53"], search: ["example.org"]).network
+        #expect(network.ipv4?.resolvers == [] && network.searchDomains.isEmpty && !network.advertiseResolvers)
+        #expect(network.ipv4?.dnsHost == v4("127.0.0.53") && network.ipv4?.dnsForward == nil)
+        let given = try resolve { $0.resolvers = .values([ip("203.0.113.99"), ip("2001:db8::99")]); $0.dhcpDNS = true }.network
+        #expect(given.ipv4?.resolvers == [v4("203.0.113.99")] && given.ipv6?.resolvers == [v6("2001:db8::99")])
+        #expect(try resolve(plainHost(), { $0.resolvers = .none; $0.program = .passt }, nameservers: ["203.0.113.53"]).warnings.isEmpty)
+    }
+
+    @Test func lesson49_gatewayThatIsAResolverKeepsDNS() throws {
+        let network = try resolve(nameservers: ["198.51.100.1"]).network
+        #expect(network.ipv4?.mappedIsResolver == true && network.ipv6?.mappedIsResolver == false)
+        #expect(try resolve(plainHost(), { $0.noMapGateway = true }, nameservers: ["198.51.100.1"]).network.ipv4?.mappedIsResolver == false)
+    }
+
+    @Test func forwardingWithoutResolverIsWarnedOf() throws {
+        #expect(try resolve { $0.dnsForward4 = v4("169.254.1.1") }.warnings.count == 1)
+        let good = try resolve(plainHost(), { $0.dnsForward4 = v4("169.254.1.1") }, nameservers: ["203.0.113.53"])
+        #expect(good.warnings.isEmpty && good.network.ipv4?.dnsForward == v4("169.254.1.1"))
+    }
+
+    @Test func names() throws {
+        #expect(try resolve { $0.namespaceInterface = "foo" }.namespaceInterface == "foo")
+        var facts = plainHost()
+        facts.addresses.append(own(3, "2001:db8:3::7/64"))
+        #expect(try resolve(facts) { $0.ipv6Only = true; $0.outboundInterface6 = "eth1" }.namespaceInterface == "eth1")
+    }
+}
