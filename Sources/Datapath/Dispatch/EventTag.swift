@@ -1,0 +1,24 @@
+/// What an event of epoll belongs to: kind, the flow's generation, its index. A tag of a flow that has gone is told by its generation,
+/// so that an event of a descriptor number that was used again does nothing.
+struct EventTag: BitwiseCopyable {
+    enum Kind: UInt8 {
+        case link
+        case tcp
+        case udp
+        case ping
+        /// Anything that the daemon watches and the data path does not know: the index says which.
+        case external
+    }
+
+    let bits: UInt64
+
+    init(_ kind: Kind, index: Int = 0, generation: UInt16 = 0) {
+        bits = UInt64(kind.rawValue) << 56 | UInt64(generation) << 32 | UInt64(UInt32(truncatingIfNeeded: index))
+    }
+
+    init(bits: UInt64) { self.bits = bits }
+
+    var kind: Kind? { Kind(rawValue: UInt8(truncatingIfNeeded: bits >> 56)) }
+    var generation: UInt16 { UInt16(truncatingIfNeeded: bits >> 32) }
+    var index: Int { Int(UInt32(truncatingIfNeeded: bits)) }
+}

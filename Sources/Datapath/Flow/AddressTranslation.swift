@@ -1,0 +1,91 @@
+internal import Settings
+internal import Wire
+
+/// Which address means what on the other side. Plain numbers, so that asking costs nothing on the hot path.
+///
+///     guest sends to            host side                     host side source        guest sees
+///     --map-host-loopback       loopback                      loopback, own address   --map-host-loopback
+///     --map-guest-addr          the guest's own address       anything else           itself
+///     --dns-forward:53, :853    --dns-host, same port
+///     anything else             itself
+struct AddressTranslation: BitwiseCopyable {
+    struct Family: BitwiseCopyable {
+        /// The guest's assigned address, also the host's own unless an option says otherwise.
+        var guest: IPAddress
+        var hasGuest = false
+        var mapHostLoopback: IPAddress?
+        var mapGuestAddress: IPAddress?
+        var dnsForward: IPAddress?
+        var dnsHost: IPAddress?
+        var outboundAddress: IPAddress?
+        var outboundInterface: Int32?
+        /// The mapped gateway is itself a resolver: its port 53 is not host loopback (lesson 49).
+        var gatewayIsResolver = false
+        var isOn = false
+    }
+
+    private(set) var ipv4: Family
+    private(set) var ipv6: Family
+    /// For link-local destinations, which have no meaning without an interface.
+    let templateInterface: Int32
+    let freebind: Bool
+
+    init(_ network: Network) {
+        ipv4 = AddressTranslation.family(network.ipv4, unassigned: IPAddress(IPv4Address.any), loopback: IPAddress(IPv4Address.loopback)) { IPAddress($0) }
+        ipv6 = AddressTranslation.family(network.ipv6, unassigned: IPAddress(IPv6Address.any), loopback: IPAddress(IPv6Address.loopback)) { IPAddress($0) }
+        templateInterface = network.templateInterfaceIndex ?? 0
+        freebind = network.freebind
+    }
+
+    private static func family<Address>(
+        _ family: Network.Family<Address>?, unassigned: IPAddress, loopback: IPAddress, _ convert: (Address) -> IPAddress
+    ) -> Family {
+        guard let family else { return Family(guest: unassigned) }
+        var result = Family(guest: family.address.map(convert) ?? unassigned)
+        result.hasGuest = family.address != nil
+        result.mapHostLoopback = family.mapHostLoopback.map(convert)
+        result.mapGuestAddress = family.mapGuestAddress.map(convert)
+        result.dnsForward = family.dnsForward.map(convert)
+        result.dnsHost = family.dnsHost.map(convert)
+        result.outboundAddress = family.outboundAddress.map(convert)
+        result.outboundInterface = family.outboundInterfaceIndex
+        result.isOn = true
+        if let mapped = family.mapHostLoopback, family.resolvers.contains(mapped) || family.dnsHost == mapped {
+            result.gatewayIsResolver = true
+        }
+        return result
+    }
+
+    @inline(__always)
+    func family(of address: IPAddress) -> Family { address.isIPv4 ? ipv4 : ipv6 }
+
+    /// Where a conversation with `remote`, as the guest names it, goes on the host; nil for what must not leave.
+    @_noAllocation @_noLocks
+    func toHost(_ remote: Endpoint) -> Endpoint? {
+        let family = self.family(of: remote.address)
+        let address = remote.address
+        guard family.isOn, !address.isAny else { return nil }
+        // The guest's own loopback is no address of this link.
+        if address.isLoopback || (!address.isIPv4 && address.ipv6.isIPv4Mapped) { return nil }
+        let isDNS = remote.port == 53 || remote.port == 853
+        if isDNS, address == family.dnsForward {
+            guard let host = family.dnsHost else { return nil }
+            return Endpoint(host, remote.port)
+        }
+        if address == family.mapHostLoopback {
+            if isDNS && family.gatewayIsResolver { return remote }
+            return Endpoint(address.isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback), remote.port)
+        }
+        if address == family.mapGuestAddress { return Endpoint(family.guest, remote.port) }
+        return remote
+    }
+
+    /// How the guest sees a host-side address that sends to it; nil for one that it could not answer.
+    @_noAllocation @_noLocks
+    func toGuest(_ source: IPAddress) -> IPAddress? {
+        let family = self.family(of: source)
+        if source.isLoopback { return family.mapHostLoopback }
+        if family.hasGuest, source == family.guest { return family.mapGuestAddress ?? family.mapHostLoopback }
+        return source
+    }
+}

@@ -1,0 +1,105 @@
+/// Everything that is counted: why frames were dropped, and what happened. Tests assert on these, and users look at them
+/// (`--stats`, SIGUSR1).
+enum Counter: Int, CaseIterable {
+    case framesFromGuest
+    case bytesFromGuest
+    case framesToGuest
+    case bytesToGuest
+    /// The guest's queue was full, or its interface down.
+    case framesRefusedByGuest
+    // Dropped from the guest.
+    case droppedMalformed
+    case droppedNotForUs
+    case droppedFragment
+    case droppedProtocol
+    case droppedAddress
+    case droppedDisabled
+    // Flows.
+    case tcpOpened
+    case tcpClosed
+    case tcpTableFull
+    case tcpSocketFailed
+    case tcpResetsToGuest
+    case tcpRetransmissionsToGuest
+    case tcpPartialSends
+    case tcpOutOfOrder
+    case udpOpened
+    case udpClosed
+    case udpTableFull
+    case udpSocketFailed
+    case udpDatagramsFromGuest
+    case udpDatagramsToGuest
+    case udpSendFailed
+    case pingOpened
+    case pingClosed
+    case pingSocketFailed
+    case icmpErrorsToGuest
+    // Local services.
+    case arpReplies
+    case neighbourAdvertisements
+    case routerAdvertisements
+    case dhcpReplies
+    case dhcpv6Replies
+    // The loop.
+    case wakeUps
+    case staleEvents
+
+    /// In the words of `--stats`.
+    var label: StaticString {
+        switch self {
+        case .framesFromGuest: "frames from guest"
+        case .bytesFromGuest: "bytes from guest"
+        case .framesToGuest: "frames to guest"
+        case .bytesToGuest: "bytes to guest"
+        case .framesRefusedByGuest: "frames refused by guest"
+        case .droppedMalformed: "dropped: malformed"
+        case .droppedNotForUs: "dropped: not for us"
+        case .droppedFragment: "dropped: fragment"
+        case .droppedProtocol: "dropped: unknown protocol"
+        case .droppedAddress: "dropped: address without meaning"
+        case .droppedDisabled: "dropped: handler disabled"
+        case .tcpOpened: "TCP connections opened"
+        case .tcpClosed: "TCP connections closed"
+        case .tcpTableFull: "TCP connections refused: table full"
+        case .tcpSocketFailed: "TCP connections refused: no socket"
+        case .tcpResetsToGuest: "TCP resets to guest"
+        case .tcpRetransmissionsToGuest: "TCP retransmissions to guest"
+        case .tcpPartialSends: "TCP partial sends to host"
+        case .tcpOutOfOrder: "TCP segments from guest out of order"
+        case .udpOpened: "UDP flows opened"
+        case .udpClosed: "UDP flows closed"
+        case .udpTableFull: "UDP flows refused: table full"
+        case .udpSocketFailed: "UDP flows refused: no socket"
+        case .udpDatagramsFromGuest: "UDP datagrams from guest"
+        case .udpDatagramsToGuest: "UDP datagrams to guest"
+        case .udpSendFailed: "UDP datagrams not sent"
+        case .pingOpened: "ping flows opened"
+        case .pingClosed: "ping flows closed"
+        case .pingSocketFailed: "ping flows refused: no socket"
+        case .icmpErrorsToGuest: "ICMP errors to guest"
+        case .arpReplies: "ARP replies"
+        case .neighbourAdvertisements: "neighbour advertisements"
+        case .routerAdvertisements: "router advertisements"
+        case .dhcpReplies: "DHCP replies"
+        case .dhcpv6Replies: "DHCPv6 replies"
+        case .wakeUps: "wake-ups"
+        case .staleEvents: "stale events"
+        }
+    }
+}
+
+struct Counters: BitwiseCopyable {
+    private var values = InlineArray<48, UInt64>(repeating: 0)
+
+    init() {}
+
+    subscript(counter: Counter) -> UInt64 {
+        @inline(__always) get { values[counter.rawValue] }
+        @inline(__always) set { values[counter.rawValue] = newValue }
+    }
+
+    @inline(__always)
+    mutating func add(_ counter: Counter, _ amount: Int = 1) {
+        values[counter.rawValue] &+= UInt64(truncatingIfNeeded: amount)
+    }
+}

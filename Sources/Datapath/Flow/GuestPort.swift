@@ -1,0 +1,120 @@
+internal import Linux
+internal import Wire
+
+/// Where things lie in the slots of a `GuestPort`.
+enum SlotLayout {
+    static var count: Int { 8 }
+    static var size: Int { (linkHeadroom + largestFrame + 63) & ~63 }
+    /// From a slot's start to its IP header.
+    static var ip: Int { linkHeadroom + EthernetHeader.length }
+
+    @_noAllocation @_noLocks
+    static func ipHeaderLength(_ address: IPAddress) -> Int { address.isIPv4 ? IPv4Header.length : IPv6Header.length }
+}
+
+/// The one way out to the guest: slots to build frames in, Ethernet and IP headers, and the counters.
+///
+/// A slot's layout, offsets from its start:
+///
+///     0         18           32                 32 + IP header      + L4 header
+///     | for the | Ethernet   | IP, aligned      | TCP, UDP, ICMP    | payload, filled by the
+///     | link    |            | to a slot        |                   | kernel straight from a socket
+struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
+    var link: Link
+    var arena: Mapping
+    var counters = Counters()
+    /// The guest's side; broadcast until it is known.
+    var guestMAC: MACAddress
+    let gatewayMAC: MACAddress
+    let offloads: LinkOffloads
+    /// Key of the flow labels.
+    let seed: SipHash
+    /// Set when the guest is gone.
+    private(set) var isClosed = false
+    private var nextSlot = 0
+    private var identification: UInt16 = 0
+
+    init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, seed: SipHash) throws(Errno) {
+        arena = try Mapping(byteCount: SlotLayout.count * SlotLayout.size)
+        offloads = link.offloads
+        self.link = link
+        self.guestMAC = guestMAC ?? .broadcast
+        self.gatewayMAC = gatewayMAC
+        self.seed = seed
+    }
+
+    /// The start of the first of `count` slots, all behind one another; `count` is at most `SlotLayout.count`. What was sent before may be overwritten.
+    mutating func reserve(_ count: Int = 1) -> Int {
+        if nextSlot + count > SlotLayout.count {
+            link.flush(&arena)
+            nextSlot = 0
+        }
+        let slot = nextSlot * SlotLayout.size
+        nextSlot += count
+        return slot
+    }
+
+    /// Ends a round.
+    mutating func flush() {
+        link.flush(&arena)
+        nextSlot = 0
+    }
+
+    /// Writes Ethernet and IP headers into the slot; returns where the L4 header starts.
+    mutating func writeHeaders(
+        slot: Int, source: IPAddress, destination: IPAddress, proto: IPProtocol, payloadLength: Int,
+        flowLabel: UInt32 = 0, hopLimit: UInt8 = 64, typeOfService: UInt8 = 0
+    ) -> Int {
+        var mac = guestMAC
+        if destination.isMulticast {
+            mac = destination.ipv4.map { MACAddress.multicast($0) } ?? MACAddress.multicast(destination.ipv6)
+        }
+        identification &+= 1
+        let (identification, gatewayMAC) = (identification, gatewayMAC)
+        var bytes = arena.mutableBytes
+        let ip = slot + SlotLayout.ip
+        guard let source4 = source.ipv4, let destination4 = destination.ipv4 else {
+            EthernetHeader(destination: mac, source: gatewayMAC, type: .ipv6).write(to: &bytes, at: slot + linkHeadroom)
+            IPv6Header(
+                source: source.ipv6, destination: destination.ipv6, nextHeader: proto, payloadLength: payloadLength,
+                hopLimit: hopLimit, trafficClass: typeOfService, flowLabel: flowLabel
+            ).write(to: &bytes, at: ip)
+            return ip + IPv6Header.length
+        }
+        EthernetHeader(destination: mac, source: gatewayMAC, type: .ipv4).write(to: &bytes, at: slot + linkHeadroom)
+        IPv4Header(
+            source: source4, destination: destination4, proto: proto, payloadLength: payloadLength,
+            timeToLive: hopLimit, typeOfService: typeOfService, identification: identification
+        ).write(to: &bytes, at: ip)
+        return ip + IPv4Header.length
+    }
+
+    /// Sends the frame that was built in `slot` and ends at `end`. True when the link took it.
+    mutating func send(slot: Int, end: Int, offload: VirtioNetHeader) -> Bool {
+        let offset = slot + linkHeadroom
+        var frame = Frame(offset: offset, length: end - offset, offload: offload)
+        if frame.length < EthernetHeader.minimumFrame {
+            var bytes = arena.mutableBytes
+            for position in end..<(offset + EthernetHeader.minimumFrame) { bytes.store(UInt8(0), at: position) }
+            frame.length = EthernetHeader.minimumFrame
+        }
+        if offload.flags.contains(.needsChecksum), !offloads.contains(.checksum) {
+            var bytes = arena.mutableBytes
+            _ = Checksum.complete(
+                in: &bytes, start: offset + Int(offload.checksumStart), fieldOffset: Int(offload.checksumOffset), end: end)
+            frame.offload = VirtioNetHeader()
+        }
+        switch link.send(frame, in: &arena) {
+        case .sent:
+            counters.add(.framesToGuest)
+            counters.add(.bytesToGuest, frame.length)
+            return true
+        case .closed:
+            isClosed = true
+            return false
+        case .full, .refused:
+            counters.add(.framesRefusedByGuest)
+            return false
+        }
+    }
+}

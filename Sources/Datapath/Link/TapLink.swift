@@ -1,0 +1,52 @@
+internal import Linux
+internal import Wire
+
+/// A tap device, with a virtio-net header before each frame where the kernel has that.
+struct TapLink: GuestLink, ~Copyable {
+    private let tap: Tap
+
+    init(_ tap: Tap) { self.tap = tap }
+
+    var descriptor: Descriptor { tap.descriptor }
+
+    var offloads: LinkOffloads {
+        var offloads: LinkOffloads = []
+        if tap.offloads.contains(.checksum) { offloads.insert(.checksum) }
+        if tap.offloads.contains(.tcpSegmentation) { offloads.insert(.tcpSegmentation) }
+        if tap.offloads.contains(.udpSegmentation) { offloads.insert(.udpSegmentation) }
+        return offloads
+    }
+
+    mutating func receive(into batch: inout FrameBatch) -> Bool {
+        let header = tap.headerLength
+        while !batch.isFull {
+            let offset = batch.nextOffset
+            let outcome = tap.descriptor.read(into: &batch.arena, offset: offset - header, length: header + largestFrame)
+            if outcome.raw <= 0 {
+                // EIO: the interface is down. EBADFD: the device was deleted with its namespace.
+                if outcome.wouldBlock || outcome.raw == -5 { return true }
+                return false
+            }
+            guard outcome.count > header + EthernetHeader.length else { continue }
+            var offload = VirtioNetHeader()
+            if header > 0, let parsed = VirtioNetHeader(batch.arena.bytes, at: offset - header, isShort: true) { offload = parsed }
+            batch.append(length: outcome.count - header, offload: offload)
+        }
+        return true
+    }
+
+    mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
+        let header = tap.headerLength
+        let start = frame.offset - header
+        if header > 0 {
+            var bytes = arena.mutableBytes
+            frame.offload.write(to: &bytes, at: start, isShort: true)
+        }
+        let outcome = tap.descriptor.write(from: arena, offset: start, length: frame.length + header)
+        if outcome.succeeded { return .sent }
+        if outcome.wouldBlock || outcome.raw == -105 { return .full }  // EAGAIN, ENOBUFS
+        return outcome.raw == -77 ? .closed : .refused  // EBADFD; EIO and EINVAL refuse one frame
+    }
+
+    mutating func flush(_ arena: inout Mapping) {}
+}

@@ -1,0 +1,91 @@
+internal import Linux
+internal import Wire
+
+/// What the TCP translator asks of the host's kernel. The kernel answers in the daemon, a script in the simulation.
+protocol HostSockets: ~Copyable {
+    /// Starts connecting to `remote`; the event for `tag` tells when it is done. `family` says what to bind to.
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor
+    /// Watches an accepted socket.
+    mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno)
+    /// The outcome of `connect`, once an event told that there is one.
+    mutating func connectionError(_ socket: Descriptor) -> Errno?
+    /// Bytes taken.
+    mutating func send(_ list: inout ScatterList, on socket: Descriptor) -> Outcome
+    /// Bytes put into `list` from the queue, without taking them from it; `list` may start with pieces to be ignored.
+    mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome
+    /// False where the kernel cannot (before Linux 6.9).
+    mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool
+    mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome
+    /// No more will be sent.
+    mutating func finish(_ socket: Descriptor)
+    mutating func path(_ socket: Descriptor) -> TCPPath?
+    mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer?
+    /// Asks for an output event once there is room again, and lets the kernel grow its buffer by then.
+    mutating func awaitRoom(_ socket: Descriptor)
+    mutating func close(_ socket: Descriptor)
+    /// Closes such that the peer sees a reset.
+    mutating func abort(_ socket: Descriptor)
+}
+
+/// The host's kernel.
+struct KernelSockets: HostSockets, ~Copyable {
+    let epoll: Epoll
+
+    /// Edge-triggered for both directions for a socket's whole life: no call in steady state changes what is watched, and an
+    /// edge that cannot be used is remembered in the connection.
+    private static var watched: Epoll.Events { [.input, .output, .readHangUp, .edge] }
+
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
+        let socket = try Descriptor.socket(.stream, for: remote.address)
+        do {
+            try socket.setNoDelay()
+            if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
+            if let address = family.outboundAddress, !remote.address.isLoopback {
+                try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.isLinkLocal ? scope : 0))
+            }
+            _ = try socket.connect(SocketAddress(remote, scope: remote.address.isLinkLocal ? scope : 0))
+            try epoll.add(socket, KernelSockets.watched, tag: tag)
+            return socket
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+
+    mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno) {
+        try socket.setNoDelay()
+        try epoll.add(socket, KernelSockets.watched, tag: tag)
+    }
+
+    mutating func connectionError(_ socket: Descriptor) -> Errno? { socket.takeSocketError() }
+
+    mutating func send(_ list: inout ScatterList, on socket: Descriptor) -> Outcome { list.send(on: socket) }
+
+    mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome { list.peek(on: socket) }
+
+    mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool {
+        do {
+            try socket.setPeekOffset(offset)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome { socket.discard(count) }
+
+    mutating func finish(_ socket: Descriptor) { try? socket.shutdown(1) }
+
+    mutating func path(_ socket: Descriptor) -> TCPPath? { socket.tcpPath() }
+
+    mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? { socket.sendBuffer() }
+
+    mutating func awaitRoom(_ socket: Descriptor) { socket.pollForOutput() }
+
+    mutating func close(_ socket: Descriptor) { socket.close() }
+
+    mutating func abort(_ socket: Descriptor) {
+        try? socket.setAbortOnClose()
+        socket.close()
+    }
+}

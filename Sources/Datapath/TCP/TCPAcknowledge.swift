@@ -1,0 +1,141 @@
+internal import Linux
+internal import Wire
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// How long an acknowledgement waits for data to travel with.
+    private static var delay: Int64 { 5 }
+
+    /// Sends an acknowledgement where one is owed now; else sees to it that one will be.
+    mutating func acknowledgeIfDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        refreshSendSpace(index)
+        let connection = table[index]
+        let owed = acknowledgeable(connection) - connection.acknowledged
+        if connection.events.contains(.mustAcknowledge) || isWindowWorthTelling(connection) {
+            sendControl(index, .ack, &port)
+        } else if owed > 0 {
+            if owed >= 2 * Int(connection.segmentSize) || !connection.events.contains(.interactive) {
+                if connection.quickAcknowledgements > 0 { table[index].quickAcknowledgements -= 1 }
+                sendControl(index, .ack, &port)
+            } else if connection.acknowledgeAt == 0 {
+                table[index].acknowledgeAt = now + TCPTranslator.delay
+            }
+        }
+        if table[index].expected != table[index].acknowledged, table[index].acknowledgeAt == 0 {
+            table[index].acknowledgeAt = now + lookInterval(table[index])
+        } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
+            table[index].acknowledgeAt = now + 1
+        }
+    }
+
+    /// The number up to which the guest's data counts as delivered.
+    ///
+    /// On a near path that is all that the kernel took. On a far one it is what the far end has acknowledged, so that the guest measures
+    /// the path's round-trip time and not ours, and its retransmission and user timeouts see what really happens.
+    private func acknowledgeable(_ connection: TCPConnection) -> SequenceNumber {
+        connection.isNear ? connection.expected : max(connection.farAcknowledged, connection.acknowledged)
+    }
+
+    private func max(_ a: SequenceNumber, _ b: SequenceNumber) -> SequenceNumber { a < b ? b : a }
+
+    /// When to look again at what the far end has acknowledged: some times per round trip.
+    private func lookInterval(_ connection: TCPConnection) -> Int64 {
+        connection.isNear ? TCPTranslator.delay : Int64(connection.roundTrip) / 16000 + 1
+    }
+
+    // MARK: Looking at the socket
+
+    /// Asks the kernel for the path's round-trip time and for how far the far end is.
+    mutating func look(_ index: Int) {
+        let connection = table[index]
+        if let path = sockets.path(connection.socket) {
+            let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
+            table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : roundTrip
+            if let bytes = path.bytesAcknowledged {
+                if !connection.events.contains(.established), !connection.events.contains(.opensToGuest) {
+                    table[index].acknowledgedBase = UInt8(truncatingIfNeeded: bytes)
+                }
+                let position = connection.initialFromGuest + 1 + Int(truncatingIfNeeded: bytes) + -Int(table[index].acknowledgedBase)
+                let dataEnd = connection.events.contains(.finFromGuest) ? connection.expected + -1 : connection.expected
+                table[index].farAcknowledged = position >= dataEnd ? connection.expected : position
+            }
+        }
+        lookAtSendSpace(index)
+    }
+
+    private mutating func lookAtSendSpace(_ index: Int) {
+        table[index].sentSinceLook = 0
+        guard let buffer = sockets.sendBuffer(table[index].socket) else {
+            table[index].sendSpace = 65536
+            return
+        }
+        let free = buffer.limit > buffer.queued ? buffer.limit - buffer.queued : 0
+        // The kernel counts its own bookkeeping as well: about an eighth for small segments.
+        table[index].sendSpace = min(free - free / 8, 16 << 20)
+        if table[index].largestSpace < table[index].sendSpace { table[index].largestSpace = table[index].sendSpace }
+    }
+
+    /// Looks again once half of what was free has been used.
+    private mutating func refreshSendSpace(_ index: Int) {
+        let connection = table[index]
+        guard !connection.events.contains(.outputBlocked), connection.sentSinceLook > connection.sendSpace else { return }
+        lookAtSendSpace(index)
+        // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell.
+        if needsRoomLook(table[index]) {
+            table[index].events.insert(.awaitsRoom)
+            sockets.awaitRoom(table[index].socket)
+        }
+    }
+
+    /// The window is so small that the guest may stop, and no event is certain to end that.
+    private func needsRoomLook(_ connection: TCPConnection) -> Bool {
+        connection.sendSpace < 65536 && connection.sentSinceLook == 0 && connection.sendSpace < connection.largestSpace / 2
+    }
+
+    /// The socket says that it can take more.
+    mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard table[index].events.contains(.awaitsRoom) else { return }
+        table[index].events.remove(.awaitsRoom)
+        lookAtSendSpace(index)
+        guard table[index].events.contains(.outputBlocked) else { return }
+        table[index].events.remove(.outputBlocked)
+        // The guest has sent what was not taken: three equal acknowledgements make it send that again at once. The first opens the window.
+        for _ in 0..<4 { sendControl(index, .ack, &port) }
+    }
+
+    // MARK: Window
+
+    /// The window has grown so much since the guest was told that it should know.
+    private func isWindowWorthTelling(_ connection: TCPConnection) -> Bool {
+        guard connection.events.contains(.established), !connection.events.contains(.finFromGuest) else { return false }
+        let known = connection.windowEdge - connection.expected
+        let now = Int(connection.sendSpace)
+        return now >= 2 * known && now - known >= 2 * Int(connection.guestSegmentSize)
+    }
+
+    /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6).
+    mutating func takeWindow(_ index: Int) -> UInt16 {
+        let connection = table[index]
+        var edge = connection.windowEdge
+        // Never open the window by less than a segment (lesson 11): the guest would send slivers.
+        let offered = connection.expected + Int(connection.sendSpace)
+        if offered > edge, connection.sendSpace >= UInt32(connection.guestSegmentSize) || connection.sendSpace >= connection.largestSpace / 2 {
+            edge = offered
+        }
+        let size = edge - connection.acknowledged
+        let scale = UInt32(connection.windowScale)
+        let field = min(max(size, 0) >> Int(scale), 65535)
+        table[index].windowEdge = connection.acknowledged + field << Int(scale)
+        return UInt16(truncatingIfNeeded: field)
+    }
+
+    private func max(_ a: Int, _ b: Int) -> Int { a < b ? b : a }
+
+    /// What every segment says: the acknowledgement number and the window. Nothing is owed afterwards.
+    mutating func takeAcknowledgement(_ index: Int) -> (SequenceNumber, UInt16) {
+        table[index].acknowledged = acknowledgeable(table[index])
+        let window = takeWindow(index)
+        table[index].events.remove(.mustAcknowledge)
+        table[index].acknowledgeAt = 0
+        return (table[index].acknowledged, window)
+    }
+}

@@ -1,0 +1,131 @@
+// TCP: a translator with bookkeeping, not a stack. The guest's kernel and the host's kernel run TCP; this
+// part mirrors to each what it sees of the other.
+//
+//      guest  --segments-->  TCPFromGuest  --sendmsg-->  socket      (expected, acknowledged, window)
+//      guest  <--segments--  TCPFromHost   <--peek-----  socket      (next, unacknowledged, queueStart)
+//
+// No payload is kept here. What the guest sent is in its own send queue until we acknowledge it, which we do
+// when the far end has; what the host sent stays in the socket's receive queue until the guest acknowledged it:
+// it is peeked at, and discarded later.
+//
+//   TCPConnection     one connection's numbers
+//   TCPHandshake      opening in both directions
+//   TCPFromGuest      segments from the guest: acknowledgements, data, FIN, RST
+//   TCPFromHost       data and end of stream towards the guest, retransmission
+//   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
+//   TCPTimers         all deadlines
+//   TCPOutput         building segments
+//   HostSockets       what is asked of the host's kernel; tests put a script in its place
+//   TCPTranslator     the owner of it all, its entry points, and the end of a connection
+
+internal import Linux
+internal import Wire
+
+/// What has happened on a connection.
+struct TCPEvents: OptionSet, BitwiseCopyable {
+    let rawValue: UInt32
+    /// The host's peer opened it (accept); else the guest did.
+    static var opensToGuest: TCPEvents { TCPEvents(rawValue: 1 << 0) }
+    /// Our SYN or SYN-ACK was sent and waits for its acknowledgement.
+    static var synSent: TCPEvents { TCPEvents(rawValue: 1 << 1) }
+    static var established: TCPEvents { TCPEvents(rawValue: 1 << 2) }
+    /// The guest's FIN was taken in order, and the socket's sending side closed.
+    static var finFromGuest: TCPEvents { TCPEvents(rawValue: 1 << 3) }
+    /// The socket's stream has ended: behind `next` there is only our FIN.
+    static var endOfStream: TCPEvents { TCPEvents(rawValue: 1 << 4) }
+    /// Our FIN was sent; it is the last number before `highest`.
+    static var finSent: TCPEvents { TCPEvents(rawValue: 1 << 5) }
+    static var finAcknowledged: TCPEvents { TCPEvents(rawValue: 1 << 6) }
+    /// The socket has, or may have, something to read.
+    static var hasInput: TCPEvents { TCPEvents(rawValue: 1 << 7) }
+    /// The peer of the socket will send no more than is queued already.
+    static var inputEnds: TCPEvents { TCPEvents(rawValue: 1 << 8) }
+    /// The socket did not take all of the guest's data; an output event tells when it will.
+    static var outputBlocked: TCPEvents { TCPEvents(rawValue: 1 << 9) }
+    /// An acknowledgement must go out in this round.
+    static var mustAcknowledge: TCPEvents { TCPEvents(rawValue: 1 << 10) }
+    /// SO_PEEK_OFF is on: the kernel keeps the position to peek at.
+    static var peekOffset: TCPEvents { TCPEvents(rawValue: 1 << 11) }
+    /// Data went to the guest that may be lost: a third duplicate acknowledgement was answered, until `recover` is acknowledged.
+    static var recovering: TCPEvents { TCPEvents(rawValue: 1 << 12) }
+    /// The first unacknowledged segment has to be sent again.
+    static var resendsFirst: TCPEvents { TCPEvents(rawValue: 1 << 17) }
+    /// A byte was sent into a closed window.
+    static var probing: TCPEvents { TCPEvents(rawValue: 1 << 13) }
+    /// Is in the list of connections to finish in this round.
+    static var isTouched: TCPEvents { TCPEvents(rawValue: 1 << 14) }
+    /// The kernel was asked to tell when the socket has room.
+    static var awaitsRoom: TCPEvents { TCPEvents(rawValue: 1 << 16) }
+    /// Request and response alternate: acknowledgements wait for data to travel with.
+    static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
+}
+
+struct TCPConnection: FlowEntry {
+    let key: FlowKey
+    var socket: Descriptor
+    var events: TCPEvents = []
+
+    // Guest to host.
+    /// The number of the guest's SYN.
+    var initialFromGuest = SequenceNumber(0)
+    /// The first byte from the guest that the socket has not taken yet.
+    var expected = SequenceNumber(0)
+    /// The acknowledgement that the guest was told last.
+    var acknowledged = SequenceNumber(0)
+    /// The right edge of the window that the guest was told last.
+    var windowEdge = SequenceNumber(0)
+    /// Bytes that the socket would still take, as last heard, less what was sent since.
+    var sendSpace: UInt32 = 0
+    /// The largest that `sendSpace` has been.
+    var largestSpace: UInt32 = 0
+    /// What the far end has acknowledged, as last heard, in the guest's numbers.
+    var farAcknowledged = SequenceNumber(0)
+    /// Bytes sent since `sendSpace` was heard.
+    var sentSinceLook: UInt32 = 0
+    /// Added to what the kernel says the far end has acknowledged: 1 where our SYN was counted.
+    var acknowledgedBase: UInt8 = 0
+
+    // Host to guest.
+    /// The number of our SYN.
+    var initialToGuest = SequenceNumber(0)
+    /// The next number to send, and the highest that was ever sent; they differ while something is sent again.
+    var next = SequenceNumber(0)
+    var highest = SequenceNumber(0)
+    /// The first number that the guest has not acknowledged.
+    var unacknowledged = SequenceNumber(0)
+    /// The number of the first byte in the socket's receive queue.
+    var queueStart = SequenceNumber(0)
+    /// Where the kernel will peek next, from `queueStart`.
+    var peekPosition: UInt32 = 0
+    /// Bytes that the guest takes from `unacknowledged` on.
+    var guestWindow: UInt32 = 0
+    /// While recovering: what was `highest` when it began.
+    var recover = SequenceNumber(0)
+    /// Largest payload of one segment to the guest.
+    var segmentSize: UInt16 = 536
+    /// Largest payload that the guest has sent in one segment as far as we told it.
+    var guestSegmentSize: UInt16 = 536
+    var guestWindowScale: UInt8 = 0
+    var windowScale: UInt8 = 0
+    var duplicateAcknowledgements: UInt8 = 0
+    var retransmissions: UInt8 = 0
+    /// Acknowledgements that still go out at once before the connection may be called interactive.
+    var quickAcknowledgements: UInt8 = 16
+
+    // Time, in milliseconds of the worker's clock; 0 is "not set".
+    var retransmitAt: Int64 = 0
+    var acknowledgeAt: Int64 = 0
+    /// The guest's last sign of life.
+    var heardAt: UInt32 = 0
+    /// Smoothed round-trip time of the host's path, microseconds.
+    var roundTrip: UInt32 = 0
+
+    init(key: FlowKey, socket: Descriptor) {
+        self.key = key
+        self.socket = socket
+    }
+
+    var flight: Int { highest - unacknowledged }
+    /// The far end is so near that its own acknowledgement says nothing more than the kernel's.
+    var isNear: Bool { roundTrip < 1000 }
+}

@@ -1,0 +1,197 @@
+internal import Linux
+internal import Wire
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// One segment of a known connection.
+    mutating func process<Link: GuestLink & ~Copyable>(
+        _ segment: GuestSegment, _ index: Int, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        let header = segment.header
+        if header.flags.contains(.rst) {
+            takeReset(header, index, &port, now: now)
+            return
+        }
+        if header.flags.contains(.syn) {
+            flushPending(&port, now: now)
+            takeSyn(segment, index, &port, now: now)
+            return
+        }
+        // Nothing but SYN may come without an acknowledgement, and nothing before we have answered.
+        guard header.flags.contains(.ack), table[index].events.contains(.synSent) else { return }
+        if !table[index].events.contains(.established) {
+            guard header.acknowledgment == table[index].initialToGuest + 1, !table[index].events.contains(.opensToGuest) else {
+                resetUnknown(segment, &port)
+                return
+            }
+            establish(index, now: now)
+        }
+        table[index].heardAt = UInt32(truncatingIfNeeded: now)
+        guard takeAcknowledgement(header, index, &port, now: now) else { return }
+        takePayload(header, index, in: arena, &port, now: now)
+        if table.isUsed(index) { touch(index, &port, now: now) }
+    }
+
+    // MARK: Reset
+
+    /// RFC 5961, section 3: only a reset with exactly the expected number ends the connection; one that is merely in the window is
+    /// asked about.
+    private mutating func takeReset<Link: GuestLink & ~Copyable>(
+        _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        let connection = table[index]
+        if connection.events.contains(.opensToGuest), !connection.events.contains(.established) {
+            if header.flags.contains(.ack), header.acknowledgment == connection.initialToGuest + 1 { abort(index, &port) }
+            return
+        }
+        let expected = connection.expected + (pendingIndex == index ? pending.byteCount : 0)
+        if header.sequence == expected || header.sequence == connection.expected {
+            flushPending(&port, now: now)
+            if table.isUsed(index) { abort(index, &port) }
+        } else if header.sequence > connection.expected, header.sequence < connection.windowEdge {
+            sendControl(index, .ack, &port)
+        }
+    }
+
+    // MARK: Acknowledgement and window
+
+    /// False when the segment must not be looked at any further.
+    private mutating func takeAcknowledgement<Link: GuestLink & ~Copyable>(
+        _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Bool {
+        let acknowledgment = header.acknowledgment
+        if acknowledgment > table[index].highest {
+            // Something never sent: say where we are and drop it (RFC 9293, section 3.10.7.4).
+            table[index].events.insert(.mustAcknowledge)
+            touch(index, &port, now: now)
+            return false
+        }
+        // Old segments carry old windows.
+        guard acknowledgment >= table[index].unacknowledged else { return true }
+        let window = UInt32(header.window) << UInt32(min(table[index].guestWindowScale, 14))
+        let advanced = acknowledgment - table[index].unacknowledged
+        let isKeepAlive = header.payloadLength <= 1 && header.sequence + 1 == table[index].expected && !header.flags.contains(.fin)
+        if advanced > 0 {
+            acknowledgedByGuest(acknowledgment, index, now: now)
+        } else if header.payloadLength == 0, !header.flags.contains(.fin), !isKeepAlive, window == table[index].guestWindow, window > 0,
+            table[index].flight > 0
+        {
+            duplicateAcknowledgement(index, &port, now: now)
+        }
+        if table[index].events.contains(.probing), window > 0 {
+            // The probe was not taken: it is sent again with what follows it.
+            table[index].events.remove(.probing)
+            table[index].next = table[index].unacknowledged
+        }
+        table[index].guestWindow = window
+        return true
+    }
+
+    private mutating func acknowledgedByGuest(_ acknowledgment: SequenceNumber, _ index: Int, now: Int64) {
+        table[index].unacknowledged = acknowledgment
+        if table[index].next < acknowledgment { table[index].next = acknowledgment }
+        table[index].duplicateAcknowledgements = 0
+        table[index].retransmissions = 0
+        table[index].events.remove(.probing)
+        if table[index].events.contains(.recovering) {
+            if acknowledgment >= table[index].recover {
+                table[index].events.remove(.recovering)
+            } else {
+                // RFC 6582: the acknowledgement of a part tells of the next hole.
+                table[index].events.insert(.resendsFirst)
+            }
+        }
+        if acknowledgment == table[index].highest {
+            table[index].retransmitAt = 0
+            if table[index].events.contains(.finSent) { table[index].events.insert(.finAcknowledged) }
+        } else {
+            startRetransmitTimer(index, now: now)
+        }
+    }
+
+    /// Fast retransmit on the third (RFC 5681, section 3.2).
+    private mutating func duplicateAcknowledgement<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard !table[index].events.contains(.recovering) else { return }
+        table[index].duplicateAcknowledgements &+= 1
+        guard table[index].duplicateAcknowledgements == 3 else { return }
+        table[index].duplicateAcknowledgements = 0
+        table[index].recover = table[index].highest
+        table[index].events.formUnion([.recovering, .resendsFirst])
+        startRetransmitTimer(index, now: now)
+    }
+
+    // MARK: Data and FIN
+
+    private mutating func takePayload<Link: GuestLink & ~Copyable>(
+        _ header: TCPHeader, _ index: Int, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        let hasFin = header.flags.contains(.fin)
+        if header.payloadLength == 0 && !hasFin {
+            // A keep-alive probe is answered (lesson 8).
+            if header.sequence < table[index].expected { table[index].events.insert(.mustAcknowledge) }
+            return
+        }
+        let expected = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
+        let skip = expected - header.sequence
+        if table[index].events.contains(.finFromGuest) || skip < 0 || skip > header.payloadLength {
+            // After its FIN, ahead of what is missing, or all old: say what is expected (lessons 15, 22).
+            if skip < 0 { port.counters.add(.tcpOutOfOrder) }
+            table[index].events.insert(.mustAcknowledge)
+            return
+        }
+        let fresh = header.payloadLength - skip
+        if fresh > 0 {
+            if table[index].events.contains(.outputBlocked) {
+                table[index].events.insert(.mustAcknowledge)
+                return
+            }
+            if pending.isFull { flushPending(&port, now: now) }
+            guard table.isUsed(index) else { return }
+            // A flush that took less has moved what is expected.
+            guard header.sequence + skip == table[index].expected + (pendingIndex == index ? pending.byteCount : 0) else { return }
+            pendingIndex = index
+            _ = pending.append(arena, offset: header.payloadOffset + skip, length: fresh)
+        } else if header.payloadLength > 0 {
+            table[index].events.insert(.mustAcknowledge)
+        }
+        if hasFin { takeFin(header, index, &port, now: now) }
+    }
+
+    private mutating func takeFin<Link: GuestLink & ~Copyable>(
+        _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        if pendingIndex == index { flushPending(&port, now: now) }
+        guard table.isUsed(index), header.sequence + header.payloadLength == table[index].expected else { return }
+        table[index].expected += 1
+        table[index].events.formUnion([.finFromGuest, .mustAcknowledge])
+        sockets.finish(table[index].socket)
+    }
+
+    /// Hands the collected data to its socket.
+    mutating func flushPending<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
+        let index = pendingIndex
+        if index < 0 { return }
+        let count = pending.byteCount
+        let outcome = sockets.send(&pending, on: table[index].socket)
+        pending.removeAll()
+        pendingIndex = -1
+        if let error = outcome.error, !outcome.wouldBlock {
+            // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
+            _ = error
+            resetGuest(index, &port)
+            abort(index, &port)
+            return
+        }
+        let taken = outcome.count
+        table[index].expected += taken
+        table[index].sendSpace -= min(table[index].sendSpace, UInt32(truncatingIfNeeded: taken))
+        table[index].sentSinceLook &+= UInt32(truncatingIfNeeded: taken)
+        if taken < count {
+            // Ask for the rest at once; the guest's stack takes three equal acknowledgements for a loss (lesson 15).
+            port.counters.add(.tcpPartialSends)
+            table[index].sendSpace = 0
+            table[index].events.formUnion([.outputBlocked, .awaitsRoom, .mustAcknowledge])
+            sockets.awaitRoom(table[index].socket)
+        }
+        touch(index, &port, now: now)
+    }
+}

@@ -1,0 +1,254 @@
+internal import Linux
+internal import Wire
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// Rounds of one connection before others have their turn.
+    private static var budget: Int { 8 }
+    /// Frames that one call to the kernel fills.
+    private static var burst: Int { 4 }
+
+    private enum Step {
+        /// There may be more.
+        case again
+        /// Nothing more can be sent now.
+        case done
+        /// The connection has ended.
+        case gone
+    }
+
+    /// Sends to the guest what its window and the socket allow. False when the connection is gone.
+    mutating func pump<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
+        var rounds = 0
+        while rounds < TCPTranslator.budget {
+            rounds += 1
+            switch pumpOnce(index, &port, now: now) {
+            case .again: continue
+            case .gone: return false
+            case .done:
+                discardAcknowledged(index)
+                return true
+            }
+        }
+        discardAcknowledged(index)
+        // Its turn comes again in the next round, which a timer starts at once.
+        table[index].acknowledgeAt = now
+        return true
+    }
+
+    private mutating func pumpOnce<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Step {
+        let connection = table[index]
+        if connection.events.contains(.finSent) {
+            if connection.next == connection.highest { return .done }
+            if connection.next == connection.highest + -1 {
+                _ = sendFin(index, &port, now: now)
+                return .done
+            }
+        } else if !connection.events.contains(.hasInput), connection.next == connection.highest {
+            return .done
+        }
+        var room = Int(connection.guestWindow) - (connection.next - connection.unacknowledged)
+        if connection.retransmissions > 0 {
+            // After a timeout, one segment at a time until the guest answers.
+            room = min(room, Int(connection.segmentSize) - (connection.next - connection.unacknowledged))
+        }
+        if room <= 0 {
+            if connection.flight == 0, connection.retransmitAt == 0 { startRetransmitTimer(index, now: now) }
+            return .done
+        }
+        return transfer(index, limit: room, &port, now: now)
+    }
+
+    /// Payload of the largest frame for this connection: whole segments, as many as the link takes at a time.
+    private func framePayload<Link: GuestLink & ~Copyable>(_ connection: TCPConnection, _ port: borrowing GuestPort<Link>) -> Int {
+        let size = Int(connection.segmentSize)
+        guard port.offloads.contains(.tcpSegmentation) else { return size }
+        let most = 65535 - EthernetHeader.length - SlotLayout.ipHeaderLength(connection.key.guest) - TCPHeader.length
+        return most >= size ? most / size * size : size
+    }
+
+    /// Peeks at what comes next, straight into frames, and sends them.
+    private mutating func transfer<Link: GuestLink & ~Copyable>(
+        _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Step {
+        let connection = table[index]
+        let payload = framePayload(connection, port)
+        let frames = min((limit + payload - 1) / payload, TCPTranslator.burst)
+        let asked = min(limit, frames * payload)
+        let slot = port.reserve(frames)
+        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
+        slots.removeAll()
+        let ignored = preparePeek(index, at: connection.next - connection.queueStart)
+        var left = asked
+        for frame in 0..<frames {
+            _ = slots.append(port.arena, offset: slot + frame * SlotLayout.size + start, length: min(left, payload))
+            left -= payload
+        }
+        let outcome = sockets.peek(&slots, on: connection.socket)
+        let count = max(outcome.count - ignored, 0)
+        if connection.events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
+        if outcome.wouldBlock {
+            // What is in flight is still in the queue and can only be asked for again.
+            table[index].events.remove(.hasInput)
+            return .done
+        }
+        if outcome.error != nil {
+            resetGuest(index, &port)
+            abort(index, &port)
+            return .gone
+        }
+        if count == 0 {
+            if ignored > outcome.count {
+                table[index].events.remove(.hasInput)
+                return .done
+            }
+            return endOfStream(index, &port, now: now)
+        }
+        return emit(index, slot: slot, count: count, payload: payload, isAll: count < asked, &port, now: now)
+    }
+
+    /// Sends `count` bytes that lie in slots from `slot` on, `payload` in each. `isAll`: the queue holds no more.
+    private mutating func emit<Link: GuestLink & ~Copyable>(
+        _ index: Int, slot: Int, count: Int, payload: Int, isAll: Bool, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Step {
+        let ends = isAll && table[index].events.contains(.inputEnds) && table[index].next + count >= table[index].highest
+        var sent = 0
+        var frame = 0
+        while sent < count {
+            let length = min(count - sent, payload)
+            let isLast = sent + length == count
+            var flags: TCPFlags = isLast ? [.ack, .psh] : .ack
+            if isLast && ends { flags.insert(.fin) }
+            guard sendData(index, slot: slot + frame * SlotLayout.size, length: length, flags: flags, &port) else {
+                // Sequence and peek position stand behind what was sent (lesson 17).
+                if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
+                return .done
+            }
+            sent += length
+            frame += 1
+        }
+        if ends { finWasSent(index) }
+        if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
+        if isAll, table[index].next == table[index].highest {
+            table[index].events.remove(.hasInput)
+            return .done
+        }
+        return .again
+    }
+
+    /// One segment of `length` bytes from `slot` at `next`, which moves on. False when the link refused it.
+    private mutating func sendData<Link: GuestLink & ~Copyable>(
+        _ index: Int, slot: Int, length: Int, flags: TCPFlags, _ port: inout GuestPort<Link>
+    ) -> Bool {
+        let next = table[index].next
+        if next < table[index].highest { port.counters.add(.tcpRetransmissionsToGuest) }
+        guard sendSegment(index, sequence: next, flags: flags, slot: slot, payload: length, &port) else { return false }
+        table[index].next = next + length
+        if table[index].highest < table[index].next { table[index].highest = table[index].next }
+        return true
+    }
+
+    // MARK: Peeking
+
+    /// Makes the kernel peek at `offset`. Where it cannot, the first pieces of the list take what comes before: their bytes are returned.
+    private mutating func preparePeek(_ index: Int, at offset: Int) -> Int {
+        if table[index].events.contains(.peekOffset) {
+            if Int(table[index].peekPosition) != offset, sockets.setPeekOffset(offset, on: table[index].socket) {
+                table[index].peekPosition = UInt32(truncatingIfNeeded: offset)
+            }
+            return 0
+        }
+        if offset <= 0 { return 0 }
+        if hasPeekOffset {
+            if sockets.setPeekOffset(offset, on: table[index].socket) {
+                table[index].events.insert(.peekOffset)
+                table[index].peekPosition = UInt32(truncatingIfNeeded: offset)
+                return 0
+            }
+            hasPeekOffset = false
+        }
+        var left = offset
+        while left > 0 {
+            let piece = min(left, scrap.byteCount)
+            guard slots.append(scrap, offset: 0, length: piece) else { break }
+            left -= piece
+        }
+        return offset
+    }
+
+    /// Takes from the socket's queue what the guest has acknowledged: in large steps while data flows, and all of it once the queue has
+    /// been emptied, since what lies there takes room from the peer's window.
+    private mutating func discardAcknowledged(_ index: Int) {
+        let connection = table[index]
+        var end = connection.unacknowledged
+        if connection.events.contains(.finAcknowledged) { end += -1 }
+        let count = end - connection.queueStart
+        let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
+        guard count >= (isIdle ? 16 << 10 : 64 << 10) else { return }
+        let outcome = sockets.discard(count, on: connection.socket)
+        table[index].queueStart += outcome.count
+        table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: outcome.count))
+    }
+
+    // MARK: The end of the stream
+
+    private mutating func endOfStream<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Step {
+        table[index].events.remove(.hasInput)
+        table[index].events.insert(.endOfStream)
+        _ = sendFin(index, &port, now: now)
+        return .done
+    }
+
+    /// Sends a FIN at `next`, which is behind all data (lesson 21).
+    mutating func sendFin<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        let slot = port.reserve()
+        let isSent = sendSegment(index, sequence: table[index].next, flags: [.fin, .ack], slot: slot, payload: 0, &port)
+        if isSent { finWasSent(index) }
+        if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
+        return isSent
+    }
+
+    private mutating func finWasSent(_ index: Int) {
+        table[index].events.formUnion([.finSent, .endOfStream])
+        table[index].events.remove(.hasInput)
+        table[index].next += 1
+        if table[index].highest < table[index].next { table[index].highest = table[index].next }
+    }
+
+    // MARK: Sending again
+
+    /// Sends the first unacknowledged segment again and nothing else; `next` stays. False when the connection is gone.
+    private mutating func resendFirst<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        table[index].events.remove(.resendsFirst)
+        let connection = table[index]
+        let end = connection.events.contains(.finSent) ? connection.highest + -1 : connection.highest
+        let length = min(end - connection.unacknowledged, Int(connection.segmentSize))
+        startRetransmitTimer(index, now: now)
+        port.counters.add(.tcpRetransmissionsToGuest)
+        let slot = port.reserve()
+        if length <= 0 {
+            if connection.events.contains(.finSent) {
+                _ = sendSegment(index, sequence: end, flags: [.fin, .ack], slot: slot, payload: 0, &port)
+            }
+            return true
+        }
+        slots.removeAll()
+        let ignored = preparePeek(index, at: connection.unacknowledged - connection.queueStart)
+        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
+        _ = slots.append(port.arena, offset: slot + start, length: length)
+        let outcome = sockets.peek(&slots, on: connection.socket)
+        if connection.events.contains(.peekOffset) || table[index].events.contains(.peekOffset) {
+            table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count)
+        }
+        if outcome.error != nil, !outcome.wouldBlock {
+            resetGuest(index, &port)
+            abort(index, &port)
+            return false
+        }
+        let count = outcome.count - ignored
+        if count > 0 {
+            _ = sendSegment(index, sequence: connection.unacknowledged, flags: [.ack, .psh], slot: slot, payload: count, &port)
+        }
+        return true
+    }
+}

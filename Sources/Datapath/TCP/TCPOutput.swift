@@ -1,0 +1,107 @@
+internal import Linux
+internal import Wire
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// Sends a segment whose payload lies in `slot` already. False when the link refused it.
+    mutating func sendSegment<Link: GuestLink & ~Copyable>(
+        _ index: Int, sequence: SequenceNumber, flags: TCPFlags, slot: Int, payload: Int, _ port: inout GuestPort<Link>
+    ) -> Bool {
+        let owed = table[index].expected != table[index].acknowledged
+        let (acknowledgment, window) = takeAcknowledgement(index)
+        if payload > 0, owed, !table[index].events.contains(.interactive) {
+            // A response took the acknowledgement along: wait for the next one to do so, too.
+            if table[index].quickAcknowledgements > 0 {
+                table[index].quickAcknowledgements -= 1
+            } else {
+                table[index].events.insert(.interactive)
+            }
+        }
+        let key = table[index].key
+        let header = TCPHeader(
+            sourcePort: key.remotePort, destinationPort: key.guestPort, sequence: sequence, acknowledgment: acknowledgment,
+            flags: flags, window: window)
+        return port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize))
+    }
+
+    /// Sends a segment without data at `next`.
+    mutating func sendControl<Link: GuestLink & ~Copyable>(_ index: Int, _ flags: TCPFlags, _ port: inout GuestPort<Link>) {
+        let slot = port.reserve()
+        _ = sendSegment(index, sequence: table[index].highest, flags: flags, slot: slot, payload: 0, &port)
+    }
+
+    /// One old byte that is not there: the guest answers with what it expects (RFC 9293, section 3.8.4).
+    mutating func sendKeepAlive<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        let slot = port.reserve()
+        _ = sendSegment(index, sequence: table[index].unacknowledged + -1, flags: .ack, slot: slot, payload: 0, &port)
+    }
+
+    /// Our SYN, or SYN-ACK where the guest's was taken.
+    mutating func sendSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        let connection = table[index]
+        let isAnswer = !connection.events.contains(.opensToGuest)
+        // A window here is not scaled.
+        let space = min(max(connection.sendSpace, 1 << 12), 65535)
+        table[index].windowEdge = connection.expected + Int(space)
+        let offersScale = !isAnswer || connection.windowScale > 0
+        let header = TCPHeader(
+            sourcePort: connection.key.remotePort, destinationPort: connection.key.guestPort, sequence: connection.initialToGuest,
+            acknowledgment: isAnswer ? connection.expected : SequenceNumber(0), flags: isAnswer ? [.syn, .ack] : .syn,
+            window: UInt16(truncatingIfNeeded: space),
+            maximumSegmentSize: connection.key.guest.isIPv4 ? segmentSize4 : segmentSize6,
+            windowScale: offersScale ? TCPTranslator.offeredWindowScale : nil)
+        port.sendSegment(header, key: connection.key)
+    }
+
+    /// Tells the guest that its connection is gone.
+    mutating func resetGuest<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        port.counters.add(.tcpResetsToGuest)
+        sendControl(index, [.rst, .ack], &port)
+    }
+
+    /// Sends the byte at `next` whatever the guest's window is.
+    mutating func probe<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        let window = table[index].guestWindow
+        let retransmissions = table[index].retransmissions
+        table[index].guestWindow = 1
+        table[index].retransmissions = 0
+        table[index].events.insert(.hasInput)
+        _ = pump(index, &port, now: now)
+        guard table.isUsed(index) else { return }
+        table[index].guestWindow = window
+        table[index].retransmissions = retransmissions
+    }
+}
+
+extension GuestPort where Link: ~Copyable {
+    /// A segment without payload.
+    mutating func sendSegment(_ header: TCPHeader, key: FlowKey) {
+        let slot = reserve()
+        _ = sendTCP(header, key: key, slot: slot, payload: 0, segmentSize: 0)
+    }
+
+    /// A segment with `payload` bytes that lie in the slot already, behind where the header goes; more than `segmentSize` bytes are
+    /// left to the link to cut.
+    mutating func sendTCP(_ header: TCPHeader, key: FlowKey, slot: Int, payload: Int, segmentSize: Int) -> Bool {
+        let headerLength = header.encodedLength
+        let length = headerLength + payload
+        let start = writeHeaders(slot: slot, source: key.remote, destination: key.guest, proto: .tcp, payloadLength: length, flowLabel: key.flowLabel(seed))
+        var header = header
+        header.checksum = Checksum.pseudoHeader(key.remote, key.guest, .tcp, length: length)
+        var bytes = arena.mutableBytes
+        header.write(to: &bytes, at: start)
+        var offload = VirtioNetHeader(checksumStart: start - slot - linkHeadroom, checksumOffset: TCPHeader.checksumOffset)
+        if payload > segmentSize, segmentSize > 0 {
+            offload.segmentation = key.guest.isIPv4 ? .tcp4 : .tcp6
+            offload.segmentSize = UInt16(truncatingIfNeeded: segmentSize)
+        }
+        offload.headerLength = UInt16(truncatingIfNeeded: start - slot - linkHeadroom + headerLength)
+        return send(slot: slot, end: start + length, offload: offload)
+    }
+}
+
+extension FlowKey {
+    /// The same for all packets of a flow, told by who knows the key only, and never 0 (RFC 6437).
+    func flowLabel(_ seed: SipHash) -> UInt32 {
+        guest.isIPv4 ? 0 : UInt32(truncatingIfNeeded: hash(seed) >> 40) & 0xf_ffff | 1
+    }
+}

@@ -1,0 +1,128 @@
+internal import Linux
+internal import Wire
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// Milliseconds before the first retransmission (RFC 6298), and the most between two.
+    private static var firstTimeout: Int64 { 1000 }
+    private static var lastTimeout: Int64 { 120_000 }
+    private static var dataRetries: UInt8 { 15 }
+    /// A guest that was silent for so long is asked whether it is still there, and one that has been for longer is given up (lesson 27).
+    private static var idleBeforeProbe: UInt32 { 2 * 3600 * 1000 }
+    private static var idleBeforeEnd: UInt32 { 4 * 3600 * 1000 }
+
+    mutating func startRetransmitTimer(_ index: Int, now: Int64) {
+        let shift = Int64(min(table[index].retransmissions, 16))
+        table[index].retransmitAt = now + min(TCPTranslator.firstTimeout << shift, TCPTranslator.lastTimeout)
+    }
+
+    /// Sees to it that the connection is looked at when its next deadline comes.
+    mutating func armTimer(_ index: Int) {
+        let connection = table[index]
+        var due = Int64.max
+        if connection.retransmitAt != 0 { due = min(due, connection.retransmitAt) }
+        if connection.acknowledgeAt != 0 { due = min(due, connection.acknowledgeAt) }
+        if due == .max {
+            if timers.deadline(index) == nil { timers.set(index, at: Int64(connection.heardAt) + Int64(TCPTranslator.idleBeforeProbe)) }
+            return
+        }
+        timers.setNoLater(index, than: due)
+    }
+
+    /// Does what is due.
+    mutating func expireTimers<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
+        while let index = timers.expire(at: now) {
+            guard table.isUsed(index) else { continue }
+            let connection = table[index]
+            if connection.retransmitAt != 0, connection.retransmitAt <= now {
+                table[index].retransmitAt = 0
+                if !retransmit(index, &port, now: now) { continue }
+            }
+            if connection.acknowledgeAt != 0, connection.acknowledgeAt <= now {
+                table[index].acknowledgeAt = 0
+                acknowledgementIsDue(index, &port, now: now)
+            }
+            if !checkIdle(index, &port, now: now) { continue }
+            touch(index, &port, now: now)
+            armTimer(index)
+        }
+    }
+
+    /// The guest has not acknowledged in time. False when the connection is gone.
+    private mutating func retransmit<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        table[index].retransmissions &+= 1
+        if !table[index].events.contains(.established) {
+            guard table[index].events.contains(.synSent) else { return true }
+            guard table[index].retransmissions <= TCPTranslator.synRetries else {
+                abort(index, &port)
+                return false
+            }
+            port.counters.add(.tcpRetransmissionsToGuest)
+            sendSyn(index, &port, now: now)
+            startRetransmitTimer(index, now: now)
+            return true
+        }
+        guard table[index].retransmissions <= TCPTranslator.dataRetries else {
+            resetGuest(index, &port)
+            abort(index, &port)
+            return false
+        }
+        table[index].events.subtract([.recovering, .resendsFirst])
+        if table[index].guestWindow == 0 || table[index].events.contains(.probing) {
+            probeWindow(index, &port, now: now)
+            return true
+        }
+        guard table[index].flight > 0 else {
+            table[index].retransmissions = 0
+            return true
+        }
+        // Everything from here on is sent again, one segment at first.
+        table[index].next = table[index].unacknowledged
+        startRetransmitTimer(index, now: now)
+        return true
+    }
+
+    /// Sends one byte beyond the window, whose acknowledgement tells the window (lesson 9).
+    private mutating func probeWindow<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        startRetransmitTimer(index, now: now)
+        let isAtEnd = table[index].events.contains(.finSent) && table[index].unacknowledged == table[index].highest + -1
+        if isAtEnd {
+            table[index].next = table[index].unacknowledged
+            _ = sendFin(index, &port, now: now)
+            return
+        }
+        table[index].next = table[index].unacknowledged
+        table[index].events.insert(.probing)
+        probe(index, &port, now: now)
+    }
+
+    private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard table[index].events.contains(.established) else { return }
+        look(index)
+        if table[index].events.contains(.awaitsRoom), !table[index].events.contains(.outputBlocked), table[index].sendSpace > 65536 {
+            table[index].events.remove(.awaitsRoom)
+        }
+        let connection = table[index]
+        if connection.isNear, connection.expected != connection.acknowledged {
+            // No data came for the acknowledgement to travel with: this is no conversation of requests and responses.
+            table[index].events.remove(.interactive)
+            table[index].quickAcknowledgements = 16
+            table[index].events.insert(.mustAcknowledge)
+        }
+        if !connection.isNear, connection.farAcknowledged > connection.acknowledged { table[index].events.insert(.mustAcknowledge) }
+    }
+
+    /// False when the connection is gone.
+    private mutating func checkIdle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        let silence = UInt32(truncatingIfNeeded: now) &- table[index].heardAt
+        if silence >= TCPTranslator.idleBeforeEnd {
+            resetGuest(index, &port)
+            abort(index, &port)
+            return false
+        }
+        if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {
+            sendKeepAlive(index, &port)
+            timers.set(index, at: now + 600_000)
+        }
+        return true
+    }
+}

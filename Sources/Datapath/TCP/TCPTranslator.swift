@@ -1,0 +1,152 @@
+internal import Linux
+internal import Settings
+internal import Wire
+
+/// A segment of the guest, checked: lengths and offsets are those of the batch that it came in.
+struct GuestSegment: BitwiseCopyable {
+    var key: FlowKey
+    var header: TCPHeader
+}
+
+/// All TCP connections of a worker.
+struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
+    var sockets: Sockets
+    var table: FlowTable<TCPConnection>
+    var timers: TimerWheel
+    let translation: AddressTranslation
+    /// Largest payload of a segment from the guest, by family, told in SYNs.
+    let segmentSize4: UInt16
+    let segmentSize6: UInt16
+    let seed: SipHash
+
+    /// Data of one connection, still in the guest's frames, that goes out with one call.
+    var pending: ScatterList
+    var pendingIndex = -1
+    /// Where pieces for the kernel to fill are collected.
+    var slots: ScatterList
+    /// Takes what is peeked at a second time where the kernel keeps no peek offset.
+    var scrap: Mapping
+    var hasPeekOffset = true
+    /// Connections to finish at the end of the round.
+    private var touched: FixedTable<UInt32>
+    private var touchedCount = 0
+
+    init(sockets: consuming Sockets, translation: AddressTranslation, mtu: Int, capacity: Int, seed: SipHash, now: Int64) throws(Errno) {
+        let table = try FlowTable<TCPConnection>(capacity: capacity, seed: seed)
+        let timers = try TimerWheel(capacity: capacity, now: now)
+        let pending = try ScatterList(capacity: 256)
+        let slots = try ScatterList(capacity: 64)
+        let scrap = try Mapping(byteCount: 65536)
+        let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
+        self.table = table
+        self.timers = timers
+        self.pending = pending
+        self.slots = slots
+        self.scrap = scrap
+        self.touched = touched
+        self.sockets = sockets
+        self.translation = translation
+        self.seed = seed
+        let mtu = mtu == 0 ? Network.defaultMTU : mtu
+        segmentSize4 = UInt16(clamping: max(mtu - 40, 88))
+        segmentSize6 = UInt16(clamping: max(mtu - 60, 88))
+    }
+
+    static var touchedCapacity: Int { 512 }
+
+    static func tag(_ index: Int, generation: UInt16) -> UInt64 {
+        EventTag(.tcp, index: index, generation: generation).bits
+    }
+
+    // MARK: Entry points
+
+    /// A segment of the guest, in order of arrival. `arena` holds its payload until `endRound`.
+    mutating func fromGuest<Link: GuestLink & ~Copyable>(
+        _ segment: GuestSegment, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        guard let index = table.find(segment.key) else {
+            if segment.header.flags.contains(.syn), segment.header.flags.isDisjoint(with: [.ack, .rst, .fin]) {
+                openToHost(segment, &port, now: now)
+            } else {
+                resetUnknown(segment, &port)
+            }
+            return
+        }
+        if pendingIndex != index { flushPending(&port, now: now) }
+        process(segment, index, in: arena, &port, now: now)
+    }
+
+    /// Something happened on the socket of `index`; the caller has checked that it is still the same connection.
+    mutating func fromHost<Link: GuestLink & ~Copyable>(
+        _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        if !table[index].events.contains(.synSent) {
+            connectionDecided(index, events, &port, now: now)
+            return
+        }
+        if events.contains(.input) || events.contains(.hangUp) || events.contains(.error) { table[index].events.insert(.hasInput) }
+        if events.contains(.readHangUp) { table[index].events.formUnion([.hasInput, .inputEnds]) }
+        if events.contains(.output) { roomAgain(index, &port, now: now) }
+        touch(index, &port, now: now)
+    }
+
+    /// Ends a round: everything from the guest is with the sockets, acknowledgements and data are on their way.
+    mutating func endRound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
+        flushPending(&port, now: now)
+        var position = 0
+        while position < touchedCount {
+            let index = Int(touched[position])
+            position += 1
+            guard table.isUsed(index), table[index].events.contains(.isTouched) else { continue }
+            table[index].events.remove(.isTouched)
+            settle(index, &port, now: now)
+        }
+        touchedCount = 0
+    }
+
+    /// Remembers that `index` has to be settled in this round.
+    mutating func touch<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        if table[index].events.contains(.isTouched) { return }
+        if touchedCount == TCPTranslator.touchedCapacity { endRound(&port, now: now) }
+        table[index].events.insert(.isTouched)
+        touched[touchedCount] = UInt32(truncatingIfNeeded: index)
+        touchedCount += 1
+    }
+
+    /// Sends what can be sent, acknowledges what has to be acknowledged, and ends what has ended.
+    private mutating func settle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard table[index].events.contains(.established) else { return }
+        if !pump(index, &port, now: now) { return }
+        acknowledgeIfDue(index, &port, now: now)
+        let events = table[index].events
+        if events.contains(.finFromGuest), events.contains(.finAcknowledged) {
+            close(index, &port)
+        } else {
+            armTimer(index)
+        }
+    }
+
+    // MARK: The end
+
+    /// Both directions are done.
+    mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        sockets.close(table[index].socket)
+        remove(index, &port)
+    }
+
+    /// One side has aborted, or we must: the other side sees a reset.
+    mutating func abort<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        if table[index].socket.isOpen { sockets.abort(table[index].socket) }
+        remove(index, &port)
+    }
+
+    private mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        if pendingIndex == index {
+            pending.removeAll()
+            pendingIndex = -1
+        }
+        timers.cancel(index)
+        table.remove(index)
+        port.counters.add(.tcpClosed)
+    }
+}
