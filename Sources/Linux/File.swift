@@ -86,3 +86,7 @@ extension Descriptor {
         return String(decoding: buffer[0..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
+
+extension Descriptor {
+    public var isTerminal: Bool { isatty(number) == 1 }
+}

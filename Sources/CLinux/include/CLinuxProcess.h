@@ -2,6 +2,7 @@
 #ifndef CLINUX_PROCESS_H
 #define CLINUX_PROCESS_H
 
+#include <dirent.h>
 #include <linux/nsfs.h>
 
 // Constants that kernel headers of older distributions lack.
@@ -55,6 +56,7 @@ static inline int linux_signal_is_ignored(int number) {
 }
 
 // Files.
+static inline const char *linux_entry_name(const struct dirent *entry) { return entry->d_name; }
 static inline int linux_dup2(int from, int to) { return LINUX_RESULT(dup2(from, to)); }
 static inline int linux_pipe(int pair[2]) { return LINUX_RESULT(pipe2(pair, O_CLOEXEC)); }
 static inline int linux_fstat(int fd, struct stat *status) { return LINUX_RESULT(fstat(fd, status)); }
