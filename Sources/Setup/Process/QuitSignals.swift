@@ -1,0 +1,57 @@
+internal import CLinux
+public import Linux
+
+/// Signals as events of the loop. There are no handlers, hence nothing that a handler could disturb.
+public struct QuitSignals: Sendable {
+    public enum Event: Sendable, Equatable {
+        /// SIGTERM or SIGQUIT: end with status 0.
+        case quit
+        /// SIGUSR1: print the counters.
+        case printCounters
+        /// SIGCHLD: look at the command.
+        case child
+        /// SIGINT in command mode: the terminal's interrupt key.
+        case interrupt
+        /// SIGTSTP in command mode: the terminal's suspend key.
+        case suspend
+    }
+
+    /// To be watched for input.
+    public let descriptor: Descriptor
+    private let maskBefore: SignalSet
+    private let ignoredPipe: Bool
+
+    /// From here on these signals wait to be read, and writing to a closed connection is an error instead of a signal. Without a
+    /// command SIGINT and SIGTSTP do what they always do.
+    public static func install(withCommand: Bool) throws(SetupError) -> QuitSignals {
+        let plain = SignalSet(SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD)
+        let set = withCommand ? SignalSet(SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD, SIGINT, SIGTSTP) : plain
+        do throws(Errno) {
+            let before = try Signals.block(set)
+            let descriptor = try Signals.descriptor(for: set)
+            let ignored = Signals.isIgnored(SIGPIPE)
+            Signals.ignore(SIGPIPE)
+            return QuitSignals(descriptor: descriptor, maskBefore: before, ignoredPipe: ignored)
+        } catch {
+            throw SetupError(.process, "Couldn't take over signals", error)
+        }
+    }
+
+    /// The next signal; nil when there is none. Call it until then. Allocates nothing. (read)
+    public func next() -> Event? {
+        switch Signals.next(from: descriptor) {
+        case SIGTERM, SIGQUIT: .quit
+        case SIGUSR1: .printCounters
+        case SIGCHLD: .child
+        case SIGINT: .interrupt
+        case SIGTSTP: .suspend
+        default: nil
+        }
+    }
+
+    /// Back to how the caller had it, in a child that becomes something else.
+    public func restore() {
+        if !ignoredPipe { Signals.setDefault(SIGPIPE) }
+        _ = try? Signals.setMask(maskBefore)
+    }
+}
