@@ -1,0 +1,93 @@
+public import Linux
+
+/// A process in the guest's namespace that works for us. It holds everything that was open at the fork and knows what was known
+/// then. It ends when its work is done or when this side closes the channel.
+public enum NamespaceHelper {
+    /// What came back from inside.
+    public struct Result: Sendable {
+        public var bytes: [UInt8] = []
+        public var descriptors: [Descriptor] = []
+    }
+
+    /// Runs `body` in the namespace and waits for its end. What it sends comes back in order, descriptors as our own; an error
+    /// that it throws is thrown here, and then nothing that it sent stays open.
+    public static func inNamespace(
+        _ target: TargetNamespace, _ body: (HelperChannel) throws(SetupError) -> Void
+    ) throws(SetupError) -> Result {
+        let helper = try start(in: target, body)
+        defer { helper.end() }
+        var result = Result()
+        do throws(SetupError) {
+            while let message = try helper.channel.receive() {
+                result.bytes += message.bytes
+                result.descriptors += message.descriptors
+            }
+            return result
+        } catch {
+            for descriptor in result.descriptors { descriptor.close() }
+            throw error
+        }
+    }
+
+    /// Starts a helper that keeps running beside us. `body` should return when `receive` gives nil.
+    public static func start(
+        in target: TargetNamespace, _ body: (HelperChannel) throws(SetupError) -> Void
+    ) throws(SetupError) -> RunningHelper {
+        let ours: Descriptor
+        let theirs: Descriptor
+        let child: Int32
+        do throws(Errno) {
+            (ours, theirs) = try DescriptorPassing.pair()
+            child = try Process.fork()
+        } catch {
+            throw SetupError(.namespace, "Couldn't start a helper for the namespace", error)
+        }
+        if child == 0 {
+            ours.close()
+            work(HelperChannel(socket: theirs), in: target, body)
+        }
+        theirs.close()
+        return RunningHelper(processID: child, channel: HelperChannel(socket: ours))
+    }
+
+    /// The helper's whole life. It ends without running anything registered to run at exit.
+    private static func work(
+        _ channel: HelperChannel, in target: TargetNamespace, _ body: (HelperChannel) throws(SetupError) -> Void
+    ) -> Never {
+        do throws(SetupError) {
+            try enter(target)
+            try body(channel)
+            try channel.finish()
+        } catch {
+            channel.fail(error)
+            Process.exit(1)
+        }
+        Process.exit(0)
+    }
+
+    /// For good: there is no way back from a user namespace.
+    private static func enter(_ target: TargetNamespace) throws(SetupError) {
+        do throws(Errno) {
+            if let user = target.user { try Namespaces.enter(user, .user) }
+        } catch {
+            throw SetupError(.namespace, "Couldn't enter user namespace", error)
+        }
+        do throws(Errno) {
+            try Namespaces.enter(target.network, .network)
+        } catch {
+            throw SetupError(.namespace, "Couldn't enter network namespace", error)
+        }
+    }
+}
+
+/// A helper seen from outside.
+public struct RunningHelper: Sendable {
+    public let processID: Int32
+    public let channel: HelperChannel
+
+    /// Closes the channel and waits for the helper.
+    public func end() {
+        channel.socket.close()
+        _ = try? Process.wait(for: processID)
+    }
+}

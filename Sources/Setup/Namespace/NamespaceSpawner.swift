@@ -1,0 +1,104 @@
+internal import CLinux
+internal import Linux
+
+/// Command mode: a command in namespaces of its own, where it is root and process 1.
+public enum NamespaceSpawner {
+    /// Makes the namespaces and a child in them, which waits there for `release` and ends if we do. An empty command means
+    /// $SHELL, else /bin/sh. With `netnsOnly` the present user namespace stays, and no IDs are mapped.
+    ///
+    /// Call it after `UserIdentity.drop`, so that root in the namespace is not root outside, and before our own
+    /// isolation, so that the command sees the caller's files.
+    public static func spawn(
+        command: [String], netnsOnly: Bool, signals: QuitSignals, log: Log
+    ) throws(SetupError) -> SpawnedCommand {
+        let words = command.isEmpty ? [shell()] : command
+        var kinds: Namespaces = [.network, .mount, .ipc, .uts, .pid]
+        if !netnsOnly { kinds.insert(.user) }
+        let user = Credentials.user
+        let group = Credentials.group
+        let ours: Descriptor
+        let theirs: Descriptor
+        do throws(Errno) { (ours, theirs) = try DescriptorPassing.pair() } catch {
+            throw SetupError(.namespace, "Couldn't create namespaces", error)
+        }
+        let child: Int32
+        do throws(Errno) { child = try Process.fork(into: kinds) } catch {
+            throw SetupError(.namespace, netnsOnly ? "Couldn't create namespaces: \(error.text)" : UserNamespaceRefusal.explain(error))
+        }
+        if child == 0 {
+            ours.close()
+            live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : (user, group), signals)
+        }
+        theirs.close()
+        let channel = HelperChannel(socket: ours)
+        do throws(SetupError) {
+            guard let message = try channel.receive(), message.descriptors.count == (netnsOnly ? 1 : 2) else {
+                throw SetupError(.namespace, "Couldn't create namespaces: the child ended unexpectedly")
+            }
+            if !message.bytes.isEmpty { log.debug(String(decoding: message.bytes, as: UTF8.self)) }
+            return SpawnedCommand(
+                processID: child,
+                namespace: TargetNamespace(
+                    user: netnsOnly ? nil : message.descriptors[1], network: message.descriptors[0], origin: .command),
+                channel: channel)
+        } catch {
+            RunningHelper(processID: child, channel: channel).end()
+            throw error
+        }
+    }
+
+    private static func shell() -> String {
+        guard let shell = Process.environment("SHELL"), !shell.isEmpty else { return "/bin/sh" }
+        return shell
+    }
+
+    /// The child's life up to the command's own.
+    private static func live(
+        _ channel: HelperChannel, _ words: [String], mapping: (user: UInt32, group: UInt32)?, _ signals: QuitSignals
+    ) -> Never {
+        do throws(SetupError) {
+            try? Process.dieWithParent()
+            if let mapping { try IDMaps.write(inside: (0, 0), outside: mapping) }
+            let notes = furnish(pingGroup: mapping == nil ? Credentials.group : 0)
+            var namespaces = [try open("/proc/self/ns/net")]
+            if mapping != nil { namespaces.append(try open("/proc/self/ns/user")) }
+            try channel.send(Array(notes.utf8), namespaces)
+        } catch {
+            channel.fail(error)
+            Process.exit(1)
+        }
+        // The end of the channel is the end of the parent.
+        guard let message = try? channel.receive(), message.bytes == [1] else { Process.exit(1) }
+        signals.restore()
+        let error = Process.execute(words)
+        try? Descriptor(STDERR_FILENO).write("Couldn't run \(words[0]): \(error.text)\n")
+        // As a shell would say it: not found, or found and not executable.
+        Process.exit(error.code == ENOENT || error.code == ENOTDIR ? 127 : 126)
+    }
+
+    private static func open(_ path: String) throws(SetupError) -> Descriptor {
+        do throws(Errno) { return try Descriptor.open(path, O_RDONLY) } catch {
+            throw SetupError(.namespace, "Couldn't open \(path)", error)
+        }
+    }
+
+    /// A view of its own of processes, and pings without privileges. A container that hides parts of /proc forbids the first,
+    /// which only means that the command sees more processes. Returns what did not work.
+    private static func furnish(pingGroup: UInt32) -> String {
+        var notes: [String] = []
+        do throws(Errno) {
+            try Mounts.stopPropagation()
+            try Mounts.mount("proc", at: "/proc", options: Int32(MS_NOSUID | MS_NODEV | MS_NOEXEC))
+        } catch {
+            notes.append("Couldn't mount /proc for the command: \(error.text)")
+        }
+        do throws(Errno) {
+            let range = try Descriptor.open("/proc/sys/net/ipv4/ping_group_range", O_WRONLY)
+            defer { range.close() }
+            try range.write("\(pingGroup) \(pingGroup)")
+        } catch {
+            notes.append("Couldn't set net.ipv4.ping_group_range for the command: \(error.text)")
+        }
+        return notes.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,85 @@
+// The guest's namespace, from three directions: a command is started in a new one, a running process has one, or a file
+// stands for one. All three end as a TargetNamespace. This process never enters it: it stays in the host's network and
+// sends helpers in, which open what is needed there and hand it out.
+
+internal import CLinux
+public import Linux
+public import Settings
+
+/// A network namespace, and the user namespace whose rights let us enter it.
+public struct TargetNamespace: Sendable {
+    /// What to enter first; nil: we have the rights already.
+    public let user: Descriptor?
+    public let network: Descriptor
+    /// What says that the namespace is gone.
+    public let origin: Origin
+
+    public enum Origin: Sendable, Equatable {
+        /// The end of our own child says it.
+        case command
+        case process(Int32)
+        case file(String)
+    }
+
+    init(user: Descriptor?, network: Descriptor, origin: Origin) {
+        self.user = user
+        self.network = network
+        self.origin = origin
+    }
+
+    /// Opens the namespaces of a running process or those that files stand for. `userNamespace` and `netnsOnly` are the options
+    /// of these names; a namespace given by a file is entered with our own rights unless `userNamespace` says otherwise.
+    /// A user namespace that we are in already is left out. A `.command` target is NamespaceSpawner's matter.
+    public static func open(_ target: Target, userNamespace: String?, netnsOnly: Bool) throws(SetupError) -> TargetNamespace {
+        let network: Descriptor
+        var user: Descriptor?
+        let origin: Origin
+        switch target {
+        case .command:
+            throw SetupError(.namespace, "A command's namespaces don't exist yet")
+        case .process(let process):
+            origin = .process(process)
+            network = try open("/proc/\(process)/ns/net", .network)
+            if !netnsOnly { user = try open(userNamespace ?? "/proc/\(process)/ns/user", .user) }
+        case .path(let path):
+            origin = .file(path)
+            network = try open(path, .network)
+            if !netnsOnly, let userNamespace { user = try open(userNamespace, .user) }
+        }
+        if let given = user, isOwn(given) {
+            given.close()
+            user = nil
+        }
+        return TargetNamespace(user: user, network: network, origin: origin)
+    }
+
+    /// Entering the user namespace that one is in is refused by the kernel, and needless.
+    private static func isOwn(_ user: Descriptor) -> Bool {
+        guard let own = try? Descriptor.open("/proc/self/ns/user", O_RDONLY) else { return false }
+        defer { own.close() }
+        guard let mine = try? own.identity(), let theirs = try? user.identity() else { return false }
+        return mine == theirs
+    }
+
+    private static func open(_ path: String, _ kind: Namespaces) throws(SetupError) -> Descriptor {
+        let name = kind == .network ? "network" : "user"
+        let descriptor: Descriptor
+        do throws(Errno) {
+            // Never waits, should it be a pipe or a device.
+            descriptor = try Descriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        } catch {
+            throw SetupError(.namespace, "Couldn't open \(name) namespace \(path)", error)
+        }
+        let found = try? Namespaces.kind(of: descriptor)
+        guard found == kind else {
+            descriptor.close()
+            throw SetupError(.namespace, found == nil ? "\(path) is not a namespace" : "\(path) is not a \(name) namespace")
+        }
+        return descriptor
+    }
+
+    public func close() {
+        user?.close()
+        network.close()
+    }
+}

@@ -1,0 +1,144 @@
+import CLinux
+import Linux
+import Settings
+import Testing
+
+@testable import Setup
+
+@Suite struct NamespaceTests {
+    @Test(arguments: [
+        ("/run/netns/name", "/run/netns", "name"), ("name", ".", "name"), ("/name", "/", "name"), ("a/b", "a", "b"),
+    ])
+    func splitting(_ path: String, _ directory: String, _ name: String) {
+        #expect(NamespaceWatch.split(path) == (directory, name))
+    }
+
+    @Test(arguments: [
+        ("/proc/123/ns/net", 123), ("/proc/self/ns/net", nil), ("/proc/123/ns/user", nil), ("/proc/0/ns/net", nil), ("/proc/1/task/1/ns/net", nil),
+        ("proc/123/ns/net", nil),
+    ] as [(String, Int32?)])
+    func processOfPath(_ path: String, _ expected: Int32?) {
+        #expect(NamespaceWatch.process(of: path) == expected)
+    }
+
+    @Test func openingSaysWhatIsWrong() {
+        #expect(throws: SetupError(.namespace, "Couldn't open network namespace /nonexistent: No such file or directory")) {
+            try TargetNamespace.open(.path("/nonexistent"), userNamespace: nil, netnsOnly: false)
+        }
+        #expect(throws: SetupError(.namespace, "/dev/null is not a namespace")) {
+            try TargetNamespace.open(.path("/dev/null"), userNamespace: nil, netnsOnly: false)
+        }
+        #expect(throws: SetupError(.namespace, "/proc/self/ns/mnt is not a network namespace")) {
+            try TargetNamespace.open(.path("/proc/self/ns/mnt"), userNamespace: nil, netnsOnly: false)
+        }
+        #expect(throws: SetupError(.namespace, "/proc/self/ns/net is not a user namespace")) {
+            try TargetNamespace.open(.path("/proc/self/ns/net"), userNamespace: "/proc/self/ns/net", netnsOnly: false)
+        }
+    }
+
+    @Test func ownUserNamespaceIsNotEnteredAgain() throws {
+        let target = try TargetNamespace.open(.process(Process.identifier), userNamespace: nil, netnsOnly: false)
+        defer { target.close() }
+        #expect(target.user == nil)
+        #expect(target.origin == .process(Process.identifier))
+    }
+
+    /// Any file can play the namespace for the watch.
+    private func withWatch(_ body: (_ directory: String, NamespaceWatch) throws -> Void) throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/ns"
+            try write("", to: path)
+            let target = TargetNamespace(user: nil, network: try Descriptor.open(path, O_RDONLY), origin: .file(path))
+            defer { target.close() }
+            let watch = try #require(try NamespaceWatch(target))
+            defer { watch.descriptor.close() }
+            try body(directory, watch)
+        }
+    }
+
+    @Test func lesson45_removalAmongSeveralEvents() throws {
+        try withWatch { directory, watch in
+            #expect(!watch.isGone())
+            for name in ["a", "nsx", "n"] {
+                try write("", to: "\(directory)/\(name)")
+                unsafe unlink("\(directory)/\(name)")
+            }
+            #expect(!watch.isGone())
+            for name in ["b", "ns", "c"] {
+                try write("", to: "\(directory)/\(name)")
+                unsafe unlink("\(directory)/\(name)")
+            }
+            #expect(watch.isGone())
+        }
+    }
+
+    @Test func lesson45_movedAwayIsGone() throws {
+        try withWatch { directory, watch in
+            unsafe rename("\(directory)/ns", "\(directory)/other")
+            #expect(watch.isGone())
+        }
+    }
+
+    @Test func lesson45_missingDirectoryHasTheWordsCallersMatch() throws {
+        let network = try Descriptor.open("/proc/self/ns/net", O_RDONLY)
+        defer { network.close() }
+        let target = TargetNamespace(user: nil, network: network, origin: .file("/nonexistent/ns"))
+        #expect(throws: SetupError(.namespace, "netns dir open: No such file or directory, exiting")) { try NamespaceWatch(target) }
+    }
+
+    @Test func goneBeforeTheWatch() throws {
+        let network = try Descriptor.open("/proc/self/ns/net", O_RDONLY)
+        defer { network.close() }
+        let target = TargetNamespace(user: nil, network: network, origin: .file("/tmp/no-such-namespace"))
+        #expect(throws: SetupError(.namespace, "Network namespace /tmp/no-such-namespace has gone away")) { try NamespaceWatch(target) }
+    }
+
+    @Test func commandNeedsNoWatch() throws {
+        let target = TargetNamespace(user: nil, network: .none, origin: .command)
+        #expect(try NamespaceWatch(target) == nil)
+    }
+
+    @Test func channelCarriesManyDescriptorsAndBytes() throws {
+        let (one, other) = try DescriptorPassing.pair()
+        defer { other.close() }
+        let null = try Descriptor.open("/dev/null", O_RDWR)
+        defer { null.close() }
+        let bytes = (0..<70_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        try HelperChannel(socket: one).send(bytes, [Descriptor](repeating: null, count: 300))
+        try HelperChannel(socket: one).send([])
+        try HelperChannel(socket: one).finish()
+        one.close()
+        let channel = HelperChannel(socket: other)
+        let message = try #require(try channel.receive())
+        #expect(message.bytes == bytes)
+        #expect(message.descriptors.count == 300)
+        #expect(try message.descriptors.allSatisfy { try $0.identity() == null.identity() })
+        for descriptor in message.descriptors { descriptor.close() }
+        #expect(try channel.receive() == DescriptorMessage([]))
+        #expect(try channel.receive() == nil)
+        #expect(throws: SetupError(.namespace, "The other process ended unexpectedly")) { try channel.receive() }
+    }
+
+    @Test func channelCarriesErrors() throws {
+        let (one, other) = try DescriptorPassing.pair()
+        defer { one.close(); other.close() }
+        HelperChannel(socket: one).fail(SetupError(.sockets, "Failed to bind"))
+        #expect(throws: SetupError(.sockets, "Failed to bind")) { try HelperChannel(socket: other).receive() }
+    }
+
+    @Test(arguments: [
+        (EPERM, 0, nil, nil, "Couldn't create user namespace: Operation not permitted, set kernel.unprivileged_userns_clone=1 with sysctl"),
+        (ENOSPC, nil, 0, nil, "Couldn't create user namespace: No space left on device, user.max_user_namespaces is 0, raise it with sysctl"),
+        (EUSERS, nil, nil, nil, "Couldn't create user namespace: Too many users, too many user namespaces, or too deeply nested"),
+        (
+            EPERM, nil, 9, 1,
+            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns, or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
+        ),
+        (EPERM, 1, 9, 0, "Couldn't create user namespace: Operation not permitted, forbidden by a security module or by the container around us"),
+        (ENOMEM, 0, 0, 1, "Couldn't create user namespace: Cannot allocate memory"),
+    ] as [(Int32, Int?, Int?, Int?, String)])
+    func refusalTellsWhatToChange(_ code: Int32, _ clone: Int?, _ maximum: Int?, _ appArmor: Int?, _ expected: String) {
+        let settings = UserNamespaceRefusal.Settings(unprivilegedClone: clone, maximum: maximum, appArmorRestriction: appArmor)
+        #expect(UserNamespaceRefusal.explain(Errno(code), settings) == expected)
+    }
+}
