@@ -111,7 +111,7 @@ public struct NetlinkBatch: Sendable, Equatable {
     mutating func getLinks(named name: String? = nil) {
         begin(Int32(RTM_GETLINK), flags: name == nil ? NLM_F_DUMP_ALL : 0)
         for _ in 0..<4 { append(UInt32(0)) }
-        // Counters make up most of an answer.
+        // Some of an answer's many counters stay away.
         append(Int(IFLA_EXT_MASK), UInt32(RTEXT_FILTER_SKIP_STATS))
         if let name {
             let attribute = open(Int(IFLA_IFNAME))

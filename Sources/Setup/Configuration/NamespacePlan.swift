@@ -32,7 +32,7 @@ public struct NamespacePlan: Sendable, Equatable {
         guard options.configureNetwork else { return }
         configures = true
         mtu = network.mtu > 0 ? network.mtu : nil
-        hasIPv6 = network.ipv6 != nil
+        hasIPv6 = network.ipv6 != nil && network.mtuAllowsIPv6
 
         if let family = network.ipv4 {
             let assigned = family.address.map { NamespacePlan.address(IPAddress($0), family.prefixLength, .ipv4) }
@@ -41,7 +41,7 @@ public struct NamespacePlan: Sendable, Equatable {
             let copiesRoutes = options.gateway4 == nil && !options.noCopyRoutes
             routes += plannedRoutes(.ipv4, host.template4, copies: copiesRoutes, gateway: family.gateway.map { IPAddress($0) })
         }
-        if let family = network.ipv6 {
+        if hasIPv6, let family = network.ipv6 {
             let assigned = family.address.map { NamespacePlan.address(IPAddress($0), family.prefixLength, .ipv6) }
             let copies = options.address6 == nil && !options.noCopyAddresses
             // The kernel prefers the youngest of equals as source: the guest's own comes last.

@@ -50,6 +50,9 @@ extension Network {
         network.setHandlers(options)
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
+        if options.configureNetwork && network.ipv6 != nil && !network.mtuAllowsIPv6 {
+            result.warnings.append("MTU \(network.mtu) is below the 1280 that IPv6 needs: IPv6 is not configured in the namespace")
+        }
 
         result.network = network
         result.namespaceInterface = options.namespaceInterface ?? host.template?.link.name ?? LocalMode.interface
@@ -113,6 +116,9 @@ extension Network {
         routerAdvertisements = !options.noRA && ndp && !options.configureNetwork
         dhcpv6 = !options.noDHCPv6 && ipv6?.address != nil
     }
+
+    /// RFC 8200, section 5: Linux does without IPv6 on links of a smaller MTU.
+    var mtuAllowsIPv6: Bool { mtu == 0 || mtu >= 1280 }
 
     private static func choose<Address>(_ option: OptionalAddress<Address>, default value: Address?) -> Address? {
         switch option {

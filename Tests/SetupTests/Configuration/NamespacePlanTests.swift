@@ -167,6 +167,12 @@ import Wire
         #expect(lines(plan) == ["default via 169.254.2.2", "default via fe80::1"])
     }
 
+    @Test func smallMTUDoesWithoutIPv6() throws {
+        let small = try plan { $0.mtu = 1279 }
+        #expect(!small.hasIPv6 && small.addresses.count == 1 && lines(small) == ["default via 198.51.100.1"])
+        #expect(try plan { $0.mtu = 1280 }.hasIPv6)
+    }
+
     @Test func oneFamily() throws {
         let plan = try plan { $0.ipv4Only = true }
         #expect(!plan.hasIPv6 && plan.addresses.count == 1 && lines(plan) == ["default via 198.51.100.1"])

@@ -138,6 +138,12 @@ import Wire
         #expect(good.warnings.isEmpty && good.network.ipv4?.dnsForward == v4("169.254.1.1"))
     }
 
+    @Test func smallMTUIsWarnedOf() throws {
+        #expect(try resolve { $0.configureNetwork = true; $0.mtu = 1000 }.warnings.count == 1)
+        #expect(try resolve { $0.configureNetwork = true; $0.mtu = 0 }.warnings.isEmpty)
+        #expect(try resolve { $0.configureNetwork = true; $0.mtu = 1000; $0.ipv4Only = true }.warnings.isEmpty)
+    }
+
     @Test func names() throws {
         #expect(try resolve { $0.namespaceInterface = "foo" }.namespaceInterface == "foo")
         var facts = plainHost()
