@@ -68,6 +68,13 @@ public struct ScatterList: ~Copyable {
     }
 }
 
+extension ScatterList {
+    /// As `receive`, leaving the data in the socket's queue.
+    public mutating func peek(on socket: Descriptor) -> Outcome {
+        receive(on: socket, flags: Int32(MSG_PEEK))
+    }
+}
+
 extension Descriptor {
     /// Reads into `length` bytes at `offset` of `mapping`; a range outside of it traps.
     public func read(into mapping: inout Mapping, offset: Int, length: Int) -> Outcome {

@@ -28,10 +28,6 @@ extension Descriptor {
         var length = UInt32(MemoryLayout<tcp_info>.size)
         // SAFETY: the kernel writes at most `length` bytes and says how many.
         guard unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 else { return nil }
-        func knows<Field>(_ field: KeyPath<tcp_info, Field>) -> Bool {
-            guard let offset = MemoryLayout<tcp_info>.offset(of: field) else { return false }
-            return Int(length) >= offset + MemoryLayout<Field>.size
-        }
         return TCPPath(
             roundTrip: info.tcpi_rtt,
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
@@ -54,6 +50,14 @@ extension Descriptor {
     /// Throws EOPNOTSUPP where the kernel has it not for TCP (before Linux 6.9).
     public func setPeekOffset(_ offset: Int) throws(Errno) {
         try set(SOL_SOCKET, SO_PEEK_OFF, Int32(truncatingIfNeeded: offset))
+    }
+
+    /// Looks whether the socket can take more. Where it cannot, the kernel notes that someone waits: only then does it grow the send
+    /// buffer with the path's window, and only then does an edge tell when there is room (`tcp_poll`, `tcp_check_space`).
+    public func pollForOutput() {
+        var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+        // SAFETY: one entry, which the kernel reads and writes during the call.
+        _ = unsafe poll(&entry, 1, 0)
     }
 
     /// Segments leave as they are written: the guest's own stack has already decided on that.
