@@ -1,0 +1,241 @@
+"""client.py WHAT HOST PORT ...: runs in the guest and prints "ok" or what went wrong; see server.py for the other side.
+
+  send N          N bytes to a sink, the digest must match        receive N       N bytes from a source
+  duplex N        N bytes to an echo while they come back         first N         the server closes first, we send after that
+  ask WORD        prints the answer to WORD                       abort           resets, the server must see it
+  error           prints the error of connecting and seconds      reset           prints the error of reading
+  parallel N M    N connections at once, M bytes echoed on each   udp-ask WORD    prints the answer to the datagram
+  udp-error       prints the error that a datagram leads to       udp-sizes N...  datagrams of these sizes are echoed whole
+  udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
+"""
+import errno
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+
+from pattern import digest, pattern, receive_all
+
+what, host, port, *rest = sys.argv[1:]
+numbers = [int(word) for word in rest if word.isdigit()]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def connect(word=None, timeout=20):
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    sock.connect((host, int(port)))
+    if word:
+        sock.sendall(word.encode() + b"\n")
+    return sock
+
+
+def udp(timeout=5):
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(timeout)
+    sock.connect((host, int(port)))
+    return sock
+
+
+def name(error):
+    return "timeout" if isinstance(error, TimeoutError) and not error.errno else errno.errorcode.get(error.errno, str(error))
+
+
+def ask(word):
+    return receive_text(connect(word))
+
+
+def receive_text(sock):
+    text = b""
+    while data := sock.recv(4096):
+        text += data
+    return text.decode()
+
+
+def send(count):
+    sock = connect("sink")
+    data = pattern(count)
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+    answer = receive_text(sock)
+    assert answer == f"{count} {digest(data)}", f"the server got {answer}"
+
+
+def receive(count):
+    result = receive_all(connect(f"source {count}"))
+    assert result == (count, digest(pattern(count)), "eof"), result
+
+
+def echo(count, sock=None):
+    sock = sock or connect("echo")
+    data = pattern(count)
+
+    def sender():
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=sender)
+    thread.start()
+    result = receive_all(sock)
+    thread.join()
+    assert result == (count, digest(data), "eof"), result
+
+
+def first(count):
+    sock = connect(f"first {count}")
+    result = receive_all(sock)
+    assert result == (count, digest(pattern(count)), "eof"), result
+    sock.sendall(pattern(count // 2))
+    sock.close()
+    expected, text = f"{count // 2} {digest(pattern(count // 2))} eof", ""
+    for _ in range(200):
+        if (text := ask("report")) == expected:
+            return
+        time.sleep(0.02)
+    assert text == expected, text
+
+
+def abort():
+    sock = connect("abort")
+    assert sock.recv(2) == b"go"
+    sock.sendall(b"some")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    text = ""
+    for _ in range(200):
+        if (text := ask("report")).endswith("ECONNRESET"):
+            return
+        time.sleep(0.02)
+    assert False, text
+
+
+def parallel(connections, count):
+    socks = [connect("echo") for _ in range(connections)]
+    failures = []
+
+    def one(sock):
+        try:
+            echo(count, sock)
+        except Exception as error:
+            failures.append(repr(error))
+
+    threads = [threading.Thread(target=one, args=(sock,)) for sock in socks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+
+
+def udp_sizes(sizes):
+    sock = udp()
+    for size in sizes:
+        data = pattern(size)
+        for attempt in range(3):
+            sock.send(data)
+            try:
+                answer = sock.recv(65536)
+                assert answer == data, f"{size} bytes came back as {len(answer)}"
+                break
+            except TimeoutError:
+                assert attempt < 2, f"{size} bytes did not come back"
+
+
+def udp_flows(count):
+    socks = [udp() for _ in range(count)]
+    waiting = {}
+    for attempt in range(3):
+        for index, sock in enumerate(socks):
+            if attempt == 0 or sock in waiting:
+                sock.send(b"flow %d" % index)
+                waiting[sock] = b"flow %d" % index
+                if index % 32 == 31:
+                    time.sleep(0.005)
+        end = time.monotonic() + 3
+        while waiting and time.monotonic() < end:
+            for sock in select.select(list(waiting), [], [], 0.1)[0]:
+                answer = sock.recv(100)
+                assert answer == waiting[sock], f"{answer} instead of {waiting[sock]}"
+                del waiting[sock]
+        if not waiting:
+            return
+    assert False, f"{len(waiting)} of {count} flows got no answer"
+
+
+def udp_burst(count, size):
+    """Losing some is UDP's right; changing one or stopping is not."""
+    sock = udp()
+    got = set()
+
+    def drain(wait):
+        while select.select([sock], [], [], wait)[0]:
+            data = sock.recv(65536)
+            assert data[4:] == tail, "a datagram came back changed"
+            got.add(data[:4])
+
+    tail = pattern(size - 4)
+    for number in range(count):
+        sock.send(struct.pack("!I", number) + tail)
+        if number % 16 == 15:
+            drain(0)
+    drain(1)
+    assert len(got) >= count // 10, f"only {len(got)} of {count} came back"
+    sock.send(b"\xff\xff\xff\xff" + tail)
+    drain(1)
+    assert b"\xff\xff\xff\xff" in got, "nothing passes after the burst"
+
+
+def error(make):
+    start = time.monotonic()
+    try:
+        make()
+        return f"none {time.monotonic() - start:.2f}"
+    except OSError as failure:
+        return f"{name(failure)} {time.monotonic() - start:.2f}"
+
+
+def udp_error():
+    """The error may arrive after the first datagram, so several are sent."""
+    sock = udp(0.5)
+    for _ in range(6):
+        try:
+            sock.send(b"anybody")
+            sock.recv(100)
+            return "answered"
+        except OSError as failure:
+            if name(failure) != "timeout":
+                return name(failure)
+    return "timeout"
+
+
+def reset():
+    sock = connect("reset")
+    try:
+        return "eof" if not sock.recv(1) else "data"
+    except OSError as failure:
+        return name(failure)
+
+
+def udp_ask(word):
+    sock = udp(2)
+    for attempt in range(3):
+        sock.send(word.encode())
+        try:
+            return sock.recv(1000).decode()
+        except TimeoutError:
+            if attempt == 2:
+                raise
+
+
+actions = {
+    "send": send, "receive": receive, "duplex": echo, "first": first, "abort": abort, "parallel": parallel,
+    "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
+    "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
+    "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,
+}
+try:
+    print(actions[what](*numbers) or "ok")
+except AssertionError as failure:
+    sys.exit(f"{what}: {failure}")

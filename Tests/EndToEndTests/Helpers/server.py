@@ -1,0 +1,95 @@
+"""server.py PORT: what the tests talk to, on every address, TCP and UDP.
+
+A TCP client's first line says what it wants:
+  echo      everything comes back; the server closes after the client has closed
+  sink      reads to the end, then answers "COUNT SHA256"
+  source N  sends N bytes and closes
+  first N   sends N bytes, closes its sending side, then reads to the end; "report" tells of it
+  report    what the last "first" or "abort" saw: "COUNT SHA256 END", END being "eof" or an error's name
+  whoami    the client's address
+  reset     resets the connection
+  abort     reads until the connection ends, for "report"
+UDP datagrams are echoed; "whoami" is answered with the sender's address, "count" with how many came before from all.
+"""
+import socket
+import socketserver
+import struct
+import sys
+import threading
+
+from pattern import pattern, receive_all
+
+report = "none"
+
+
+class Handler(socketserver.StreamRequestHandler):
+    rbufsize = 0
+
+    def handle(self):
+        global report
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            byte = self.request.recv(1)
+            if not byte:
+                return
+            line += byte
+        word, *rest = line.decode().split()
+        if word == "echo":
+            while data := self.request.recv(65536):
+                self.request.sendall(data)
+        elif word == "sink":
+            self.request.sendall(" ".join(map(str, receive_all(self.request)[:2])).encode())
+        elif word == "source":
+            self.request.sendall(pattern(int(rest[0])))
+        elif word == "first":
+            self.request.sendall(pattern(int(rest[0])))
+            self.request.shutdown(socket.SHUT_WR)
+            report = " ".join(map(str, receive_all(self.request)))
+        elif word == "abort":
+            self.request.sendall(b"go")
+            report = " ".join(map(str, receive_all(self.request)))
+        elif word == "report":
+            self.request.sendall(report.encode())
+        elif word == "whoami":
+            self.request.sendall(self.client_address[0].removeprefix("::ffff:").encode())
+        elif word == "reset":
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.request.close()
+
+
+class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 512
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+    def shutdown_request(self, request):
+        self.close_request(request)
+
+
+def datagrams(sock):
+    count = 0
+    while True:
+        data, peer = sock.recvfrom(65536)
+        if data == b"whoami":
+            sock.sendto(peer[0].removeprefix("::ffff:").encode(), peer)
+        elif data == b"count":
+            sock.sendto(str(count).encode(), peer)
+        else:
+            count += 1
+            sock.sendto(data, peer)
+
+
+port = int(sys.argv[1])
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+udp.bind(("::", port))
+threading.Thread(target=datagrams, args=(udp,), daemon=True).start()
+server = Server(("::", port), Handler)
+print("ready", flush=True)
+server.serve_forever()

@@ -1,0 +1,51 @@
+# topology.sh NAME SHAPE: the three hosts of Network.swift.
+name=$1 shape=$2
+
+for host in host router remote; do
+    ip netns add "$name-$host"
+    # New links must not wait for duplicate address detection; pings without privilege; errors at full rate.
+    nsenter --net="/run/netns/$name-$host" sh -eu -c '
+        cd /proc/sys/net
+        for conf in all default lo; do echo 0 >ipv6/conf/$conf/accept_dad; done
+        echo 0 0 >ipv4/ping_group_range
+        echo 0 >ipv4/icmp_ratelimit
+        echo 0 >ipv6/icmp/ratelimit'
+    ip -n "$name-$host" link set lo up
+done
+nsenter --net="/run/netns/$name-router" sh -eu -c '
+    echo 1 >/proc/sys/net/ipv4/ip_forward
+    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+[ "$shape" = withoutIPv6 ] && nsenter --net="/run/netns/$name-host" sh -eu -c '
+    for conf in all default lo; do echo 1 >/proc/sys/net/ipv6/conf/$conf/disable_ipv6; done'
+
+ip link add srv0 netns "$name-remote" type veth peer name lan1 netns "$name-router"
+ip -n "$name-remote" -batch - <<END
+link set srv0 up
+addr add 203.0.113.2/24 dev srv0
+addr add 2001:db8:2::2/64 dev srv0 nodad
+END
+[ "$shape" = withoutInterface ] || ip link add wan0 netns "$name-host" type veth peer name lan0 netns "$name-router"
+ip -n "$name-router" -batch - <<END
+link set lan1 up
+addr add 203.0.113.254/24 dev lan1
+addr add 2001:db8:2::fe/64 dev lan1 nodad
+END
+ip -n "$name-remote" -batch - <<END
+route add default via 203.0.113.254
+route add default via 2001:db8:2::fe dev srv0
+END
+[ "$shape" = withoutInterface ] && exit
+
+ip -n "$name-router" -batch - <<END
+link set lan0 up
+addr add 198.51.100.254/24 dev lan0
+addr add 2001:db8:1::fe/64 dev lan0 nodad
+END
+ip -n "$name-host" -batch - <<END
+link set wan0 up
+addr add 198.51.100.1/24 dev wan0
+END
+[ "$shape" = withoutIPv6 ] || ip -n "$name-host" addr add 2001:db8:1::1/64 dev wan0 nodad
+[ "$shape" = withoutDefaultRoute ] && exit
+ip -n "$name-host" route add default via 198.51.100.254
+[ "$shape" = withoutIPv6 ] || ip -n "$name-host" route add default via 2001:db8:1::fe dev wan0

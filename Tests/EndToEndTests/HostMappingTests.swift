@@ -1,0 +1,145 @@
+import Testing
+
+/// Addresses that mean something else in the guest than on the host, and names.
+@Suite struct HostMappingTests {
+    /// Guest to the gateway's address is host loopback, and the server sees loopback.
+    @Test(arguments: Family.allCases)
+    func theGatewayIsHostLoopback(_ family: Family) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest()
+            #expect(try guest.client("ask", family.gateway, 4000, "whoami").check().text == family.loopback)
+            #expect(try guest.client("udp-ask", family.gateway, 4000, "whoami").check().text == family.loopback)
+            try guest.client("send", family.gateway, 4000, 4 << 20).check()
+            try guest.client("receive", family.gateway, 4000, 4 << 20).check()
+        }
+    }
+
+    @Test(arguments: Family.allCases, [["--no-map-gw"], ["--map-host-loopback", "none"]])
+    func lesson39_hostLoopbackIsClosedWhereItIsNotAskedFor(_ family: Family, _ option: [String]) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net"] + option)
+            // The gateway is then the router itself, which serves nothing.
+            let answer = try guest.client("error", family.gateway, 4000).check().text
+            #expect(answer.hasPrefix("ECONNREFUSED"), "\(answer)")
+            #expect(try guest.client("udp-ask", family.gateway, 4000, "whoami").ending == .exited(1))
+            try guest.client("send", family.server, 4000, 1000).check()
+        }
+    }
+
+    @Test(arguments: [(Family.v4, "192.0.2.9"), (.v6, "2001:db8:9::9")])
+    func mapHostLoopbackMovesItToTheGivenAddress(_ family: Family, _ address: String) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--config-net", "--map-host-loopback", address])
+            #expect(try guest.client("ask", address, 4000, "whoami").check().text == family.loopback)
+            #expect(try guest.client("udp-ask", address, 4000, "whoami").check().text == family.loopback)
+            #expect(try guest.client("error", family.gateway, 4000).check().text.hasPrefix("ECONNREFUSED"))
+        }
+    }
+
+    /// The guest has the host's own address, and reaches the host's by another one.
+    @Test(arguments: [(Family.v4, "169.254.1.2"), (.v6, "2001:db8:9::2")])
+    func mapGuestAddressIsTheHost(_ family: Family, _ address: String) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--config-net", "--no-map-gw", "--map-guest-addr", address])
+            #expect(try guest.client("ask", address, 4000, "whoami").check().text == family.hostAddress)
+            #expect(try guest.client("udp-ask", address, 4000, "whoami").check().text == family.hostAddress)
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func theRemoteServerSeesTheHostsAddress(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", "--address", family == .v4 ? "192.0.2.7" : "2001:db8:7::7"])
+            #expect(try guest.client("ask", family.server, 4000, "whoami").check().text == family.hostAddress)
+            #expect(try guest.client("udp-ask", family.server, 4000, "whoami").check().text == family.hostAddress)
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func outboundBindsToTheGivenAddress(_ family: Family) throws {
+        try withNetwork { network in
+            let second = family == .v4 ? "198.51.100.9" : "2001:db8:1::9"
+            try network.host.run(["ip", "addr", "add", second + (family == .v4 ? "/24" : "/64"), "dev", "wan0"]).check()
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", "--outbound", second])
+            #expect(try guest.client("ask", family.server, 4000, "whoami").check().text == second)
+            #expect(try guest.client("udp-ask", family.server, 4000, "whoami").check().text == second)
+        }
+    }
+
+    /// UDP, TCP, and answers too large for UDP.
+    @Test(arguments: Family.allCases)
+    func digAsksARemoteResolver(_ family: Family) throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.remote)
+            let guest = try network.guest()
+            for transport in ["+notcp", "+tcp"] {
+                let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", transport, "@\(family.server)", "host.example.test"])
+                #expect(output.text == "192.0.2.55", "\(output)")
+            }
+        }
+    }
+
+    /// Queries to the forwarded address are asked by the host: here of a resolver on its loopback.
+    @Test(arguments: [(Family.v4, "192.0.2.53"), (.v6, "2001:db8:9::53")])
+    func dnsForwardIsAnsweredByTheDNSHost(_ family: Family, _ address: String) throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.host)
+            let guest = try network.guest(["--config-net", "--no-map-gw", "--dns-forward", address, "--dns-host", family.loopback])
+            for transport in ["+notcp", "+tcp"] {
+                let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", transport, "@\(address)", "host.example.test"])
+                #expect(output.text == "192.0.2.55", "\(output)")
+            }
+            // Only DNS is forwarded.
+            #expect(try guest.client("error", address, 4000).check().text.hasPrefix("none") == false)
+        }
+    }
+
+    /// Without --dns-host the resolver of the family in resolv.conf answers.
+    @Test(arguments: [(Family.v4, "192.0.2.53"), (.v6, "2001:db8:9::53")])
+    func dnsForwardUsesTheHostsResolver(_ family: Family, _ address: String) throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.remote)
+            let guest = try network.guest(["--config-net", "--dns-forward", address])
+            let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", "@\(address)", "host.example.test"])
+            #expect(output.text == "192.0.2.55", "\(output)")
+        }
+    }
+
+    /// Where the gateway is itself the host's resolver, names are asked there and not at host loopback.
+    @Test func lesson49_aGatewayThatIsAResolverStaysTheResolver() throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.router)
+            let guest = try network.guest(resolvConf: "nameserver 198.51.100.254\n")
+            let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", "@198.51.100.254", "host.example.test"])
+            #expect(output.text == "192.0.2.55", "\(output)")
+        }
+    }
+
+    @Test(arguments: [("--no-tcp", false, true, true), ("--no-udp", true, false, true), ("--no-icmp", true, true, false)])
+    func aProtocolThatIsOffDoesNotPass(_ option: String, _ tcp: Bool, _ udp: Bool, _ icmp: Bool) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", option])
+            let server = Family.v4.server
+            #expect(try guest.run(["ping", "-n", "-c", "1", "-W", "1", server]).succeeded == icmp)
+            #expect(try guest.client("ask", server, 4000, "whoami", seconds: tcp ? 20 : 2).succeeded == tcp)
+            #expect(try guest.client("udp-ask", server, 4000, "whoami", seconds: udp ? 20 : 2).succeeded == udp)
+        }
+    }
+}
+
+extension Network {
+    /// A DNS server that knows host.example.test.
+    func serveNames(on host: Host) throws {
+        try host.serve(
+            ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55"],
+            port: 53)
+    }
+}

@@ -1,0 +1,62 @@
+import Foundation
+import Glibc
+
+/// The binary under test.
+enum Pasta {
+    static let path = ProcessInfo.processInfo.environment["PASTA"] ?? ".build/release/pasta"
+}
+
+/// A namespace that pasta made for a command, which sleeps: tests run their clients beside it.
+final class Guest {
+    let pasta: Child
+    /// The sleeping command.
+    let pid: pid_t
+    let network: Network
+
+    /// Returns when the command runs, which is when pasta says that the namespace is ready.
+    init(_ network: Network, _ options: [String], as user: User, resolvConf: String?) throws {
+        self.network = network
+        let mark = UUID().uuidString
+        var arguments = [Pasta.path] + options + ["--", "sleep", "infinity"]
+        if let resolvConf {
+            let file = try network.file("resolv.conf", resolvConf)
+            let mount = "mount --bind \(file) \"$(readlink -f /etc/resolv.conf)\" && exec \"$@\""
+            arguments = ["unshare", "--mount", "sh", "-c", mount, "sh"] + arguments
+        }
+        pasta = try network.host.start(arguments, as: user, environment: ["E2E_GUEST": mark])
+        var command: pid_t?
+        let pasta = pasta
+        try require("\(arguments.joined(separator: " ")) to start its command") {
+            command = ProcessTable.marked("E2E_GUEST", mark).first { ProcessTable.name($0) == "sleep" }
+            return command != nil || pasta.poll() != nil
+        }
+        guard let command else { throw Failure(pasta.wait().description) }
+        pid = command
+    }
+
+    private var enter: [String] { ["nsenter", "--target", "\(pid)", "--user", "--net", "--preserve-credentials", "--"] }
+
+    func start(_ arguments: [String]) throws -> Child { try network.start(enter + arguments) }
+
+    func run(_ arguments: [String], seconds: Double = 20) throws -> Output { try start(arguments).wait(seconds: seconds) }
+
+    func sh(_ script: String, seconds: Double = 20) throws -> Output { try run(["sh", "-c", script], seconds: seconds) }
+
+    /// The tests' own client; see the head of client.py.
+    func client(_ words: Any..., seconds: Double = 30) throws -> Output {
+        try run(["python3", Helpers.path("client.py")] + words.map { "\($0)" }, seconds: seconds)
+    }
+
+    /// Ends the command; pasta follows with the status that says so.
+    func stop() throws -> Output {
+        _ = kill(pid, SIGTERM)
+        return pasta.wait(seconds: 5)
+    }
+}
+
+extension Network {
+    /// Connects a new namespace. Without options it gets a copy of the host's configuration.
+    func guest(_ options: [String] = ["--config-net"], as user: User = .ordinary, resolvConf: String? = nil) throws -> Guest {
+        try Guest(self, options, as: user, resolvConf: resolvConf)
+    }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import Glibc
+
+/// Who runs a program on a host.
+enum User {
+    /// Root of the user namespace that owns the host's network.
+    case root
+    /// User 1000, with no capability over the host's network: how pasta is mostly run.
+    case ordinary
+}
+
+/// One network namespace of a test.
+final class Host {
+    let name: String
+    unowned let network: Network
+
+    init(name: String, network: Network) {
+        self.name = name
+        self.network = network
+    }
+
+    var path: String { "/run/netns/" + name }
+
+    /// The identity that processes inside show in /proc; nil once it is removed.
+    var namespaceFile: String? {
+        var status = stat()
+        // SAFETY: the structure is the call's own type.
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        return "net:[\(status.st_ino)]"
+    }
+
+    private func enter(_ user: User) -> [String] {
+        let namespace = ["nsenter", "--net=" + path, "--"]
+        return switch user {
+        case .root: namespace
+        case .ordinary: namespace + ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+        }
+    }
+
+    func start(_ arguments: [String], as user: User = .root, environment: [String: String] = [:]) throws -> Child {
+        try network.start(enter(user) + arguments, environment: environment)
+    }
+
+    func run(
+        _ arguments: [String], as user: User = .root, environment: [String: String] = [:], seconds: Double = 20
+    ) throws -> Output {
+        try start(arguments, as: user, environment: environment).wait(seconds: seconds)
+    }
+
+    func sh(_ script: String, as user: User = .root, environment: [String: String] = [:], seconds: Double = 20) throws -> Output {
+        try run(["sh", "-c", script], as: user, environment: environment, seconds: seconds)
+    }
+
+    /// Starts a server and waits until somebody listens on `port`.
+    @discardableResult
+    func serve(_ arguments: [String], port: Int, udp: Bool = false) throws -> Child {
+        let child = try start(arguments)
+        let filter = "sport = :\(port)"
+        try require("\(arguments.joined(separator: " ")) to listen") {
+            let sockets = try? run(["ss", "-Hln", udp ? "-u" : "-t", filter])
+            return child.poll() != nil || sockets?.text.isEmpty == false
+        }
+        if let ending = child.poll() { throw Failure("\(arguments): \(ending)\n\(child.standardError)") }
+        return child
+    }
+
+    /// The tests' own server, TCP and UDP, both families; what it offers is at its head.
+    @discardableResult
+    func serveTests(port: Int = 4000) throws -> Child {
+        let child = try start(["python3", Helpers.path("server.py"), "\(port)"])
+        try require("server.py to be ready") { child.poll() != nil || child.standardOutput.contains("ready") }
+        if child.poll() != nil { throw Failure("server.py: \(child.standardError)") }
+        return child
+    }
+}

@@ -1,0 +1,146 @@
+import Testing
+
+/// UDP, ping and ICMP errors from the guest to a remote host.
+@Suite struct UDPAndPingTests {
+    @Test(arguments: Family.allCases)
+    func datagramsOfEverySizeKeepTheirBoundaries(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            let sizes = [1, 2, 3, 17, 18, 19, 511, 512, 1000, 1232, 1452, 1472, 1473, 4000, 8972, 32000, 65000]
+            for size in sizes + [family == .v4 ? 65464 : 65472] {
+                try guest.client("udp-sizes", family.server, 4000, size, size + 1).check()
+            }
+        }
+    }
+
+    /// The largest datagram there is needs fragments on the namespace's link, whose frames we do not put together:
+    /// the guest may lose it or be told, but smaller ones still pass afterwards.
+    @Test func theLargestDatagramDoesNoHarm() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            _ = try guest.client("udp-sizes", Family.v4.server, 4000, 65507)
+            try guest.client("udp-sizes", Family.v4.server, 4000, 1400).check()
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func socatEchoReturnsTheDatagram(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serve(["socat", "UDP6-RECVFROM:4001,ipv6-v6only=0,fork", "EXEC:cat"], port: 4001, udp: true)
+            let target = "UDP\(family == .v4 ? 4 : 6):\(family.bracketed(family.server)):4001"
+            #expect(try network.guest().sh("echo hello | socat -t2 - \(target)").check().out == "hello\n")
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func manyFlowsEachGetTheirOwnAnswer(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            try network.guest().client("udp-flows", family.server, 4000, 300).check()
+        }
+    }
+
+    @Test(arguments: Family.allCases, [100, 1400, 9000])
+    func aBurstPassesUnchangedAndDoesNotStopTheFlow(_ family: Family, _ size: Int) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            try network.guest().client("udp-burst", family.server, 4000, 5000, size, seconds: 40).check()
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func lesson35_aClosedPortIsReportedToTheSender(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            #expect(try guest.client("udp-error", family.server, 4999).check().text == "ECONNREFUSED")
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func iperf3UDPCompletes(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serve(["iperf3", "-s"], port: 5201)
+            let guest = try network.guest()
+            for direction in [[], ["-R"]] {
+                try guest.run(["iperf3", family.flag, "-u", "-b", "50M", "-l", "1200", "-c", family.server, "-t", "1"] + direction).check()
+            }
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func pingIsAnswered(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            for size in [0, 56, 1400] {
+                let output = try guest.run(["ping", family.flag, "-n", "-c", "3", "-i", "0.2", "-W", "3", "-s", "\(size)", family.server])
+                #expect(output.out.contains("3 received"), "\(output)")
+            }
+        }
+    }
+
+    /// ping numbers its requests from 1; other senders begin at 0.
+    @Test func lesson37_echoSequenceZeroIsAnswered() throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            #expect(try guest.run(["python3", Helpers.path("ping-zero.py"), Family.v4.server]).check().text == "0 1")
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func twoPingsAtOnceDoNotMixUp(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            let pings = try (0..<4).map { _ in
+                try guest.start(["ping", family.flag, "-n", "-c", "5", "-i", "0.2", "-W", "3", family.server])
+            }
+            for ping in pings {
+                let output = ping.wait()
+                #expect(output.out.contains("5 received") && !output.out.contains("DUP"), "\(output)")
+            }
+        }
+    }
+
+    @Test func pingWithoutPermissionOnTheHostDoesNoHarm() throws {
+        try withNetwork { network in
+            try network.host.sh("echo 1 0 >/proc/sys/net/ipv4/ping_group_range").check()
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            #expect(try guest.run(["ping", "-n", "-c", "1", "-W", "1", Family.v4.server]).ending == .exited(1))
+            try guest.client("send", Family.v4.server, 4000, 1000).check()
+        }
+    }
+
+    @Test(arguments: Family.allCases, [[], ["-I"]])
+    func lesson35_tracerouteSeesTheHops(_ family: Family, _ kind: [String]) throws {
+        try withNetwork { network in
+            let output = try network.guest().run(
+                ["traceroute", family.flag, "-n", "-q", "1", "-w", "2", "-m", "4", "-N", "1"] + kind + [family.server])
+            let hops = output.lines.dropFirst().map { $0.split(separator: " ").dropFirst().first.map(String.init) ?? "" }
+            if kind.isEmpty {
+                #expect(hops == [family.gateway, family.server], "\(output)")
+            } else {
+                // Ping sockets report no errors of hops to us everywhere; the destination is what counts.
+                #expect(hops.last == family.server, "\(output)")
+            }
+        }
+    }
+
+    /// What the guest sends to everybody reaches the host's link, once.
+    @Test(arguments: [
+        ("224.0.0.251", "224.0.0.251"), ("255.255.255.255", "255.255.255.255"), ("198.51.100.255", "198.51.100.255"), ("ff02::fb%wan0", "ff02::fb"),
+    ])
+    func lesson36_multicastAndBroadcastAreSentOut(_ destination: String, _ seen: String) throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            let dump = try network.router.start(["tcpdump", "-Z", "root", "-l", "-n", "-i", "lan0", "udp port 5353"])
+            try require("tcpdump to listen") { dump.standardError.contains("listening on") }
+            // Sent again until seen, since an interface may still be learning.
+            try require("\(seen) on the link") {
+                _ = try? guest.run(["python3", Helpers.path("send-to-all.py"), destination, "5353"])
+                return dump.standardOutput.contains(" > \(seen).5353:")
+            }
+        }
+    }
+}
