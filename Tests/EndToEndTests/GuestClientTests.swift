@@ -16,7 +16,7 @@ import Testing
             #expect(lease["routers"] == "198.51.100.254")
             #expect(lease["interface_mtu"] == "9000")
             #expect(lease["domain_name_servers"] == "192.0.2.53 192.0.2.54")
-            #expect(lease["domain_search"]?.replacing(".", with: " ").split(separator: " ") == ["one", "example", "test", "two", "example", "test"])
+            #expect(lease["domain_search"] == "one.example.test. two.example.test.")
             #expect(try guest.client("ask", Family.v4.server, 4000, "whoami").check().text == "198.51.100.1")
         }
     }
@@ -69,7 +69,9 @@ import Testing
     @Test func noDHCPIsSilence() throws {
         try withNetwork { network in
             let guest = try network.guest(["--no-dhcp"])
-            #expect(try guest.run(guest.udhcpcCommand() + ["-t", "2", "-T", "1"]).ending == .exited(1))
+            try guest.sh("ip link set wan0 up").check()
+            let output = try guest.run(guest.udhcpcCommand() + ["-t", "2", "-T", "1"])
+            #expect(output.ending == .exited(1) && contents(network.path("lease")).isEmpty, "\(output)")
         }
     }
 
@@ -77,7 +79,7 @@ import Testing
     @Test func routerAdvertisementsConfigureTheKernel() throws {
         try withNetwork { network in
             try network.remote.serveTests()
-            let guest = try network.guest(["--mtu", "9000"])
+            let guest = try network.guest(["--mtu", "1400"])
             try guest.sh("""
                 echo 0 >/proc/sys/net/ipv6/conf/wan0/accept_dad
                 echo 1 >/proc/sys/net/ipv6/conf/wan0/accept_ra
@@ -88,7 +90,7 @@ import Testing
                 return link.globalAddresses.contains { $0.hasPrefix("2001:db8:1:") && $0.hasSuffix("/64") }
                     && link.routes.contains { $0.hasPrefix("default via fe80::") }
             }
-            #expect(try guest.sh("cat /proc/sys/net/ipv6/conf/wan0/mtu").check().text == "9000")
+            #expect(try guest.sh("cat /proc/sys/net/ipv6/conf/wan0/mtu").check().text == "1400")
             #expect(try guest.client("ask", Family.v6.server, 4000, "whoami").check().text == Family.v6.hostAddress)
             try guest.client("send", Family.v6.server, 4000, 1 << 20).check()
             try guest.client("receive", Family.v6.server, 4000, 1 << 20).check()
@@ -132,7 +134,6 @@ import Testing
             _ = try guest.run(["ping", "-c", "1", "-W", "1", "198.51.100.254"])
             let neighbours = try guest.run(["ip", "neigh"]).check()
             #expect(neighbours.lines.contains { $0.hasPrefix("198.51.100.254") && $0.contains("lladdr") }, "\(neighbours)")
-            // -D: exit status 0 when nobody answered.
             #expect(try guest.run(["python3", Helpers.path("arp-probe.py"), "wan0", "198.51.100.1"]).check().text == "nobody")
             #expect(try guest.run(["python3", Helpers.path("arp-probe.py"), "wan0", "198.51.100.254"]).check().text == "somebody")
         }

@@ -55,7 +55,8 @@ import Testing
     func theRemoteServerSeesTheHostsAddress(_ family: Family) throws {
         try withNetwork { network in
             try network.remote.serveTests()
-            let guest = try network.guest(["--config-net", "--address", family == .v4 ? "192.0.2.7" : "2001:db8:7::7"])
+            let own = family == .v4 ? ["-a", "192.0.2.7", "-g", "192.0.2.1"] : ["-a", "2001:db8:7::7", "-g", "2001:db8:7::1"]
+            let guest = try network.guest(["--config-net"] + own)
             #expect(try guest.client("ask", family.server, 4000, "whoami").check().text == family.hostAddress)
             #expect(try guest.client("udp-ask", family.server, 4000, "whoami").check().text == family.hostAddress)
         }

@@ -3,15 +3,15 @@ name=$1 shape=$2
 
 for host in host router remote; do
     ip netns add "$name-$host"
-    # New links must not wait for duplicate address detection; pings without privilege; errors at full rate.
+    # New links must not wait for duplicate address detection; errors at full rate.
     nsenter --net="/run/netns/$name-$host" sh -eu -c '
         cd /proc/sys/net
         for conf in all default lo; do echo 0 >ipv6/conf/$conf/accept_dad; done
-        echo 0 0 >ipv4/ping_group_range
         echo 0 >ipv4/icmp_ratelimit
         echo 0 >ipv6/icmp/ratelimit'
     ip -n "$name-$host" link set lo up
 done
+[ "$shape" = withoutPing ] || nsenter --net="/run/netns/$name-host" sh -eu -c 'echo 0 0 >/proc/sys/net/ipv4/ping_group_range'
 nsenter --net="/run/netns/$name-router" sh -eu -c '
     echo 1 >/proc/sys/net/ipv4/ip_forward
     echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'

@@ -11,19 +11,14 @@ final class Guest {
     let pasta: Child
     /// The sleeping command.
     let pid: pid_t
-    let network: Network
+    unowned let network: Network
 
     /// Returns when the command runs, which is when pasta says that the namespace is ready.
     init(_ network: Network, _ options: [String], as user: User, resolvConf: String?) throws {
         self.network = network
         let mark = UUID().uuidString
-        var arguments = [Pasta.path] + options + ["--", "sleep", "infinity"]
-        if let resolvConf {
-            let file = try network.file("resolv.conf", resolvConf)
-            let mount = "mount --bind \(file) \"$(readlink -f /etc/resolv.conf)\" && exec \"$@\""
-            arguments = ["unshare", "--mount", "sh", "-c", mount, "sh"] + arguments
-        }
-        pasta = try network.host.start(arguments, as: user, environment: ["E2E_GUEST": mark])
+        let arguments = [Pasta.path] + options + ["--", "sleep", "infinity"]
+        pasta = try network.host.start(arguments, as: user, resolvConf: resolvConf, environment: ["E2E_GUEST": mark])
         var command: pid_t?
         let pasta = pasta
         try require("\(arguments.joined(separator: " ")) to start its command") {
@@ -57,6 +52,8 @@ final class Guest {
 extension Network {
     /// Connects a new namespace. Without options it gets a copy of the host's configuration.
     func guest(_ options: [String] = ["--config-net"], as user: User = .ordinary, resolvConf: String? = nil) throws -> Guest {
-        try Guest(self, options, as: user, resolvConf: resolvConf)
+        let guest = try Guest(self, options, as: user, resolvConf: resolvConf)
+        add(guest)
+        return guest
     }
 }

@@ -29,16 +29,24 @@ final class Host {
         return "net:[\(status.st_ino)]"
     }
 
-    private func enter(_ user: User) -> [String] {
-        let namespace = ["nsenter", "--net=" + path, "--"]
-        return switch user {
-        case .root: namespace
-        case .ordinary: namespace + ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    /// Each word runs the next in place, so the program has the process number of the whole.
+    private func enter(_ user: User, resolvConf: String?) throws -> [String] {
+        var words = ["nsenter", "--net=" + path, "--"]
+        if let resolvConf {
+            let file = try network.file("resolv.conf", resolvConf)
+            let mount = "mount --bind \(file) \"$(readlink -f /etc/resolv.conf)\" && exec \"$@\""
+            words += ["unshare", "--mount", "sh", "-c", mount, "sh"]
         }
+        if user == .ordinary {
+            words += ["nsenter", "--user=" + (try network.ordinaryUserNamespace()), "--preserve-credentials", "--"]
+        }
+        return words
     }
 
-    func start(_ arguments: [String], as user: User = .root, environment: [String: String] = [:]) throws -> Child {
-        try network.start(enter(user) + arguments, environment: environment)
+    func start(
+        _ arguments: [String], as user: User = .root, resolvConf: String? = nil, environment: [String: String] = [:]
+    ) throws -> Child {
+        try network.start(enter(user, resolvConf: resolvConf) + arguments, environment: environment)
     }
 
     func run(

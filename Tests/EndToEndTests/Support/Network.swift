@@ -6,6 +6,8 @@ enum Shape: CaseIterable {
     /// Both families, default routes over the router.
     case complete
     case withoutIPv6
+    /// Where nobody may open a ping socket.
+    case withoutPing
     /// Addresses and link routes only.
     case withoutDefaultRoute
     /// Nothing but loopback.
@@ -45,6 +47,8 @@ final class Network {
     private(set) var router: Host! = nil
     private(set) var remote: Host! = nil
     private(set) var children: [Child] = []
+    private var userHolder: Child?
+    fileprivate var guests: [Guest] = []
     private var extraHosts: [Host] = []
     private var outputs = 0
 
@@ -69,6 +73,8 @@ final class Network {
         return host
     }
 
+    func add(_ guest: Guest) { guests.append(guest) }
+
     /// A path for a file of this test.
     func path(_ file: String) -> String { directory + "/" + file }
 
@@ -85,6 +91,15 @@ final class Network {
         let child = try Child(arguments, environment: marked, output: path("\(outputs)"))
         children.append(child)
         return child
+    }
+
+    /// The user namespace of this network's ordinary user, the same for all that it runs.
+    func ordinaryUserNamespace() throws -> String {
+        if let userHolder { return "/proc/\(userHolder.pid)/ns/user" }
+        let child = try start(["unshare", "--user", "--map-user=1000", "--map-group=1000", "--", "sleep", "infinity"])
+        try require("a user namespace") { ProcessTable.name(child.pid) == "sleep" }
+        userHolder = child
+        return "/proc/\(child.pid)/ns/user"
     }
 
     @discardableResult
@@ -123,13 +138,17 @@ final class Network {
     }
 }
 
-/// Builds a network for `body` and removes it afterwards, whatever happened. No pasta may be left by then: those that
-/// `body` started as servers of a `Guest` are ended in order first.
+/// Builds a network for `body` and removes it afterwards, whatever happened. A pasta whose command ends must end too,
+/// and nothing of it may be left.
 func withNetwork(_ shape: Shape = .complete, _ body: (Network) throws -> Void) throws {
     let network = try Network(shape)
     defer { network.remove() }
     try body(network)
-    for child in network.children.reversed() where child.poll() == nil { child.kill() }
+    for guest in network.guests where guest.pasta.poll() == nil {
+        let output = try guest.stop()
+        guard output.ending != nil else { throw Failure("did not end with its command: \(output)") }
+    }
+    for child in network.children where child.poll() == nil { child.kill() }
     guard eventually(within: 5, { network.pastas().isEmpty }) else {
         throw Failure("left behind: " + network.pastas().map { "\($0) \(ProcessTable.name($0))" }.joined(separator: ", "))
     }

@@ -1,0 +1,92 @@
+import Testing
+
+/// `pasta [OPTION]... [COMMAND] [ARG]...`
+@Suite struct CommandFormTests {
+    @Test(arguments: [User.root, .ordinary], [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137), ("kill -TERM $$", 143)])
+    func theStatusIsTheCommands(_ user: User, _ row: (script: String, status: Int32)) throws {
+        try withNetwork { network in
+            let output = try network.host.run([Pasta.path, "--config-net", "--", "sh", "-c", row.script], as: user)
+            #expect(output.ending == .exited(row.status), "\(output)")
+        }
+    }
+
+    @Test func argumentsArePassedUnchanged() throws {
+        try withNetwork { network in
+            let words = ["a", "b c", "", "--version", "-x", "$HOME", "'"]
+            // With and without the separator: options end at the first word that is none.
+            for separator in [["--"], []] {
+                let output = try network.host.run([Pasta.path, "--config-net"] + separator + ["printf", "%s|"] + words, as: .ordinary)
+                #expect(output.succeeded && output.out == words.joined(separator: "|") + "|", "\(output)")
+            }
+        }
+    }
+
+    @Test func environmentDirectoryAndStandardStreamsAreTheCallers() throws {
+        try withNetwork { network in
+            let script = "cd /usr/lib && echo question | ANSWER=42 \(Pasta.path) --config-net -- sh -c 'read word; echo $word $ANSWER $(pwd); echo err >&2'"
+            let output = try network.host.sh(script, as: .ordinary)
+            #expect(output.out == "question 42 /usr/lib\n", "\(output)")
+            #expect(output.errorLines.contains("err"), "\(output)")
+        }
+    }
+
+    @Test(arguments: [User.root, .ordinary])
+    func theCommandIsRootOfANamespaceOfItsOwn(_ user: User) throws {
+        try withNetwork { network in
+            let own = try network.host.sh("readlink /proc/self/ns/net /proc/self/ns/user", as: user).check().lines
+            let output = try network.host.run(
+                [Pasta.path, "--config-net", "--", "sh", "-c", "id -u; readlink /proc/self/ns/net /proc/self/ns/user; ip link add x type bridge"],
+                as: user).check()
+            #expect(output.lines.first == "0", "\(output)")
+            #expect(Set(output.lines).isDisjoint(with: own), "\(output)")
+        }
+    }
+
+    @Test func withoutACommandItIsTheShell() throws {
+        try withNetwork { network in
+            let output = try network.host.sh("echo 'echo in the shell; exit 3' | SHELL=/bin/sh \(Pasta.path) --config-net", as: .ordinary)
+            #expect(output.out == "in the shell\n" && output.ending == .exited(3), "\(output)")
+        }
+    }
+
+    @Test func aCommandThatDoesNotExistIsAnError() throws {
+        try withNetwork { network in
+            let output = try network.host.run([Pasta.path, "--config-net", "--", "/no/such/command"], as: .ordinary)
+            #expect(output.ending != .exited(0) && output.ending != nil, "\(output)")
+            #expect(output.err.contains("/no/such/command"), "\(output)")
+        }
+    }
+
+    @Test func aKilledCommandEndsPasta() throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            #expect(try guest.stop().ending == .exited(143))
+        }
+    }
+
+    /// pasta dies, the command stays: its link is gone, and nothing of pasta is left.
+    @Test func aKilledPastaTakesItsLinkAlong() throws {
+        try withNetwork { network in
+            let guest = try network.guest()
+            guest.pasta.send(9)
+            #expect(guest.pasta.wait(seconds: 5).ending == .signalled(9))
+            #expect(eventually(within: 5) { network.pastas().isEmpty })
+            if ProcessTable.exists(guest.pid) {
+                #expect(eventually { (try? guest.run(["ip", "-o", "link"]).lines.count) == 1 })
+            }
+        }
+    }
+
+    @Test func twentyPastasAtOnce() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let client = ["python3", Helpers.path("client.py"), "send", Family.v4.server, "4000", "100000"]
+            let all = try (0..<20).map { _ in try network.host.start([Pasta.path, "--config-net", "--"] + client, as: .ordinary) }
+            for child in all {
+                let output = child.wait(seconds: 60)
+                #expect(output.text == "ok", "\(output)")
+            }
+        }
+    }
+
+}

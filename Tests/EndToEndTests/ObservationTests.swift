@@ -1,0 +1,84 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What pasta shows of itself: logs, captures, counters.
+@Suite struct ObservationTests {
+    @Test func tcpdumpReadsTheCapture() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let file = network.path("capture")
+            let guest = try network.guest(["--config-net", "--pcap", file])
+            try guest.client("send", Family.v4.server, 4000, 100_000).check()
+            try guest.client("udp-sizes", Family.v6.server, 4000, 1200).check()
+            _ = try guest.stop()
+            // As user 1000, since tcpdump as root wants to become another user.
+            let output = try network.host.run(["tcpdump", "-n", "-r", file], as: .ordinary)
+            #expect(output.succeeded, "\(output)")
+            for text in ["> 203.0.113.2.4000: Flags [S]", "203.0.113.2.4000 > ", "Flags [S.]", "> 2001:db8:2::2.4000: UDP, length 1200", "2001:db8:2::2.4000 > "] {
+                #expect(output.out.contains(text), "\(text) in \(output.lines.prefix(20))")
+            }
+        }
+    }
+
+    @Test func aLogFileTakesWhatIsSaid() throws {
+        try withNetwork { network in
+            let file = network.path("log")
+            let output = try network.host.run([Pasta.path, "--debug", "--log-file", file, "--config-net", "--", "true"], as: .ordinary)
+            #expect(output.succeeded && output.out.isEmpty, "\(output)")
+            #expect(contents(file).split(separator: "\n").count >= 3, "\(contents(file))")
+        }
+    }
+
+    @Test func theLogFileStaysBelowItsSize() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let file = network.path("log")
+            let guest = try network.guest(["--trace", "--log-file", file, "--log-size", "65536", "--config-net"])
+            try guest.client("parallel", Family.v4.server, 4000, 100, 20_000).check()
+            let size = try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
+            #expect(size > 0 && size <= 65536, "\(size)")
+        }
+    }
+
+    @Test func quietIsSilentAndLoudSaysSomething() throws {
+        try withNetwork { network in
+            let run = { (options: [String]) in try network.host.run([Pasta.path] + options + ["--config-net", "--", "true"], as: .ordinary) }
+            let quiet = try run(["--quiet"])
+            #expect(quiet.succeeded && quiet.err.isEmpty, "\(quiet)")
+            let debug = try run(["--debug"])
+            #expect(debug.succeeded && !debug.err.isEmpty, "\(debug)")
+        }
+    }
+
+    /// Counters on request, into the log file of a daemon.
+    @Test func aSignalPrintsTheCounters() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let target = try Target(network, .mountedFile)
+            let file = network.path("log")
+            let pasta = try target.joinInForeground(["--log-file", file])
+            try target.run(["python3", Helpers.path("client.py"), "send", Family.v4.server, "4000", "1000"]).check()
+            let before = contents(file).count
+            pasta.send(SIGUSR1)
+            #expect(eventually { contents(file).count > before }, "\(contents(file))")
+            pasta.send(SIGTERM)
+            #expect(pasta.wait(seconds: 5).ending == .exited(0))
+        }
+    }
+
+    @Test func statisticsArePrinted() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let target = try Target(network, .mountedFile)
+            let pasta = try target.joinInForeground(["--stats", "1"])
+            let before = pasta.standardOutput.count + pasta.standardError.count
+            #expect(eventually(within: 8) {
+                _ = try? target.run(["python3", Helpers.path("client.py"), "ask", Family.v4.server, "4000", "whoami"])
+                return pasta.standardOutput.count + pasta.standardError.count > before
+            })
+            pasta.send(SIGTERM)
+            #expect(pasta.wait(seconds: 5).ending == .exited(0))
+        }
+    }
+}
