@@ -30,6 +30,19 @@ import Testing
         }
     }
 
+    /// Once in the background there is only the system log.
+    @Test func aDaemonTalksToTheSystemLog() throws {
+        try withNetwork { network in
+            let target = try Target(network, .mountedFile)
+            let pidFile = network.path("pid")
+            try target.joinInBackground(["--config-net", "--pid", pidFile]).check()
+            let pid = try #require(Int(contents(pidFile).dropLast()))
+            _ = Glibc.kill(pid_t(pid), SIGUSR1)
+            #expect(eventually { contents(NSTemporaryDirectory() + "/syslog").contains("pasta[\(pid)]") })
+            try target.remove()
+        }
+    }
+
     @Test func theLogFileStaysBelowItsSize() throws {
         try withNetwork { network in
             try network.remote.serveTests()
