@@ -1,0 +1,91 @@
+// Local: what is answered here instead of being forwarded. The guest's link has one neighbour, us, who plays
+// every other host on it, the router and the DHCP server. An answer is a pure function of the question and of
+// what was decided at start:
+//
+//     arp                      ARPService         who has an IPv4 address: we do
+//     neighbourSolicitation    NDPService         who has an IPv6 address: we do
+//     routerSolicitation       RouterService      here is your router, prefix, MTU, resolvers
+//     dhcp                     DHCPService        here is your IPv4 address
+//     dhcpv6                   DHCPv6Service      here is your IPv6 address
+//
+// All five have the same form: the whole Ethernet frame goes in, without any virtio header and with its
+// protocol not yet checked, the whole reply frame comes out with complete checksums, and the result is its
+// length; nil is "nothing to say", and then the reply's bytes are unspecified. `reply` needs
+// `LocalServices.maximumReply` bytes. Nothing here allocates after `init`: what depends on options and
+// names is encoded beforehand (DHCPOffer, DHCPv6Offer, the router advertisement).
+//
+// Checksums of questions are not looked at, since the guest's kernel may have left them to us.
+
+public import Settings
+import Wire
+
+/// Answers for the guest's link. `neighbours` may be changed at any time, all else is fixed.
+public struct LocalServices: Sendable {
+    /// Real link-layer addresses of hosts on the template interface's link.
+    public var neighbours = NeighbourTable()
+
+    let gatewayMAC: MACAddress
+    let routerLinkLocal: IPv6Address
+    let answersARP: Bool
+    let answersNDP: Bool
+    let guest4: IPv4Address?
+    let guest6: IPv6Address?
+    let gateway6: IPv6Address?
+    let own: OwnAddresses
+    /// A whole ICMPv6 message but for its checksum; empty where routers are not advertised.
+    let advertisement: [UInt8]
+    let dhcpOffer: DHCPOffer?
+    let dhcpv6Offer: DHCPv6Offer?
+
+    /// Bytes that any answer fits in.
+    public static var maximumReply: Int { 1514 }
+
+    public init(_ network: Network) {
+        gatewayMAC = network.gatewayMAC
+        routerLinkLocal = network.routerLinkLocal
+        answersARP = network.ipv4 != nil
+        answersNDP = network.ipv6 != nil && network.ndp
+        guest4 = network.ipv4?.address
+        guest6 = network.ipv6?.address
+        gateway6 = network.ipv6?.gateway
+        own = OwnAddresses(network)
+        advertisement = LocalServices.routerAdvertisement(network)
+        dhcpOffer = DHCPOffer(network)
+        dhcpv6Offer = DHCPv6Offer(network)
+    }
+
+    /// The link-layer address to name for `address`: a neighbour's own where it is known, so that what the
+    /// guest sees agrees with what other hosts see; for addresses that we translate, and for whatever would
+    /// clash with the asker's address, the gateway's.
+    func linkLayer(of address: IPAddress, for asker: MACAddress) -> MACAddress {
+        if own.contains(address) { return gatewayMAC }
+        guard let mac = neighbours[address], mac != asker else { return gatewayMAC }
+        return mac
+    }
+
+    /// Whether somebody who wants to use `address` himself must be told that it is taken: only where that
+    /// is certain. For all others we are merely the way to them.
+    func isTaken(_ address: IPAddress) -> Bool {
+        own.contains(address) || neighbours[address] != nil
+    }
+}
+
+/// Addresses that mean us, or that we translate, whatever the host's network says about them.
+struct OwnAddresses: Sendable {
+    private let ipv4: [IPAddress]
+    private let ipv6: [IPAddress]
+
+    init(_ network: Network) {
+        let family4 = network.ipv4
+        let family6 = network.ipv6
+        ipv4 = [family4?.gateway, family4?.mapHostLoopback, family4?.mapGuestAddress, family4?.dnsForward]
+            .compactMap { $0.map { IPAddress($0) } }
+        ipv6 = [network.routerLinkLocal, family6?.gateway, family6?.mapHostLoopback, family6?.mapGuestAddress, family6?.dnsForward]
+            .compactMap { $0.map { IPAddress($0) } }
+    }
+
+    func contains(_ address: IPAddress) -> Bool {
+        for own in address.isIPv4 ? ipv4 : ipv6 where own == address { return true }
+        return false
+    }
+}

@@ -1,0 +1,58 @@
+public import Wire
+
+/// Link-layer addresses of hosts, as the kernel reports them. Of fixed capacity: when it is full, the entry
+/// that was written longest ago makes room, and its host is then answered for with the gateway's address.
+public struct NeighbourTable: Sendable {
+    public static var capacity: Int { 256 }
+
+    private struct Entry {
+        var address: IPAddress
+        var mac: MACAddress
+    }
+
+    /// All there at once, so that no later change allocates.
+    private var entries: [Entry]
+    public private(set) var count = 0
+    /// Where the next new entry goes once the table is full.
+    private var oldest = 0
+
+    public init() {
+        entries = Array(
+            repeating: Entry(address: IPAddress(IPv6Address.any), mac: .zero), count: NeighbourTable.capacity)
+    }
+
+    /// A host's address, nil where it is not known.
+    public subscript(address: IPAddress) -> MACAddress? {
+        index(of: address).map { entries[$0].mac }
+    }
+
+    /// Notes what the kernel says; group addresses and zero are not anybody's.
+    public mutating func update(_ address: IPAddress, _ mac: MACAddress) {
+        guard !mac.isMulticast, mac != .zero, !address.isMulticast, !address.isAny else { return }
+        if let index = index(of: address) {
+            entries[index].mac = mac
+        } else if count < entries.count {
+            entries[count] = Entry(address: address, mac: mac)
+            count += 1
+        } else {
+            entries[oldest] = Entry(address: address, mac: mac)
+            oldest = (oldest + 1) % entries.count
+        }
+    }
+
+    public mutating func remove(_ address: IPAddress) {
+        guard let index = index(of: address) else { return }
+        count -= 1
+        entries[index] = entries[count]
+        oldest = 0
+    }
+
+    private func index(of address: IPAddress) -> Int? {
+        var index = 0
+        while index < count {
+            if entries[index].address == address { return index }
+            index += 1
+        }
+        return nil
+    }
+}
