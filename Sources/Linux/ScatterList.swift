@@ -21,7 +21,7 @@ public struct ScatterList: ~Copyable {
 
     public var isFull: Bool { count == capacity }
 
-    private var vectors: UnsafeMutablePointer<iovec> {
+    fileprivate var vectors: UnsafeMutablePointer<iovec> {
         // SAFETY: a `Piece` has the layout of `struct iovec`: an address and a length, each of one machine word.
         unsafe pieces.start.assumingMemoryBound(to: iovec.self)
     }
@@ -95,5 +95,16 @@ extension Descriptor {
     public func discard(_ count: Int) -> Outcome {
         // SAFETY: with MSG_TRUNC, TCP takes no buffer.
         Outcome(restarting { linux_recv(number, nil, count, Int32(MSG_TRUNC | MSG_DONTWAIT)) })
+    }
+}
+
+extension ScatterList {
+    /// Writes all pieces to a file, pipe or device in one call: the number of bytes that the kernel took.
+    public mutating func write(to file: Descriptor) -> Outcome {
+        if count == 0 { return Outcome(0) }
+        let start = unsafe vectors
+        let number = Int32(truncatingIfNeeded: count)
+        // SAFETY: the first `count` vectors point into mappings that the caller keeps alive.
+        return Outcome(restarting { unsafe linux_writev(file.number, start, number) })
     }
 }

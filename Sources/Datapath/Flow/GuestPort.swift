@@ -54,6 +54,9 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         return slot
     }
 
+    /// The guest is gone: nothing more is sent.
+    mutating func close() { isClosed = true }
+
     /// Ends a round.
     mutating func flush() {
         link.flush(&arena)

@@ -82,6 +82,8 @@ struct FrameBatch: ~Copyable {
     private(set) var end = 0
     /// No more than this many frames are taken before they are worked on.
     let capacity: Int
+    /// The same for the next batch only, at most `capacity`.
+    var limit: Int
     private let byteLimit: Int
 
     /// `byteLimit` is what a batch may hold before it counts as full; one more frame still fits behind it.
@@ -91,13 +93,14 @@ struct FrameBatch: ~Copyable {
         self.frames = frames
         self.arena = arena
         self.capacity = capacity
+        limit = capacity
         self.byteLimit = byteLimit
     }
 
     /// What the link may fill at a time: headroom and the largest frame.
     static var room: Int { linkHeadroom + largestFrame + 64 }
 
-    var isFull: Bool { count == capacity || end > byteLimit }
+    var isFull: Bool { count >= min(limit, capacity) || end > byteLimit }
 
     /// Where the next frame's Ethernet header goes; `largestFrame` bytes fit.
     var nextOffset: Int { end + linkHeadroom }

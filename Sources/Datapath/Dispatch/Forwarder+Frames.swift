@@ -1,0 +1,121 @@
+internal import Linux
+internal import Wire
+
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Takes one frame of the batch apart and hands it on. Everything is checked against the frame's own end.
+    mutating func dispatch(_ frame: Frame, now: Int64) {
+        port.counters.add(.framesFromGuest)
+        port.counters.add(.bytesFromGuest, frame.length)
+        guard let ethernet = parseEthernet(frame) else { return }
+        switch ethernet.type {
+        case .ipv4: dispatchIPv4(frame, now: now)
+        case .ipv6: dispatchIPv6(frame, now: now)
+        default: port.counters.add(.droppedProtocol)
+        }
+    }
+
+    /// nil for what is not for us. The guest is known by what it last sent from.
+    private mutating func parseEthernet(_ frame: Frame) -> EthernetHeader? {
+        guard let ethernet = EthernetHeader(inbound.arena.bytes, at: frame.offset) else {
+            port.counters.add(.droppedMalformed)
+            return nil
+        }
+        // Our own address as a source would make us answer ourselves.
+        if ethernet.source.isMulticast || ethernet.source == port.gatewayMAC || ethernet.source == .zero {
+            port.counters.add(.droppedNotForUs)
+            return nil
+        }
+        if ethernet.source != port.guestMAC { port.guestMAC = ethernet.source }
+        if ethernet.destination == ethernet.source {
+            port.counters.add(.droppedNotForUs)
+            return nil
+        }
+        return ethernet
+    }
+
+    private mutating func dispatchIPv4(_ frame: Frame, now: Int64) {
+        guard let header = frame.parseIPv4(inbound.arena.bytes) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        guard guest.hasIPv4 else { return port.counters.add(.droppedDisabled) }
+        guard !header.isFragment else { return port.counters.add(.droppedFragment) }
+        let source = header.source
+        if header.proto != .udp || header.destination != .broadcast {
+            // Only a client without an address speaks from nowhere, and only to everyone.
+            guard !source.isThisNetwork, !source.isLoopback, !source.isMulticast, source != .broadcast else {
+                return port.counters.add(.droppedAddress)
+            }
+            guest.ipv4 = source
+        }
+        let payload = L4Payload(
+            proto: header.proto, source: IPAddress(source), destination: IPAddress(header.destination),
+            offset: header.payloadOffset, end: header.payloadOffset + header.payloadLength,
+            hopLimit: header.timeToLive, typeOfService: header.typeOfService)
+        dispatch(payload, in: frame, now: now)
+    }
+
+    private mutating func dispatchIPv6(_ frame: Frame, now: Int64) {
+        guard let (header, upper) = frame.parseIPv6(inbound.arena.bytes) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        guard guest.hasIPv6 else { return port.counters.add(.droppedDisabled) }
+        guard !upper.isFragment else { return port.counters.add(.droppedFragment) }
+        let source = header.source
+        guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return port.counters.add(.droppedAddress) }
+        if source.isLinkLocal { guest.linkLocal = source } else if !source.isAny { guest.ipv6 = source }
+        let payload = L4Payload(
+            proto: upper.proto, source: IPAddress(source), destination: IPAddress(header.destination),
+            offset: upper.offset, end: upper.offset + upper.length, hopLimit: header.hopLimit, typeOfService: header.trafficClass)
+        dispatch(payload, in: frame, now: now)
+    }
+
+    private mutating func dispatch(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        switch payload.proto {
+        case .tcp: dispatchTCP(payload, in: frame, now: now)
+        default: port.counters.add(.droppedProtocol)
+        }
+    }
+
+    private mutating func dispatchTCP(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard var header = frame.parseTCP(inbound.arena.bytes, payload) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        guard enabled.tcp else { return port.counters.add(.droppedDisabled) }
+        // From here on, offsets are those of the batch.
+        header.payloadOffset += frame.offset
+        let key = FlowKey(
+            guest: payload.source, guestPort: header.sourcePort, remote: payload.destination, remotePort: header.destinationPort)
+        tcp.fromGuest(GuestSegment(key: key, header: header), in: inbound.arena, &port, now: now)
+    }
+}
+
+/// A frame's own bytes are all that its parsers see: offsets in and out are from its Ethernet header.
+extension Frame {
+    func parseIPv4(_ arena: borrowing RawSpan) -> IPv4Header? {
+        IPv4Header(arena.extracting(offset..<(offset + length)), at: EthernetHeader.length)
+    }
+
+    func parseIPv6(_ arena: borrowing RawSpan) -> (IPv6Header, IPv6UpperLayer)? {
+        let bytes = arena.extracting(offset..<(offset + length))
+        guard let header = IPv6Header(bytes, at: EthernetHeader.length), let upper = header.upperLayer(bytes) else { return nil }
+        return (header, upper)
+    }
+
+    func parseTCP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> TCPHeader? {
+        TCPHeader(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+}
+
+/// What an IP header said of its payload; offsets from the frame's start.
+struct L4Payload: BitwiseCopyable {
+    var proto: IPProtocol
+    var source: IPAddress
+    var destination: IPAddress
+    var offset: Int
+    var end: Int
+    var hopLimit: UInt8
+    var typeOfService: UInt8
+}

@@ -1,0 +1,148 @@
+// Dispatch: one worker. `Forwarder` owns the link, the translators and the timers, and turns events into calls;
+// `Forwarder+Frames` takes the guest's frames apart and hands each to who understands it.
+//
+//      epoll_wait --> link readable: a batch of frames --> translators --> endRound: sends, acknowledgements
+//                 --> socket event:  its flow's translator ------------------^
+//                 --> timers
+//
+// A round handles every event that one wait returned, each within a budget, and then ends once for all.
+
+internal import Linux
+internal import Settings
+internal import Wire
+
+/// Why the loop came back to who runs it.
+public enum Wake: Sendable, Equatable {
+    /// A descriptor that was added with `watch` has something; its number there.
+    case external(Int)
+    /// The guest's side is gone.
+    case guestGone
+    /// The deadline that was given has come.
+    case deadline
+}
+
+struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>: ~Copyable {
+    let epoll: Epoll
+    var events: EventList
+    var inbound: FrameBatch
+    var port: GuestPort<Link>
+    var tcp: TCPTranslator<Sockets>
+    var guest: GuestIdentity
+    let enabled: EnabledHandlers
+    /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
+    private var batchLimit = 1
+    private var nextEvent = 0
+
+    init(
+        link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, now: Int64
+    ) throws(Errno) {
+        let key = randomKey()
+        let seed = SipHash(key0: key.0, key1: key.1)
+        let translation = AddressTranslation(network)
+        let descriptor = link.descriptor
+        let port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, seed: seed)
+        let tcp = try TCPTranslator(
+            sockets: sockets, translation: translation, mtu: network.mtu, capacity: flows, seed: seed, now: now)
+        let inbound = try FrameBatch(capacity: 64, byteLimit: 192 << 10)
+        let events = try EventList(capacity: 64)
+        try epoll.add(descriptor, .input, tag: EventTag(.link).bits)
+        self.port = port
+        self.tcp = tcp
+        self.inbound = inbound
+        self.events = events
+        self.epoll = epoll
+        guest = GuestIdentity(network)
+        enabled = EnabledHandlers(network)
+    }
+
+    /// Forwards until something happens that is not the data path's: see `Wake`. `deadline` is in nanoseconds of the monotonic clock.
+    mutating func run(until deadline: Int64?) throws(Errno) -> Wake {
+        while true {
+            while nextEvent < events.count {
+                let event = events[nextEvent]
+                nextEvent += 1
+                let tag = EventTag(bits: event.tag)
+                if tag.kind == .external { return .external(tag.index) }
+                handle(tag, event.events, now: milliseconds())
+            }
+            let now = monotonicNanoseconds()
+            endRound(now: now / 1_000_000)
+            if port.isClosed { return .guestGone }
+            if let deadline, now >= deadline { return .deadline }
+            nextEvent = 0
+            try events.wait(on: epoll, nanoseconds: timeout(now: now, deadline: deadline))
+            port.counters.add(.wakeUps)
+        }
+    }
+
+    private func milliseconds() -> Int64 { monotonicNanoseconds() / 1_000_000 }
+
+    private mutating func handle(_ tag: EventTag, _ mask: Epoll.Events, now: Int64) {
+        switch tag.kind {
+        case .link: receive(mask, now: now)
+        case .tcp:
+            guard tcp.table.isCurrent(tag.index, generation: tag.generation) else {
+                port.counters.add(.staleEvents)
+                return
+            }
+            tcp.fromHost(tag.index, mask, &port, now: now)
+        default: port.counters.add(.staleEvents)
+        }
+    }
+
+    /// Takes one batch from the guest and works it off.
+    private mutating func receive(_ mask: Epoll.Events, now: Int64) {
+        inbound.removeAll()
+        inbound.limit = batchLimit
+        let isOpen = port.link.receive(into: &inbound)
+        let count = inbound.count
+        // A full batch means that there is more: take more next time. A batch that is not has cost one call too many.
+        batchLimit = count >= batchLimit ? min(batchLimit * 2, inbound.capacity) : max(count, 1)
+        for index in 0..<count { dispatch(inbound[index], now: now) }
+        tcp.flushPending(&port, now: now)
+        if !isOpen { port.close() }
+    }
+
+    private mutating func endRound(now: Int64) {
+        tcp.expireTimers(&port, now: now)
+        tcp.endRound(&port, now: now)
+        port.flush()
+    }
+
+    private func timeout(now: Int64, deadline: Int64?) -> Int64 {
+        var due = deadline
+        if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        guard let due else { return -1 }
+        return max(due - now, 0)
+    }
+}
+
+/// The handlers that options left on.
+struct EnabledHandlers: BitwiseCopyable {
+    let tcp, udp, icmp, dhcp, ndp, dhcpv6: Bool
+
+    init(_ network: Network) {
+        tcp = network.tcp
+        udp = network.udp
+        icmp = network.icmp
+        dhcp = network.dhcp && network.ipv4 != nil
+        ndp = network.ndp && network.ipv6 != nil
+        dhcpv6 = network.dhcpv6 && network.ipv6 != nil
+    }
+}
+
+/// Who the guest is, as seen from its frames.
+struct GuestIdentity: BitwiseCopyable {
+    /// The addresses it used last as a source.
+    var ipv4: IPv4Address?
+    var ipv6: IPv6Address?
+    var linkLocal: IPv6Address?
+    let hasIPv4, hasIPv6: Bool
+
+    init(_ network: Network) {
+        ipv4 = network.ipv4?.address
+        ipv6 = network.ipv6?.address
+        hasIPv4 = network.ipv4 != nil
+        hasIPv6 = network.ipv6 != nil
+    }
+}

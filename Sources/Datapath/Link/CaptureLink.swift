@@ -1,0 +1,79 @@
+internal import Linux
+internal import Wire
+
+/// Writes every frame that crosses another link to a capture file, where one was asked for.
+struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
+    private var inner: Inner
+    private var capture: CaptureFile?
+
+    init(_ inner: consuming Inner, capture: consuming CaptureFile?) {
+        self.inner = inner
+        self.capture = capture
+    }
+
+    var descriptor: Descriptor { inner.descriptor }
+    var offloads: LinkOffloads { inner.offloads }
+
+    mutating func receive(into batch: inout FrameBatch) -> Bool {
+        let first = batch.count
+        let isOpen = inner.receive(into: &batch)
+        if capture != nil {
+            for index in first..<batch.count {
+                let frame = batch[index]
+                capture?.write(batch.arena, offset: frame.offset, length: frame.length)
+            }
+        }
+        return isOpen
+    }
+
+    mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
+        capture?.write(arena, offset: frame.offset, length: frame.length)
+        return inner.send(frame, in: &arena)
+    }
+
+    mutating func flush(_ arena: inout Mapping) { inner.flush(&arena) }
+}
+
+/// A file in the classic pcap format (link type Ethernet, nanoseconds), written as frames come.
+///
+/// A super-frame longer than the file's snapshot length is cut, and says so: its record holds both lengths.
+struct CaptureFile: ~Copyable {
+    private let file: Descriptor
+    private var header: Mapping
+    private var pieces: ScatterList
+
+    private static var snapshotLength: Int { 65535 }
+
+    /// Writes the file's header. The descriptor is ours from here on.
+    init(_ file: Descriptor) throws(Errno) {
+        var header = try Mapping(byteCount: 24)
+        var bytes = header.mutableBytes
+        bytes.storeNative(UInt32(0xa1b2_3c4d), at: 0)  // nanoseconds
+        bytes.storeNative(UInt16(2), at: 4)
+        bytes.storeNative(UInt16(4), at: 6)
+        bytes.storeNative(UInt32(0), at: 8)
+        bytes.storeNative(UInt32(0), at: 12)
+        bytes.storeNative(UInt32(CaptureFile.snapshotLength), at: 16)
+        bytes.storeNative(UInt32(1), at: 20)  // LINKTYPE_ETHERNET
+        let outcome = file.write(from: header, offset: 0, length: 24)
+        if let error = outcome.error { throw error }
+        let pieces = try ScatterList(capacity: 2)
+        self.header = header
+        self.pieces = pieces
+        self.file = file
+    }
+
+    mutating func write(_ arena: borrowing Mapping, offset: Int, length: Int) {
+        let now = realtimeNanoseconds()
+        let kept = min(length, CaptureFile.snapshotLength)
+        var bytes = header.mutableBytes
+        bytes.storeNative(UInt32(truncatingIfNeeded: now / 1_000_000_000), at: 0)
+        bytes.storeNative(UInt32(truncatingIfNeeded: now % 1_000_000_000), at: 4)
+        bytes.storeNative(UInt32(truncatingIfNeeded: kept), at: 8)
+        bytes.storeNative(UInt32(truncatingIfNeeded: length), at: 12)
+        pieces.removeAll()
+        _ = pieces.append(header, offset: 0, length: 16)
+        _ = pieces.append(arena, offset: offset, length: kept)
+        _ = pieces.write(to: file)
+    }
+}
