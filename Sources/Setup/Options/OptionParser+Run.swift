@@ -1,0 +1,72 @@
+internal import Settings
+
+extension OptionParser {
+    mutating func apply(_ key: OptionKey.Run, _ given: GivenOption) throws(SetupError) {
+        switch key {
+        case .help, .version: break  // Answered before.
+        case .foreground: options.foreground = true
+        case .pid: options.pidFile = try OptionValue.filled(given)
+        case .quiet: options.quiet = true
+        case .debug: options.debug = true
+        case .trace:
+            options.trace = true
+            options.debug = true
+        case .stderr:
+            options.standardError = true
+            options.warnings.append("--stderr will be dropped soon")
+        case .logFile: options.logFile = try OptionValue.filled(given)
+        // Less than a page would be rewritten with almost every line; more than 2 GiB is a mistake.
+        case .logSize: options.logSize = try OptionValue.number(given, in: 4096...Int(Int32.max))
+        case .pcap: options.captureFile = try OptionValue.filled(given)
+        case .stats:
+            guard options.foreground else { throw given.refused("Can't display statistics if not running in foreground") }
+            options.statisticsInterval = try OptionValue.number(given, in: 1...86400)
+        case .runas: options.runAs = try OptionValue.user(given)
+        case .chrootFallback: options.chrootFallback = true
+        case .confPath: break  // Refused before: no build has it.
+        }
+    }
+
+    mutating func apply(_ key: OptionKey.Handler) {
+        switch key {
+        case .noTCP: options.noTCP = true
+        case .noUDP: options.noUDP = true
+        case .noICMP: options.noICMP = true
+        case .noDHCP: options.noDHCP = true
+        case .noDHCPv6: options.noDHCPv6 = true
+        case .noNDP: options.noNDP = true
+        case .noRA: options.noRA = true
+        }
+    }
+
+    mutating func apply(_ key: OptionKey.Machine, _ given: GivenOption) throws(SetupError) {
+        switch key {
+        case .socket:
+            options.socketPath = try OptionValue.filled(given)
+            // sun_path has 108 bytes and ends in a zero.
+            if given.value.utf8.count > 107 { throw given.refused("a socket's path has 107 bytes at most") }
+        case .fd:
+            options.socketDescriptor = Int32(try OptionValue.number(given, in: 0...Int(Int32.max)))
+            options.oneOff = true
+        case .oneOff: options.oneOff = true
+        case .vhostUser, .printCapabilities, .repairPath, .migrateExit, .migrateNoLinger: break  // Refused before.
+        }
+    }
+
+    mutating func apply(_ key: OptionKey.Port, _ given: GivenOption) throws(SetupError) {
+        switch key {
+        case .tcpPorts: try addPorts(.tcpIn, given)
+        case .udpPorts: try addPorts(.udpIn, given)
+        case .tcpNs: try addPorts(.tcpOut, given)
+        case .udpNs: try addPorts(.udpOut, given)
+        case .hostLoToNsLo: options.hostLoopbackToNamespaceLoopback = true
+        case .noSplice: options.noSplice = true
+        case .spliceOnly: break  // Refused before.
+        }
+    }
+
+    private mutating func addPorts(_ kind: PortOption.Kind, _ given: GivenOption) throws(SetupError) {
+        guard given.value == "none" else { throw given.refused("this build does not forward ports, only 'none' is accepted") }
+        options.portOptions.append(PortOption(kind, given.value))
+    }
+}

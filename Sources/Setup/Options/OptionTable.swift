@@ -1,0 +1,181 @@
+internal import Linux
+internal import Settings
+
+/// A set of the two programs.
+struct Programs: OptionSet, Sendable {
+    let rawValue: UInt8
+    static let pasta = Programs(rawValue: 1)
+    static let passt = Programs(rawValue: 2)
+    static let both: Programs = [.pasta, .passt]
+
+    func contains(_ program: Program) -> Bool {
+        contains(program == .pasta ? Programs.pasta : .passt)
+    }
+}
+
+/// What getopt and a reader need to know of one option.
+struct OptionEntry: Sendable {
+    let key: OptionKey
+    let short: Character?
+    /// What the help calls the value; nil for an option without one.
+    let argument: String?
+    /// Who knows the option.
+    let programs: Programs
+    /// Who knows it in other builds only.
+    let missing: Programs
+    /// Sentences without line breaks.
+    let help: String
+
+    init(
+        _ key: OptionKey, short: Character? = nil, value argument: String? = nil,
+        for programs: Programs = .both, missing: Programs = [], _ help: String
+    ) {
+        self.key = key
+        self.short = short
+        self.argument = argument
+        self.programs = programs
+        self.missing = missing
+        self.help = help
+    }
+
+    /// As it is written in messages.
+    var name: String { "--" + key.longName }
+}
+
+/// A headline of the help text and the options under it.
+struct OptionGroup: Sendable {
+    let title: String
+    let entries: [OptionEntry]
+}
+
+/// All options of both programs. An option that is unknown to one of them is parsed all the same, so that the message can say so.
+enum OptionTable {
+    static let groups = [run, addresses, names, handlers, namespace, ports, machine]
+    static let entries = groups.flatMap(\.entries)
+    /// Second names.
+    static let aliases = ["socket-path": OptionKey.machine(.socket)]
+
+    /// getopt reports long options from here on, beyond every character.
+    private static let base: Int32 = 256
+
+    /// In getopt's notation; '+' ends the options at the first argument that is none.
+    static var shortOptions: String {
+        entries.reduce(into: "+") { text, entry in
+            guard let short = entry.short else { return }
+            text.append(short)
+            if entry.argument != nil { text.append(":") }
+        }
+    }
+
+    static var longOptions: [LongOption] {
+        entries.enumerated().flatMap { index, entry in
+            let names = [entry.key.longName] + aliases.filter { $0.value == entry.key }.map(\.key)
+            return names.map { LongOption(name: $0, takesValue: entry.argument != nil, result: base + Int32(index)) }
+        }
+    }
+
+    /// The entry that getopt found: a character, or a number from `longOptions`.
+    static func entry(_ result: Int32) -> OptionEntry? {
+        if result >= base {
+            let index = Int(result - base)
+            return index < entries.count ? entries[index] : nil
+        }
+        guard let code = UInt8(exactly: result) else { return nil }
+        let short = Character(Unicode.Scalar(code))
+        return entries.first { $0.short == short }
+    }
+}
+
+extension OptionTable {
+    static let run = OptionGroup(title: "Running", entries: [
+        .init(.run(.help), short: "h", "Print this text and exit."),
+        .init(.run(.version), "Print the version and exit."),
+        .init(.run(.foreground), short: "f", "Stay in the foreground. Default: go to the background once everything is set up."),
+        .init(.run(.pid), short: "P", value: "FILE", "Write the process number to FILE once everything is set up."),
+        .init(.run(.quiet), short: "q", "Print warnings and errors only."),
+        .init(.run(.debug), short: "d", "Print what happens."),
+        .init(.run(.trace), "Print what happens to each packet, too. Implies --debug."),
+        .init(.run(.stderr), short: "e", "Accepted for old callers, and without effect."),
+        .init(.run(.logFile), short: "l", value: "FILE", "Write messages to FILE. Default: the standard error stream, then the system log."),
+        .init(.run(.logSize), value: "BYTES", "Size at which the log file loses its oldest part. Default: 1048576."),
+        .init(.run(.pcap), short: "p", value: "FILE", "Record all frames in FILE, in pcap format."),
+        .init(.run(.stats), value: "SECONDS", "Print counters when they changed, at most this often. Needs --foreground before it."),
+        .init(.run(.runas), value: "USER[:GROUP]", "Become this user if started as root; names or numbers. Default: nobody."),
+        .init(.run(.chrootFallback), "Where the root directory cannot be replaced (an initial ramdisk), change it instead."),
+        .init(.run(.confPath), short: "c", value: "PATH", missing: .both, "Socket on which ports can be added and removed."),
+    ])
+
+    static let addresses = OptionGroup(title: "Addresses and routes", entries: [
+        .init(.address(.address), short: "a", value: "ADDR[/LEN]", "The guest's address, once for each of IPv4 and IPv6. For IPv6, LEN can only be 64. Default: the host's."),
+        .init(.address(.netmask), short: "n", value: "MASK", "The guest's IPv4 prefix, as a number of bits or as a mask. Default: the host's, else that of the address class."),
+        .init(.address(.gateway), short: "g", value: "ADDR", "The guest's router, once for each of IPv4 and IPv6. Default: the host's."),
+        .init(.address(.macAddr), short: "M", value: "MAC", "Our own link address. Default: 9a:55:9a:55:9a:55."),
+        .init(.address(.mtu), short: "m", value: "BYTES", "The MTU that the guest is given, up to \(Options.maximumMTU); 0 gives it none. Default: 65520."),
+        .init(.address(.interface), short: "i", value: "NAME", "The host interface from which addresses and routes are taken. Default: that of --outbound-if4 or --outbound-if6, else that of the default route."),
+        .init(.address(.outbound), short: "o", value: "ADDR", "The host address that connections to the outside come from. Default: as routed."),
+        .init(.address(.outboundIf4), value: "NAME", "The host interface that IPv4 leaves by. Default: as routed."),
+        .init(.address(.outboundIf6), value: "NAME", "The host interface that IPv6 leaves by. Default: as routed."),
+        .init(.address(.mapHostLoopback), value: "ADDR", "The guest reaches the host's loopback at ADDR, and sees the host's loopback as ADDR; 'none' for nowhere. Once for each of IPv4 and IPv6. Default: the gateway's address."),
+        .init(.address(.noMapGw), "The gateway's address does not lead to the host's loopback."),
+        .init(.address(.mapGuestAddr), value: "ADDR", "The guest reaches the host's own external address at ADDR, since it usually has the same one itself; 'none' for nowhere. Once for each of IPv4 and IPv6. Default: none."),
+        .init(.address(.ipv4Only), short: "4", "No IPv6 for the guest."),
+        .init(.address(.ipv6Only), short: "6", "No IPv4 for the guest."),
+        .init(.address(.freebind), "Listen on addresses that the host does not have yet."),
+    ])
+
+    static let names = OptionGroup(title: "Names", entries: [
+        .init(.name(.dns), short: "D", value: "ADDR", "A resolver for the guest, as often as needed; 'none' for no resolver. Default: those of /etc/resolv.conf for passt, none for pasta."),
+        .init(.name(.dnsForward), value: "ADDR", "Queries that the guest sends to ADDR go to --dns-host. Once for each of IPv4 and IPv6. Default: none."),
+        .init(.name(.dnsHost), value: "ADDR", "Where --dns-forward leads. Default: the first resolver of /etc/resolv.conf."),
+        .init(.name(.search), short: "S", value: "LIST", "Search domains for the guest, with commas between them; 'none' for none. Default: those of /etc/resolv.conf for passt, none for pasta."),
+        .init(.name(.dhcpDNS), for: .pasta, "Tell the guest its resolvers by DHCP, DHCPv6 and NDP. Default: do not."),
+        .init(.name(.dhcpSearch), for: .pasta, "Tell the guest its search domains in the same way. Default: do not."),
+        .init(.name(.noDHCPDNS), for: .passt, "Do not tell the guest any resolvers by DHCP, DHCPv6 and NDP."),
+        .init(.name(.noDHCPSearch), for: .passt, "Do not tell the guest any search domains in the same way."),
+        .init(.name(.hostname), short: "H", value: "NAME", "The guest's host name, given out by DHCP."),
+        .init(.name(.fqdn), value: "NAME", "The guest's full name, given out by DHCP and DHCPv6."),
+    ])
+
+    static let handlers = OptionGroup(title: "Protocols", entries: [
+        .init(.handler(.noTCP), "No TCP."),
+        .init(.handler(.noUDP), "No UDP."),
+        .init(.handler(.noICMP), "No ping, nor anything else of ICMP. Implies --no-ndp."),
+        .init(.handler(.noDHCP), "Answer no DHCP."),
+        .init(.handler(.noDHCPv6), "Answer no DHCPv6."),
+        .init(.handler(.noNDP), "Answer no IPv6 neighbour discovery. Implies --no-ra."),
+        .init(.handler(.noRA), "Send no router advertisements. Implied by --config-net."),
+    ])
+
+    static let namespace = OptionGroup(title: "The namespace", entries: [
+        .init(.namespace(.netns), value: "PATH|NAME", for: .pasta, "Join this network namespace; a NAME is one of /run/netns."),
+        .init(.namespace(.userns), value: "PATH", for: .pasta, "The user namespace to join before it."),
+        .init(.namespace(.netnsOnly), for: .pasta, "Join or create no user namespace. Implied by --netns without --userns."),
+        .init(.namespace(.noNetnsQuit), for: .pasta, "Keep running when the file of --netns is deleted."),
+        .init(.namespace(.configNet), for: .pasta, "Set up the namespace's interface, addresses and routes. Default: leave that to the namespace."),
+        .init(.namespace(.noCopyRoutes), for: .pasta, "With --config-net: only a default route. Default: all routes of the host's interface."),
+        .init(.namespace(.noCopyAddrs), for: .pasta, "With --config-net: only one address for each of IPv4 and IPv6. Default: all addresses of the host's interface."),
+        .init(.namespace(.nsIfname), short: "I", value: "NAME", for: .pasta, "The interface's name in the namespace. Default: the host interface's, else tap0."),
+        .init(.namespace(.nsMacAddr), value: "MAC", for: .pasta, "The interface's link address. Default: random."),
+    ])
+
+    static let ports = OptionGroup(title: "Ports", entries: [
+        .init(.port(.tcpPorts), short: "t", value: "SPEC", "TCP ports of the host that lead to the guest. This build knows 'none' only."),
+        .init(.port(.udpPorts), short: "u", value: "SPEC", "UDP ports of the host that lead to the guest. This build knows 'none' only."),
+        .init(.port(.tcpNs), short: "T", value: "SPEC", for: .pasta, "TCP ports of the namespace's loopback that lead to the host. This build knows 'none' only."),
+        .init(.port(.udpNs), short: "U", value: "SPEC", for: .pasta, "UDP ports of the namespace's loopback that lead to the host. This build knows 'none' only."),
+        .init(.port(.hostLoToNsLo), for: .pasta, "What comes from the host's loopback arrives at the namespace's loopback. Default: at its external address."),
+        .init(.port(.noSplice), for: .pasta, "Connections between loopback addresses take no shortcut."),
+        .init(.port(.spliceOnly), for: .pasta, missing: .pasta, "No interface at all, just loopback connections."),
+    ])
+
+    static let machine = OptionGroup(title: "The virtual machine", entries: [
+        .init(.machine(.socket), short: "s", value: "PATH", for: .passt, "The UNIX socket to listen on. Default: the first free one of /tmp/passt_1.socket to /tmp/passt_64.socket."),
+        .init(.machine(.fd), short: "F", value: "NUMBER", missing: .pasta, "An inherited, connected socket to use. Implies --one-off."),
+        .init(.machine(.oneOff), short: "1", for: .passt, "Exit when the machine disconnects. Default: wait for the next one."),
+        .init(.machine(.vhostUser), for: .passt, missing: .passt, "Share memory with the machine (vhost-user)."),
+        .init(.machine(.printCapabilities), for: .passt, missing: .passt, "Print what the vhost-user back-end can do, and exit."),
+        .init(.machine(.repairPath), value: "PATH", for: .passt, missing: .passt, "The socket of the helper that moves TCP connections."),
+        .init(.machine(.migrateExit), for: .passt, missing: .passt, "Exit after a migration."),
+        .init(.machine(.migrateNoLinger), for: .passt, missing: .passt, "Close sockets at once after a migration."),
+    ])
+}

@@ -1,0 +1,100 @@
+internal import Linux
+public import Settings
+internal import Wire
+
+/// What the command line asks for: a run, or just a text.
+public enum ParseResult: Sendable, Equatable {
+    case run(Options)
+    /// A text for the standard output stream, and the exit status. Empty with status 1 where getopt has told the user what is wrong.
+    case printed(String, status: Int32)
+}
+
+extension Options {
+    /// Reads a command line, the program's name first, in getopt's grammar and in its order.
+    /// It may be called again, but not by two threads at a time.
+    public static func parse(arguments: [String], program: Program) throws(SetupError) -> ParseResult {
+        var parser = OptionParser(program)
+        var printed: String?
+        let outcome = try OptionScanner.run(
+            arguments, short: OptionTable.shortOptions, long: OptionTable.longOptions
+        ) { (result, value) throws(SetupError) -> Bool in
+            guard let entry = OptionTable.entry(result) else { return true }
+            printed = try parser.apply(entry, value ?? "")
+            return printed == nil
+        }
+        switch outcome {
+        case .stopped: return .printed(printed ?? "", status: 0)
+        case .invalid: return .printed("", status: 1)
+        case .complete(let rest):
+            try parser.setTarget(Array(arguments.dropFirst(rest)))
+            try parser.checkConflicts()
+            parser.options.applyImplied()
+            return .run(parser.options)
+        }
+    }
+}
+
+/// The options so far, and what is needed to judge them together.
+struct OptionParser {
+    var options = Options()
+    /// As written, for messages.
+    var netmask: GivenOption?
+    var addressWithPrefix: GivenOption?
+    var address4: GivenOption?
+    var netns: GivenOption?
+
+    init(_ program: Program) {
+        options.program = program
+    }
+
+    /// Returns a text if the option asks for one to be printed and for nothing else.
+    mutating func apply(_ entry: OptionEntry, _ value: String) throws(SetupError) -> String? {
+        let program = options.program
+        if !entry.programs.contains(program) {
+            throw SetupError(.options, "\(entry.name) is an option of \(program == .pasta ? "passt" : "pasta"), not of \(program)")
+        }
+        if entry.missing.contains(program) {
+            throw SetupError(.options, "\(entry.name) is not available in this build of \(program)")
+        }
+        let given = GivenOption(name: entry.name, value: value)
+        switch entry.key {
+        case .run(.help): return OptionHelp.text(program)
+        case .run(.version): return OptionHelp.version(program)
+        case .run(let key): try apply(key, given)
+        case .address(let key): try apply(key, given)
+        case .name(let key): try apply(key, given)
+        case .handler(let key): apply(key)
+        case .namespace(let key): try apply(key, given)
+        case .port(let key): try apply(key, given)
+        case .machine(let key): try apply(key, given)
+        }
+        return nil
+    }
+
+    /// What no single option can see.
+    mutating func checkConflicts() throws(SetupError) {
+        if options.quiet && options.debug { throw exclusive(options.trace ? "--trace" : "--debug", "--quiet") }
+        if options.ipv4Only && options.ipv6Only { throw exclusive("--ipv4-only", "--ipv6-only") }
+        if options.netnsOnly && options.userNamespace != nil { throw exclusive("--netns-only", "--userns") }
+        if options.socketPath != nil && options.socketDescriptor != nil { throw exclusive("--socket", "--fd") }
+        if options.hostLoopbackToNamespaceLoopback && options.noSplice { throw exclusive("--host-lo-to-ns-lo", "--no-splice") }
+        if !options.configureNetwork {
+            if options.noCopyRoutes { throw SetupError(.options, "--no-copy-routes: only with --config-net") }
+            if options.noCopyAddresses { throw SetupError(.options, "--no-copy-addrs: only with --config-net") }
+        }
+        if let netmask, let addressWithPrefix {
+            throw netmask.refused("Redundant prefix length specification, as in --address '\(addressWithPrefix.value)'")
+        }
+        if let address4, let address = options.address4, let length = options.prefixLength4, length <= 30,
+            address.bits | IPv4Address.mask(length) == .max {
+            throw address4.refused("the broadcast address of its /\(length) network cannot be used here")
+        }
+        if let mtu = options.mtu, (1..<1280).contains(mtu), !options.ipv4Only {
+            options.warnings.append("--mtu \(mtu): IPv6 needs 1280 and will not work")
+        }
+    }
+
+    private func exclusive(_ first: String, _ second: String) -> SetupError {
+        SetupError(.options, "\(first) and \(second) exclude each other")
+    }
+}

@@ -1,0 +1,27 @@
+public import Settings
+
+extension Program {
+    /// The program that a name stands for: anything with "pasta" in it is pasta, anything else with "passt" in it is passt.
+    /// Directories do not count.
+    public init(calledAs name: String) throws(SetupError) {
+        let base = String(name.utf8.split(separator: UInt8(ascii: "/")).last.map(Substring.init) ?? "")
+        if base.containsText("pasta") {
+            self = .pasta
+        } else if base.containsText("passt") {
+            self = .passt
+        } else {
+            throw SetupError(.options, "Cannot determine mode, invoke as \"passt\" or \"pasta\"")
+        }
+    }
+}
+
+extension String {
+    fileprivate func containsText(_ part: String) -> Bool {
+        var rest = utf8[...]
+        while rest.count >= part.utf8.count {
+            if rest.starts(with: part.utf8) { return true }
+            rest = rest.dropFirst()
+        }
+        return false
+    }
+}
