@@ -15,6 +15,7 @@ public struct Capabilities: OptionSet, Sendable {
     public static let networkAdministration = Capabilities(number: CAP_NET_ADMIN)
     public static let rawSockets = Capabilities(number: CAP_NET_RAW)
     public static let trace = Capabilities(number: CAP_SYS_PTRACE)
+    public static let changeRoot = Capabilities(number: CAP_SYS_CHROOT)
     /// setns, unshare and mount.
     public static let systemAdministration = Capabilities(number: CAP_SYS_ADMIN)
 }

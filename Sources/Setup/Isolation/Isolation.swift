@@ -25,7 +25,7 @@ public enum Isolation {
     /// What set-up may need of root, be it the machine's or a namespace's: identities, namespaces, their devices, the caller's files.
     public static let setUp: Capabilities = [
         .setUser, .setGroup, .setFileCapabilities, .systemAdministration, .networkAdministration, .rawSockets, .bindLowPorts,
-        .trace, .overrideFilePermissions,
+        .trace, .overrideFilePermissions, .changeRoot,
     ]
 
     /// Moves this process into a user namespace of its own, in which it has all rights, over nothing. Returns false where the

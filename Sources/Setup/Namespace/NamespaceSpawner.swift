@@ -70,10 +70,20 @@ public enum NamespaceSpawner {
         // The end of the channel is the end of the parent.
         guard let message = try? channel.receive(), message.bytes == [1] else { Process.exit(1) }
         signals.restore()
-        let error = Process.execute(words)
+        var error = Process.execute(words)
+        if error.code == EACCES && !isInPath(words[0]) { error = Errno(ENOENT) }
         try? Descriptor(STDERR_FILENO).write("Couldn't run \(words[0]): \(error.text)\n")
         // As a shell would say it: not found, or found and not executable.
         Process.exit(error.code == ENOENT || error.code == ENOTDIR ? 127 : 126)
+    }
+
+    /// A directory of PATH that may not be searched, as is common after leaving root, counts as an existing command for execvp(), but
+    /// not for people.
+    private static func isInPath(_ name: String) -> Bool {
+        if name.utf8.contains(UInt8(ascii: "/")) { return true }
+        return (Process.environment("PATH") ?? "").split(separator: ":").contains { directory in
+            (try? Descriptor.open("\(directory)/\(name)", O_PATH)).map { $0.close() } != nil
+        }
     }
 
     private static func open(_ path: String) throws(SetupError) -> Descriptor {
