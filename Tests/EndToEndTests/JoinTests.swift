@@ -199,6 +199,17 @@ struct Target {
         }
     }
 
+    /// Callers that are root of the namespaces already keep their user namespace.
+    @Test func netnsOnlyStaysInTheCallersUserNamespace() throws {
+        try withNetwork { network in
+            let target = try Target(network, .mountedFile)
+            try target.joinInBackground(["--config-net", "--netns-only"]).check()
+            #expect(target.addresses().contains("198.51.100.1/24"))
+            try target.remove()
+            #expect(eventually(within: 5) { network.pastas().isEmpty })
+        }
+    }
+
     @Test func noNetnsQuitStays() throws {
         try withNetwork { network in
             let target = try Target(network, .mountedFile)

@@ -9,7 +9,7 @@ import Testing
             try network.remote.serveTests()
             let file = network.path("capture")
             let guest = try network.guest(["--config-net", "--pcap", file])
-            try guest.client("send", Family.v4.server, 4000, 100_000).check()
+            try guest.client("receive", Family.v4.server, 4000, 100_000).check()
             try guest.client("udp-sizes", Family.v6.server, 4000, 1200).check()
             _ = try guest.stop()
             // As user 1000, since tcpdump as root wants to become another user.
@@ -48,7 +48,7 @@ import Testing
             try network.remote.serveTests()
             let file = network.path("log")
             let guest = try network.guest(["--trace", "--log-file", file, "--log-size", "65536", "--config-net"])
-            try guest.client("parallel", Family.v4.server, 4000, 100, 20_000).check()
+            try guest.client("udp-flows", Family.v4.server, 4000, 300).check()
             let size = try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
             #expect(size > 0 && size <= 65536, "\(size)")
         }
@@ -71,7 +71,7 @@ import Testing
             let target = try Target(network, .mountedFile)
             let file = network.path("log")
             let pasta = try target.joinInForeground(["--log-file", file])
-            try target.run(["python3", Helpers.path("client.py"), "send", Family.v4.server, "4000", "1000"]).check()
+            try target.run(["python3", Helpers.path("client.py"), "receive", Family.v4.server, "4000", "1000"]).check()
             let before = contents(file).count
             pasta.send(SIGUSR1)
             #expect(eventually { contents(file).count > before }, "\(contents(file))")
