@@ -32,7 +32,7 @@ let package = Package(
         .target(name: "Datapath", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: lifetimes),
         .target(name: "Daemon", dependencies: ["Setup", "Datapath", "Settings", "Linux", "Wire"], swiftSettings: strict),
         .executableTarget(
-            name: "pasta", dependencies: ["Daemon"], swiftSettings: strict,
+            name: "pasta", dependencies: ["Daemon", "Linux"], swiftSettings: strict,
             linkerSettings: [
                 .unsafeFlags(["-static-executable"]),
                 .unsafeFlags(["-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release)),

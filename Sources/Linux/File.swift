@@ -90,3 +90,10 @@ extension Descriptor {
 extension Descriptor {
     public var isTerminal: Bool { isatty(number) == 1 }
 }
+
+extension Descriptor {
+    /// A new or emptied file for its owner to read.
+    public static func create(_ path: String) throws(Errno) -> Descriptor {
+        try open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+    }
+}

@@ -20,6 +20,13 @@ public struct Tap: Sendable {
     public let headerLength: Int
     public let offloads: TapOffloads
 
+    /// A tap that another process has opened.
+    public init(descriptor: Descriptor, headerLength: Int, offloads: TapOffloads) {
+        self.descriptor = descriptor
+        self.headerLength = headerLength
+        self.offloads = offloads
+    }
+
     /// Creates the device `name` (or joins one that exists and is not attached) and asks for every offload, one step less each
     /// time the kernel refuses. Non-blocking.
     public static func open(name: String) throws(Errno) -> Tap {

@@ -1,1 +1,4 @@
 import Daemon
+import Linux
+
+Process.exit(runProgram(arguments: CommandLine.arguments))

@@ -93,3 +93,13 @@ public struct SpawnedCommand: Sendable {
         return value
     }
 }
+
+extension SpawnedCommand {
+    /// Waits until the command has ended; the status to exit with.
+    public func waitForEnd() -> Int32 {
+        while true {
+            guard let change = try? Process.wait(for: processID) else { return 1 }
+            if let status = change.exitStatus { return status }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+internal import Linux
+internal import Setup
+internal import Wire
+
+/// The tap of the guest's namespace, opened and configured from inside by a helper.
+struct GuestTap {
+    var tap: Tap
+    /// The guest's side of it.
+    var mac: MACAddress?
+
+    static func open(named name: String, in target: TargetNamespace, plan: NamespacePlan, log: Log) throws(SetupError) -> GuestTap {
+        let result = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in
+            let tap = try create(name)
+            let configured = try configure(plan)
+            for warning in configured.warnings { log.warning(warning) }
+            try channel.send(encode(tap, configured.tap?.mac), [tap.descriptor])
+        }
+        guard let descriptor = result.descriptors.first, let guest = decode(result.bytes, descriptor) else {
+            throw SetupError(.namespace, "Couldn't receive the tap device \(name) from its namespace")
+        }
+        if guest.tap.headerLength == 0 { log.debug("Tap device without virtio-net headers: checksums in software, no segmentation offload") }
+        else { log.debug("Tap device with offloads ", Int(guest.tap.offloads.rawValue)) }
+        return guest
+    }
+
+    private static func create(_ name: String) throws(SetupError) -> Tap {
+        do throws(Errno) {
+            return try Tap.open(name: name)
+        } catch {
+            switch error.code {
+            case 2, 6, 19:  // ENOENT, ENXIO, ENODEV
+                throw SetupError(.namespace, "No /dev/net/tun: load the kernel module (modprobe tun) or give the container this device")
+            case 13:  // EACCES
+                throw SetupError(.namespace, "No permission to open /dev/net/tun: it must be readable and writable for this user")
+            case 16:  // EBUSY
+                throw SetupError(.namespace, "Interface \(name) exists in the namespace already: choose another name with --ns-ifname")
+            default:
+                throw SetupError(.namespace, "Couldn't create tap device \(name)", error)
+            }
+        }
+    }
+
+    private static func configure(_ plan: NamespacePlan) throws(SetupError) -> ConfiguredNamespace {
+        var netlink: NetlinkSocket
+        do throws(Errno) { netlink = try NetlinkSocket() } catch {
+            throw SetupError(.namespace, "Couldn't open a netlink socket in the namespace", error)
+        }
+        return try plan.apply(&netlink)
+    }
+
+    // Header length, offloads, then six bytes of MAC where it is known.
+    private static func encode(_ tap: Tap, _ mac: MACAddress?) -> [UInt8] {
+        var bytes = [UInt8(truncatingIfNeeded: tap.headerLength), UInt8(truncatingIfNeeded: tap.offloads.rawValue)]
+        if let mac { bytes += (0..<6).map { UInt8(truncatingIfNeeded: mac.bits >> UInt64(40 - 8 * $0)) } }
+        return bytes
+    }
+
+    private static func decode(_ bytes: [UInt8], _ descriptor: Descriptor) -> GuestTap? {
+        guard bytes.count >= 2 else { return nil }
+        let tap = Tap(descriptor: descriptor, headerLength: Int(bytes[0]), offloads: TapOffloads(rawValue: UInt32(bytes[1])))
+        let mac = bytes.count == 8 ? bytes[2...].reduce(UInt64(0)) { $0 << 8 | UInt64($1) } : nil
+        return GuestTap(tap: tap, mac: mac.map { MACAddress($0) })
+    }
+}

@@ -1,0 +1,79 @@
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+
+/// Descriptors of ours in the worker's loop.
+private enum Watched {
+    static var signals: Int { 0 }
+    static var namespace: Int { 1 }
+}
+
+extension PastaDaemon {
+    func watchEvents(_ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?) throws(SetupError) {
+        do throws(Errno) {
+            try worker.watch(signals.descriptor, number: Watched.signals)
+            if let watch { try worker.watch(watch.descriptor, number: Watched.namespace) }
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the event loop", error)
+        }
+    }
+
+    /// The run itself. Returns the exit status.
+    func forward(
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ spawned: SpawnedCommand?
+    ) throws(SetupError) -> Int32 {
+        // The command may have ended before its signal was watched for.
+        if let status = spawned?.ended() { return status }
+        let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
+        var deadline = interval.map { monotonicNanoseconds() + $0 }
+        while true {
+            let wake: Wake
+            do throws(Errno) { wake = try worker.run(until: deadline) } catch {
+                throw SetupError(.process, "Couldn't wait for events", error)
+            }
+            switch wake {
+            case .external(Watched.signals):
+                if let status = handle(signals, spawned, worker) { return status }
+            case .external:
+                if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
+            case .guestGone:
+                return ended("Tap device is gone, exiting", spawned)
+            case .deadline:
+                printStatistics(worker)
+                deadline = interval.map { monotonicNanoseconds() + $0 }
+            }
+        }
+    }
+
+    /// A command decides on the status itself, and its end comes with the namespace's.
+    private func ended(_ reason: String, _ spawned: SpawnedCommand?) -> Int32 {
+        log.info(reason)
+        guard let spawned else { return 0 }
+        return spawned.waitForEnd()
+    }
+
+    private func handle(_ signals: QuitSignals, _ spawned: SpawnedCommand?, _ worker: borrowing PastaWorker) -> Int32? {
+        while let event = signals.next() {
+            switch event {
+            case .quit: return 0
+            case .printCounters: logCounters(worker)
+            case .child: if let status = spawned?.ended() { return status }
+            case .interrupt: if let status = spawned?.interrupt() { return status }
+            case .suspend: spawned?.suspend()
+            }
+        }
+        return nil
+    }
+
+    private func logCounters(_ worker: borrowing PastaWorker) {
+        log.info("Counters:")
+        worker.forEachCounter { label, value in log.info("\(label): \(value)") }
+    }
+
+    private func printStatistics(_ worker: borrowing PastaWorker) {
+        var text = ""
+        worker.forEachCounter { label, value in text += "\(label): \(value)\n" }
+        try? Descriptor(1).write(text + "\n")
+    }
+}

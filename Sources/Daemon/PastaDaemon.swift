@@ -1,0 +1,133 @@
+// Daemon: the story of one run, to be read from top to bottom:
+//
+//     parse > discover > isolate > open > daemonize > lock down > run
+//
+// What each step does is written in Setup; what the run itself does, in Datapath. Here is only their order, and why
+// it is this one: whatever needs the caller's files or rights comes before what takes them away, and whatever may
+// fail comes before the caller is told that all is well.
+
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+internal import Wire
+
+/// One run of pasta.
+struct PastaDaemon {
+    let options: Options
+    var log: Log
+    private let null: Descriptor
+
+    init(options: Options, log: Log, null: Descriptor) {
+        self.options = options
+        self.log = log
+        self.null = null
+    }
+
+    private var command: [String]? {
+        if case .command(let words) = options.target { return words }
+        return nil
+    }
+
+    private var staysInForeground: Bool { options.foreground || command != nil }
+
+    /// Returns the exit status once everything has ended.
+    mutating func run() throws(SetupError) -> Int32 {
+        let signals = try QuitSignals.install(withCommand: command != nil)
+        let mentioned = [targetPath, options.userNamespace]
+        try StandardDescriptors.closeInherited(keeping: [null] + [signals.descriptor] + StandardDescriptors.mentioned(in: mentioned))
+        try Isolation.limitCapabilities()
+        let identity = try UserIdentity.resolve(runAs: options.runAs)
+
+        let (network, plan, interface) = try discover()
+
+        try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
+        for warning in options.warnings { log.warning(warning) }
+        let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
+        let capture: Descriptor? = if let path = options.captureFile { try openCapture(path) } else { nil }
+        // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
+        if command != nil { try identity?.drop(keeping: options.netnsOnly ? Isolation.setUp : []) }
+
+        let spawned: SpawnedCommand? = if let command {
+            try NamespaceSpawner.spawn(command: command, netnsOnly: options.netnsOnly, signals: signals, log: log)
+        } else {
+            nil
+        }
+        let target = if let spawned {
+            spawned.namespace
+        } else {
+            try TargetNamespace.open(options.target, userNamespace: options.userNamespace, netnsOnly: options.netnsOnly)
+        }
+        do throws(SetupError) {
+            let watch = options.noNetnsQuit ? nil : try NamespaceWatch(target)
+            let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
+            var network = network
+            network.guestMAC = network.guestMAC ?? opened.mac
+            target.close()
+            if command == nil { try identity?.drop(keeping: []) }
+            var worker = try makeWorker(opened.tap, network, capture)
+            try hide()
+            try watchEvents(&worker, signals, watch)
+            let readiness = staysInForeground
+                ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
+            try Isolation.close()
+            try pidFile?.write(readiness?.processID ?? Process.identifier)
+            if let readiness {
+                log.wentToBackground(processID: readiness.processID)
+                try readiness.ready()
+            }
+            if let spawned {
+                spawned.release()
+                log.commandStarted()
+            }
+            return try forward(&worker, signals, watch, spawned)
+        } catch {
+            spawned?.abandon()
+            throw error
+        }
+    }
+
+    private var targetPath: String? {
+        if case .path(let path) = options.target { return path }
+        return nil
+    }
+
+    /// What the host looks like, and what the guest is to look like.
+    private func discover() throws(SetupError) -> (Network, NamespacePlan, String) {
+        let host = try Host.discover(options: options)
+        let resolvers = ResolvConf(path: "/etc/resolv.conf")
+        let resolved = Network.resolve(
+            options: options, host: host, nameservers: resolvers.addresses, searchDomains: resolvers.searchDomains)
+        for warning in resolved.warnings { log.warning(warning) }
+        if options.debug { for note in resolved.notes { log.debug(note) } }
+        let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: resolved.namespaceInterface)
+        return (resolved.network, plan, resolved.namespaceInterface)
+    }
+
+    private func openCapture(_ path: String) throws(SetupError) -> Descriptor {
+        do throws(Errno) {
+            return try Descriptor.create(path)
+        } catch {
+            throw SetupError(.process, "Couldn't open capture file for option --pcap \(path)", error)
+        }
+    }
+
+    private func makeWorker(_ tap: Tap, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PastaWorker {
+        do throws(Errno) {
+            return try PastaWorker(tap: tap, network: network, capture: capture)
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the data path", error)
+        }
+    }
+
+    /// Leaves an empty file system. Where the kernel does not let us, as in some containers, what is left to do is said.
+    private func hide() throws(SetupError) {
+        _ = try Isolation.enterUserNamespace(log: log)
+        do throws(SetupError) {
+            try Isolation.detach()
+            try Isolation.hideFiles(chrootFallback: false)
+        } catch {
+            log.debug(error.message)
+        }
+    }
+}

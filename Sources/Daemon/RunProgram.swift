@@ -1,0 +1,23 @@
+internal import Linux
+internal import Settings
+internal import Setup
+
+/// What both programs do: the name they are called by decides which one it is.
+public func runProgram(arguments: [String]) -> Int32 {
+    let log = Log(program: "pasta")
+    do throws(SetupError) {
+        let null = try StandardDescriptors.populate()
+        let program = try Program(calledAs: arguments.first ?? "")
+        switch try Options.parse(arguments: arguments, program: program) {
+        case .printed(let text, let status):
+            try? Descriptor(1).write(text)
+            return status
+        case .run(let options):
+            var daemon = PastaDaemon(options: options, log: log, null: null)
+            return try daemon.run()
+        }
+    } catch {
+        try? Descriptor(2).write(error.message + "\n")
+        return 1
+    }
+}
