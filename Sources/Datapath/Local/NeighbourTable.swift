@@ -1,7 +1,7 @@
 public import Wire
 
-/// Link-layer addresses of hosts, as the kernel reports them. Of fixed capacity: when it is full, the entry
-/// that was written longest ago makes room, and its host is then answered for with the gateway's address.
+/// Link-layer addresses of hosts, as the kernel reports them. Of fixed capacity: when it is full, the entries
+/// are overwritten in turn, and a host without entry is answered for with the gateway's address.
 public struct NeighbourTable: Sendable {
     public static var capacity: Int { 256 }
 
@@ -13,8 +13,8 @@ public struct NeighbourTable: Sendable {
     /// All there at once, so that no later change allocates.
     private var entries: [Entry]
     public private(set) var count = 0
-    /// Where the next new entry goes once the table is full.
-    private var oldest = 0
+    /// The entry that is overwritten next once the table is full.
+    private var victim = 0
 
     public init() {
         entries = Array(
@@ -35,8 +35,8 @@ public struct NeighbourTable: Sendable {
             entries[count] = Entry(address: address, mac: mac)
             count += 1
         } else {
-            entries[oldest] = Entry(address: address, mac: mac)
-            oldest = (oldest + 1) % entries.count
+            entries[victim] = Entry(address: address, mac: mac)
+            victim = (victim + 1) % entries.count
         }
     }
 
@@ -44,7 +44,6 @@ public struct NeighbourTable: Sendable {
         guard let index = index(of: address) else { return }
         count -= 1
         entries[index] = entries[count]
-        oldest = 0
     }
 
     private func index(of address: IPAddress) -> Int? {

@@ -1,0 +1,218 @@
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+@Suite struct LocalDHCPTests {
+    let services = LocalServices(LocalTest.network())
+
+    static func request(_ options: String, client: String = "00000000", flags: String = "0000", relay: String = "00000000") -> [UInt8] {
+        LocalTest.join(
+            LocalTest.bytes("01010600 12345678 0000 \(flags) \(client) 00000000 00000000 \(relay) 525400123456"),
+            [UInt8](repeating: 0, count: 202), LocalTest.bytes("63825363" + options))
+    }
+
+    /// What an answer says: addresses, and options by code.
+    struct Answer {
+        var frame: [UInt8]
+        var options: [UInt8: [UInt8]] = [:]
+        var order: [UInt8] = []
+        var destinationMAC: ArraySlice<UInt8> { frame[0..<6] }
+        var destination: ArraySlice<UInt8> { frame[30..<34] }
+        var client: ArraySlice<UInt8> { frame[54..<58] }
+        var yours: ArraySlice<UInt8> { frame[58..<62] }
+        var kind: [UInt8]? { options[53] }
+
+        init(_ frame: [UInt8]) {
+            self.frame = frame
+            var rest = frame[282...]
+            while let code = rest.popFirst(), code != 255 {
+                if code == 0 { continue }
+                let length = Int(rest.popFirst() ?? 0)
+                options[code, default: []] += rest.prefix(length)
+                order.append(code)
+                rest = rest.dropFirst(length)
+            }
+            // All that follows the end is padding.
+            #expect(rest.allSatisfy { $0 == 0 })
+            #expect(frame.count >= 42 + 300)
+            #expect(frame[36..<38].elementsEqual([0, 68]))
+            #expect(frame[86..<278].allSatisfy { $0 == 0 })  // No server name, no boot file.
+        }
+    }
+
+    func ask(_ options: String, client: String = "00000000", flags: String = "0000", network: Network? = nil, frame: [UInt8]? = nil) -> Answer? {
+        let services = network.map { LocalServices($0) } ?? services
+        let frame = frame ?? LocalTest.udp4(Self.request(options, client: client, flags: flags))
+        return LocalTest.ask(services, LocalTest.dhcp, frame).map { Answer($0) }
+    }
+
+    @Test func goldenOffer() throws {
+        let reply = try #require(LocalTest.ask(services, LocalTest.dhcp, LocalTest.udp4(Self.request("35 01 01 ff"))))
+        let head = LocalTest.bytes("""
+            525400123456 9a559a559a55 0800
+            4500 0158 0000 4000 4011 0000 c0000201 c0000202  # 344 bytes from the gateway to the address offered
+            0043 0044 0144
+            """)
+        #expect(reply[..<24] == head[..<24])
+        #expect(reply[26..<40] == head[26..<40])
+        let message = LocalTest.join(
+            LocalTest.bytes("02010600 12345678 0000 0000 00000000 c0000202 00000000 00000000 525400123456"),
+            [UInt8](repeating: 0, count: 202),
+            LocalTest.bytes("""
+                63825363
+                35 01 02
+                36 04 c0000201
+                33 04 ffffffff
+                01 04 ffffff00
+                03 04 c0000201
+                1a 02 fff0
+                06 08 c0000235 c6336435
+                0c 03 626f78
+                1c 04 c00002ff
+                77 15 07 6578616d706c65 03 6f7267 00 01 61 04 74657374 00
+                ff
+                """))
+        #expect(Array(reply[42...]) == message)
+    }
+
+    @Test func acknowledgment() throws {
+        let answer = try #require(ask("35 01 03 32 04 c0000202 36 04 c0000201 3d 07 01525400123456 ff"))
+        #expect(answer.kind == [5])
+        #expect(answer.yours.elementsEqual([192, 0, 2, 2]))
+        #expect(answer.options[61] == LocalTest.bytes("01525400123456"))
+        #expect(answer.options[51] == [255, 255, 255, 255])
+        // Renewing: unicast to the address that it has.
+        let renewed = try #require(ask("35 01 03 ff", client: "c0000202", flags: "8000"))
+        #expect(renewed.kind == [5] && renewed.client.elementsEqual([192, 0, 2, 2]))
+        #expect(renewed.destination.elementsEqual([192, 0, 2, 2]))
+    }
+
+    @Test func broadcastIfWanted() throws {
+        let answer = try #require(ask("35 01 01 ff", flags: "8000"))
+        #expect(answer.destination.elementsEqual([255, 255, 255, 255]))
+        #expect(answer.destinationMAC.elementsEqual([255, 255, 255, 255, 255, 255]))
+    }
+
+    @Test func refusals() throws {
+        for (options, client) in [("35 01 03 32 04 c0000299 ff", "00000000"), ("35 01 03 ff", "c0000299")] {
+            let answer = try #require(ask(options, client: client))
+            #expect(answer.kind == [6])
+            #expect(answer.order == [53, 54])
+            #expect(answer.yours.elementsEqual([0, 0, 0, 0]) && answer.client.elementsEqual([0, 0, 0, 0]))
+            #expect(answer.destination.elementsEqual([255, 255, 255, 255]))
+        }
+    }
+
+    @Test(arguments: [
+        ("release", "35 01 07 36 04 c0000201 ff"), ("decline", "35 01 04 36 04 c0000201 ff"), ("an offer", "35 01 02 ff"),
+        ("for another server", "35 01 03 32 04 c0000202 36 04 c0000209 ff"), ("no such kind", "35 01 63 ff"),
+    ])
+    func silent(_ what: String, _ options: String) { #expect(ask(options) == nil) }
+
+    @Test func inform() throws {
+        let answer = try #require(ask("35 01 08 ff", client: "c0000202"))
+        #expect(answer.kind == [5] && answer.yours.elementsEqual([0, 0, 0, 0]))
+        #expect(answer.options[51] == nil && answer.options[6] != nil)
+        #expect(answer.destination.elementsEqual([192, 0, 2, 2]))
+    }
+
+    @Test func rapidCommit() throws {
+        let answer = try #require(ask("35 01 01 50 00 ff"))
+        #expect(answer.kind == [5] && answer.options[80] == [])
+        #expect(try #require(ask("35 01 01 ff")).options[80] == nil)
+    }
+
+    @Test func bootp() throws {
+        let answer = try #require(ask("ff"))
+        #expect(answer.yours.elementsEqual([192, 0, 2, 2]))
+        #expect(answer.kind == nil && answer.options[51] == nil && answer.options[54] == nil)
+        #expect(answer.options[1] == [255, 255, 255, 0])
+    }
+
+    @Test func lesson49_padding() throws {
+        #expect(try #require(ask("00 00 00 35 01 01 00 ff 35 01 07")).kind == [2])
+    }
+
+    @Test func lesson42_bytesBehindThePacketDoNotCount() throws {
+        // Options cut off by the IP length must not be read from the padding, and padding must not hurt.
+        var frame = LocalTest.udp4(Self.request("35 01 01"), padding: 30)
+        #expect(try #require(ask("", frame: frame)).kind == [2])
+        frame = LocalTest.udp4(Self.request("")) + LocalTest.bytes("35 01 03 32 04 c0000299")
+        #expect(try #require(ask("", frame: frame)).kind == nil)
+    }
+
+    @Test func fqdn() throws {
+        let wire = LocalTest.bytes("03 626f78 07 6578616d706c65 03 6f7267 00")
+        // Flags E and S: the answer says N and O, and E again. Without E, the name is text.
+        #expect(try #require(ask("35 01 01 51 04 05 00 00 00 ff")).options[81] == LocalTest.join([0x0e, 255, 255], wire))
+        #expect(try #require(ask("35 01 01 51 04 04 00 00 00 ff")).options[81] == LocalTest.join([0x0c, 255, 255], wire))
+        #expect(try #require(ask("35 01 01 51 03 00 00 00 ff")).options[81] == LocalTest.join([0x08, 255, 255], Array("box.example.org".utf8)))
+        #expect(try #require(ask("35 01 01 37 02 01 51 ff")).options[81] == LocalTest.join([0x0c, 255, 255], wire))
+        #expect(try #require(ask("35 01 01 ff")).options[81] == nil)
+    }
+
+    @Test func gatewayOffLink() throws {
+        var network = LocalTest.network()
+        network.ipv4?.prefixLength = 32
+        let answer = try #require(ask("35 01 01 ff", network: network))
+        #expect(answer.options[121] == LocalTest.bytes("20 c0000201 00000000 00 c0000201"))
+        #expect(answer.options[3] == [192, 0, 2, 1])
+        #expect(answer.options[1] == [255, 255, 255, 255] && answer.options[28] == nil)
+        #expect(try #require(ask("35 01 01 ff")).options[121] == nil)
+    }
+
+    @Test func longListsKeepToTheClientsLimit() throws {
+        var network = LocalTest.network()
+        network.searchDomains = (0..<60).map { "a\($0).example" }
+        let small = try #require(ask("35 01 01 ff", network: network))
+        #expect(small.options[119] == nil && small.frame.count <= 14 + 576)
+        let large = try #require(ask("35 01 01 39 02 05dc ff", network: network))
+        #expect(large.order.filter { $0 == 119 }.count == 4)  // 770 bytes of names.
+        #expect(large.options[119] == DomainName.list(network.searchDomains.map { DomainName($0)! }))
+        #expect(try #require(ask("35 01 01 39 02 ffff ff", network: network)).frame.count <= LocalServices.maximumReply)
+        // An echo as long as can be still leaves the end in its place.
+        let identifier = String(repeating: "aa", count: 255)
+        #expect(try #require(ask("35 01 01 3d ff \(identifier) ff", network: network)).options[61]?.count == 255)
+        network.ipv4?.resolvers = Array(repeating: IPv4Address(0xc000_0201), count: 200)
+        #expect(try #require(ask("35 01 01 39 02 05dc ff", network: network)).options[6]?.count == 252)
+    }
+
+    @Test func switches() throws {
+        func served(_ change: (inout Network) -> Void) -> Answer? {
+            var network = LocalTest.network()
+            change(&network)
+            return ask("35 01 01 51 03 00 00 00 ff", network: network)
+        }
+        #expect(served { $0.dhcp = false } == nil)
+        #expect(served { $0.ipv4 = nil } == nil)
+        #expect(served { $0.ipv4?.gateway = nil } == nil)
+        #expect(served { $0.ipv4?.address = nil } == nil)
+        let least = try #require(served {
+            $0.advertiseResolvers = false
+            $0.advertiseSearch = false
+            $0.mtu = 0
+            $0.hostname = nil
+            $0.fqdn = nil
+        })
+        #expect(least.order == [53, 54, 51, 1, 3, 28])
+    }
+
+    @Test func notForUs() {
+        let request = Self.request("35 01 01 ff")
+        func asked(_ frame: [UInt8]) -> Bool { LocalTest.ask(services, LocalTest.dhcp, frame) != nil }
+        #expect(asked(LocalTest.udp4(request, to: "c0000201")) && asked(LocalTest.udp4(request, to: "c00002ff")))
+        #expect(!asked(LocalTest.udp4(request, to: "c6336401")))  // A server somewhere else.
+        #expect(!asked(LocalTest.udp4(request, port: 68)))
+        #expect(!asked(LocalTest.udp4(Self.request("35 01 01 ff", relay: "c0000209"))))
+        for (index, value) in [(42, 2), (43, 6), (44, 5), (70, 0x53), (278, 0)] as [(Int, UInt8)] {
+            var frame = LocalTest.udp4(request)
+            frame[index] = value
+            #expect(!asked(frame), "\(index)")
+        }
+        var fragment = LocalTest.udp4(request)
+        fragment[20] = 0x20
+        #expect(!asked(fragment))
+    }
+}
