@@ -10,6 +10,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         switch ethernet.type {
         case .ipv4: dispatchIPv4(frame, now: now)
         case .ipv6: dispatchIPv6(frame, now: now)
+        case .arp: answer(.arp, frame)
         default: port.counters.add(.droppedProtocol)
         }
     }
@@ -74,7 +75,36 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     private mutating func dispatch(_ payload: L4Payload, in frame: Frame, now: Int64) {
         switch payload.proto {
         case .tcp: dispatchTCP(payload, in: frame, now: now)
+        case .udp: dispatchUDP(payload, in: frame, now: now)
+        case .icmpv6: dispatchICMPv6(payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
+        }
+    }
+
+    private mutating func dispatchUDP(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard let header = frame.parseUDP(inbound.arena.bytes, payload) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        if header.destinationPort == 67, payload.source.isIPv4, enabled.dhcp {
+            answer(.dhcp, frame)
+            return
+        }
+        if header.destinationPort == 547, !payload.source.isIPv4, enabled.dhcpv6 {
+            answer(.dhcpv6, frame)
+            return
+        }
+    }
+
+    private mutating func dispatchICMPv6(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard let header = frame.parseICMPv6(inbound.arena.bytes, payload) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        switch header.kind {
+        case .neighbourSolicitation: answer(.neighbour, frame)
+        case .routerSolicitation: answer(.router, frame)
+        default: break
         }
     }
 
@@ -102,6 +132,14 @@ extension Frame {
         let bytes = arena.extracting(offset..<(offset + length))
         guard let header = IPv6Header(bytes, at: EthernetHeader.length), let upper = header.upperLayer(bytes) else { return nil }
         return (header, upper)
+    }
+
+    func parseUDP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> UDPHeader? {
+        UDPHeader(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+
+    func parseICMPv6(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv6Header? {
+        ICMPv6Header(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
     }
 
     func parseTCP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> TCPHeader? {

@@ -28,6 +28,10 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var port: GuestPort<Link>
     var tcp: TCPTranslator<Sockets>
     var guest: GuestIdentity
+    var services: LocalServices
+    /// When the guest hears of its router again, and how often it has.
+    var nextAdvertisement: Int64
+    var advertisements = 0
     let enabled: EnabledHandlers
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
@@ -52,6 +56,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.events = events
         self.epoll = epoll
         guest = GuestIdentity(network)
+        services = LocalServices(network)
+        nextAdvertisement = network.ipv6 != nil && network.ndp && network.routerAdvertisements ? now + 1000 : .max
         enabled = EnabledHandlers(network)
     }
 
@@ -106,12 +112,14 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private mutating func endRound(now: Int64) {
         tcp.expireTimers(&port, now: now)
         tcp.endRound(&port, now: now)
+        advertiseRouter(now: now)
         port.flush()
     }
 
     private func timeout(now: Int64, deadline: Int64?) -> Int64 {
         var due = deadline
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        if nextAdvertisement != .max { due = min(due ?? .max, nextAdvertisement * 1_000_000) }
         guard let due else { return -1 }
         return max(due - now, 0)
     }

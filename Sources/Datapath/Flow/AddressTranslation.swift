@@ -50,9 +50,7 @@ struct AddressTranslation: BitwiseCopyable {
         result.outboundAddress = family.outboundAddress.map(convert)
         result.outboundInterface = family.outboundInterfaceIndex
         result.isOn = true
-        if let mapped = family.mapHostLoopback, family.resolvers.contains(mapped) || family.dnsHost == mapped {
-            result.gatewayIsResolver = true
-        }
+        result.gatewayIsResolver = family.mappedIsResolver
         return result
     }
 
