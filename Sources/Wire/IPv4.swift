@@ -83,17 +83,24 @@ public struct IPv4Header: Equatable, Sendable, BitwiseCopyable {
         var fragment = UInt16(truncatingIfNeeded: fragmentOffset >> 3) & 0x1fff
         if dontFragment { fragment |= 0x4000 }
         if moreFragments { fragment |= 0x2000 }
-        bytes.store(UInt8(0x45), at: offset)
-        bytes.store(typeOfService, at: offset + 1)
-        bytes.store(UInt16(truncatingIfNeeded: totalLength), at: offset + 2)
+        let first = 0x4500 | UInt16(typeOfService)
+        let length = UInt16(truncatingIfNeeded: totalLength)
+        let hops = UInt16(timeToLive) << 8 | UInt16(proto.number)
+        // Summed from the values, which is quicker than from the bytes just written.
+        var checksum = Checksum(first)
+        checksum.add(length)
+        checksum.add(identification)
+        checksum.add(fragment)
+        checksum.add(hops)
+        checksum.add(source)
+        checksum.add(destination)
+        bytes.store(first, at: offset)
+        bytes.store(length, at: offset + 2)
         bytes.store(identification, at: offset + 4)
         bytes.store(fragment, at: offset + 6)
-        bytes.store(timeToLive, at: offset + 8)
-        bytes.store(proto.number, at: offset + 9)
-        bytes.store(UInt16(0), at: offset + 10)
+        bytes.store(hops, at: offset + 8)
+        bytes.store(checksum.value, at: offset + 10)
         bytes.store(source.bits, at: offset + 12)
         bytes.store(destination.bits, at: offset + 16)
-        let checksum = Checksum.full(bytes, at: offset, count: IPv4Header.length)
-        bytes.store(checksum, at: offset + 10)
     }
 }

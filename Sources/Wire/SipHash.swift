@@ -16,8 +16,10 @@ public struct SipHash: Equatable, Sendable, BitwiseCopyable {
         v3 = key1 ^ 0x7465_6462_7974_6573
     }
 
+    // Inlined by force, so that the state stays in registers from the key to the result.
+
     /// Adds eight bytes of the message, read as a little-endian word.
-    @inlinable @_noAllocation @_noLocks
+    @inlinable @inline(__always) @_noAllocation @_noLocks
     public mutating func combine(_ word: UInt64) {
         v3 ^= word
         round()
@@ -26,14 +28,14 @@ public struct SipHash: Equatable, Sendable, BitwiseCopyable {
         byteCount &+= 8
     }
 
-    @inlinable @_noAllocation @_noLocks
+    @inlinable @inline(__always) @_noAllocation @_noLocks
     public mutating func combine(_ address: IPAddress) {
         combine(address.high)
         combine(address.low)
     }
 
     /// The hash of what was combined, followed by `tailCount` (0 to 7) bytes in the low end of `tail`.
-    @inlinable @_noAllocation @_noLocks
+    @inlinable @inline(__always) @_noAllocation @_noLocks
     public func finalize(tail: UInt64 = 0, tailCount: Int = 0) -> UInt64 {
         var state = self
         let count = byteCount &+ UInt64(truncatingIfNeeded: tailCount)
