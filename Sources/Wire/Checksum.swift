@@ -15,17 +15,19 @@ public struct Checksum: Equatable, Sendable, BitwiseCopyable {
 
     /// The sum so far in 16 bits, not complemented: what a partial checksum field holds.
     @inlinable
-    public var partial: UInt16 { Checksum.fold(sum) }
+    public var partial: UInt16 { @_noAllocation @_noLocks get { Checksum.fold(sum) } }
 
     /// The checksum as it stands in a header.
     @inlinable
-    public var value: UInt16 { ~Checksum.fold(sum) }
+    public var value: UInt16 { @_noAllocation @_noLocks get { ~Checksum.fold(sum) } }
 
     /// The checksum as it stands in a UDP header, where zero means "none" (RFC 768).
     @inlinable
     public var nonZeroValue: UInt16 {
-        let value = self.value
-        return value == 0 ? 0xffff : value
+        @_noAllocation @_noLocks get {
+            let value = self.value
+            return value == 0 ? 0xffff : value
+        }
     }
 
     @inlinable @_noAllocation @_noLocks
