@@ -71,7 +71,7 @@ enum Flow {
                 break
             }
         }
-        return finish(socket, failure)
+        return finish(socket, failure, patience: 3000)
     }
 
     static func checkedSource(_ socket: Socket, bytes total: Int, seed: UInt64) -> Line {
@@ -83,17 +83,18 @@ enum Flow {
             if !socket.sendAll(buffer, count: count) { failure = 1 }
             left -= count
         }
-        return finish(socket, failure)
+        return finish(socket, failure, patience: 60_000)
     }
 
-    private static func finish(_ socket: Socket, _ failure: Int) -> Line {
+    /// Ends sending, waits for the other end at most `patience` milliseconds, and aborts if it still has not got everything.
+    private static func finish(_ socket: Socket, _ failure: Int, patience: Int32) -> Line {
         let info = socket.information
         socket.endSending()
-        socket.setTimeout(milliseconds: 30_000)
+        socket.setTimeout(milliseconds: patience)
         var rest = [UInt8](repeating: 0, count: 64)
         let end = socket.receive(&rest)
         let last = socket.information
-        socket.close()
+        if end < 0 { socket.abort() } else { socket.close() }
         var line = Line()
         line.add("error", failure != 0 ? failure : -min(end, 0))
         line.add("rtt_us", info.rtt)

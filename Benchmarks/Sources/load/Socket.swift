@@ -42,6 +42,11 @@ struct Socket: Sendable {
     func setBlocking() { _ = load_blocking(number, 1) }
     func setTimeout(milliseconds: Int32) { _ = load_timeout(number, milliseconds) }
     func endSending() { _ = shutdown(number, Int32(SHUT_WR)) }
+    func abort() {
+        _ = load_linger(number)
+        close()
+    }
+
     func close() { _ = CLoad.close(number) }
 
     func setCongestion(_ congestion: UInt8) {

@@ -127,6 +127,11 @@ static inline int load_epoll_wait(int epoll, int *ready) {
 static inline int load_epoll(void) { return LOAD_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 static inline void load_epoll_remove(int epoll, int fd) { epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); }
 
+// Makes the next close an abort.
+static inline int load_linger(int fd) {
+    struct linger linger = {1, 0};
+    return LOAD_RESULT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+}
 static inline int load_blocking(int fd, int on) {
     int flags = fcntl(fd, F_GETFL);
     return LOAD_RESULT(fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK));

@@ -1,0 +1,100 @@
+// bench: builds the namespaces, runs the peers in turn and writes what came out.
+//
+//     Main > Plan (what is measured) > Session (one relay, running) > Lab (the namespaces) > Shell
+//          > Results (medians) > Table | Report (JSON) | Chart (SVG)
+//
+// Three namespaces: `guest`, which a relay connects; `host`, where the relay runs and which is joined to
+// `remote`, where the server listens. Without a relay the client runs in `host` itself: what it reaches is the
+// most that any relay could. The two are joined by veth, or by the path emulator for disturbed paths.
+
+internal import Foundation
+
+/// How `host` and `remote` are joined.
+struct Link: Hashable {
+    var mtu: Int
+    /// Conditions of the path emulator; nil is veth.
+    var conditions: String?
+    var congestion: String?
+}
+
+final class Lab {
+    static let address4 = "198.51.100.2", address6 = "2001:db8:1::2"
+    let load: String
+    private let emulatorPath: String
+    private var server: Child?
+    private(set) var emulator: Child?
+    private var link: Link?
+
+    init(load: String, emulator: String) throws {
+        self.load = load
+        emulatorPath = emulator
+        try Shell.script("""
+            mount -t tmpfs tmpfs /run
+            mkdir -p /run/netns
+            """)
+        for name in ["guest", "host", "remote"] {
+            try Shell.must(["ip", "netns", "add", name])
+            try Shell.must(Self.enter(name, ["ip", "link", "set", "lo", "up"]))
+            for (key, value) in Self.settings { try Shell.must(Self.enter(name, ["sysctl", "-qw", "\(key)=\(value)"])) }
+        }
+        server = try Child(Self.enter("remote", [load, "server"]), input: false)
+        guard Shell.wait(3, until: { server?.output == "ready\n" }) else { throw BenchError("the server does not start") }
+    }
+
+    /// Enough ports for many short connections, addresses that work at once, ping without privileges.
+    private static let settings = [
+        ("net.ipv4.ip_local_port_range", "1024 65535"), ("net.ipv6.conf.default.accept_dad", "0"),
+        ("net.ipv6.conf.all.accept_dad", "0"), ("net.ipv4.ping_group_range", "0 0"),
+    ]
+
+    static func enter(_ namespace: String, _ words: [String]) -> [String] {
+        ["nsenter", "--net=/run/netns/\(namespace)"] + words
+    }
+
+    /// Joins `host` and `remote`. False if the kernel does not grant the congestion control.
+    func join(_ new: Link) throws -> Bool {
+        if link == new { return true }
+        emulator?.stop()
+        emulator = nil
+        if link?.conditions == nil, link != nil { try Shell.must(Self.enter("host", ["ip", "link", "del", "path"])) }
+        link = nil
+        for name in ["guest", "host", "remote"] {
+            let setting = "net.ipv4.tcp_congestion_control=" + (new.congestion ?? Self.defaultCongestion)
+            if try Shell.run(Self.enter(name, ["sysctl", "-qw", setting])).status != 0, new.congestion != nil { return false }
+        }
+        if let conditions = new.conditions {
+            let words = ["a=/run/netns/host:path", "b=/run/netns/remote:path", "seed=1"] + conditions.split(separator: " ").map(String.init)
+            let child = try Child([emulatorPath] + words, input: true)
+            emulator = child
+            guard Shell.wait(3, until: { child.output.hasPrefix("ready") }) else { throw BenchError("path emulator: \(child.errors)") }
+        } else {
+            try Shell.script("ip -n host link add path type veth peer name path netns remote")
+        }
+        for (name, last) in [("host", 1), ("remote", 2)] {
+            try Shell.script("""
+                ip -n \(name) link set path address 02:00:00:00:00:0\(last) mtu \(new.mtu) txqueuelen 10000 up
+                ip -n \(name) addr add 198.51.100.\(last)/24 dev path
+                ip -n \(name) addr add 2001:db8:1::\(last)/64 dev path nodad
+                ip -n \(name) neigh replace 198.51.100.\(3 - last) lladdr 02:00:00:00:00:0\(3 - last) dev path nud permanent
+                ip -n \(name) neigh replace 2001:db8:1::\(3 - last) lladdr 02:00:00:00:00:0\(3 - last) dev path nud permanent
+                """)
+        }
+        try Shell.script("""
+            ip -n host route add default via 198.51.100.254
+            ip -n host -6 route add default via 2001:db8:1::fe dev path
+            """)
+        link = new
+        return true
+    }
+
+    /// What new namespaces inherit.
+    static let defaultCongestion: String = {
+        let text = Shell.contents("/proc/sys/net/ipv4/tcp_congestion_control") ?? ""
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    }()
+
+    func end() {
+        emulator?.stop()
+        server?.stop()
+    }
+}

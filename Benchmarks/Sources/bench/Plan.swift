@@ -1,0 +1,76 @@
+internal import Foundation
+
+/// What is measured, in which settings, how long.
+struct Plan {
+    /// A group of figures that is measured with one relay running.
+    struct Setting {
+        let name: String
+        let link: Link
+        var six = false
+        /// Whether it is repeated in every run.
+        var isRepeated = true
+        let measure: (inout Measuring) throws -> Void
+    }
+
+    let runs: Int
+    /// Seconds of a single bulk stream, and of everything else.
+    let long: Double
+    let short: Double
+    let startUps: Int
+    let isFull: Bool
+
+    static let quick = Plan(runs: 1, long: 1.5, short: 1, startUps: 5, isFull: false)
+    static let full = Plan(runs: 3, long: 5, short: 1.5, startUps: 21, isFull: true)
+
+    var settings: [Setting] {
+        var all: [Setting] = []
+        for mtu in isFull ? [1500, 9000, 65520] : [1500, 65520] {
+            all.append(Setting(name: "MTU \(mtu)", link: Link(mtu: mtu)) { m in
+                try m.bulk(streams: 1, seconds: mtu == 9000 ? short : long, withCost: true)
+                if isFull { try m.bulk(streams: 4, seconds: short, withCost: false) }
+                if isFull || mtu != 1500 { try m.bothWays(seconds: short) }
+                if isFull || mtu == 1500 { try m.datagrams(seconds: short) }
+                if mtu == 65520 { try m.transactions(seconds: short) }
+            })
+        }
+        all.append(Setting(name: "cost", link: Link(mtu: 65520), isRepeated: false) { m in
+            try m.systemCalls(transactions: isFull ? 2000 : 300)
+            try m.idle(seconds: isFull ? 5 : 2)
+            try m.held(isFull ? 10_000 : 1000)
+        })
+        if isFull {
+            all.append(Setting(name: "IPv6, MTU 65520", link: Link(mtu: 65520), six: true) { m in
+                try m.bulk(streams: 1, seconds: short, withCost: false)
+                try m.transactions(seconds: short)
+            })
+            for name in ["cubic", "bbr"] where name != Lab.defaultCongestion {
+                all.append(Setting(name: "\(name), MTU 1500", link: Link(mtu: 1500, congestion: name)) { m in
+                    try m.bulk(streams: 1, seconds: short, withCost: false)
+                })
+            }
+        }
+        return all + disturbed
+    }
+
+    private var disturbed: [Setting] {
+        func path(_ name: String, _ conditions: String, _ measure: @escaping (inout Measuring) throws -> Void) -> Setting {
+            Setting(name: name, link: Link(mtu: 1500, conditions: conditions), isRepeated: false, measure: measure)
+        }
+        var all = [
+            path("emulated path", "clear") { m in try m.bulk(streams: 1, seconds: short, withCost: false) },
+            path("50 ms, 1 Gbit/s", "delay=25ms rate=1gbit queue=12mb") { m in
+                try m.roundTrip()
+                try m.bulk(streams: 1, seconds: isFull ? 8 : 4, withCost: false)
+            },
+            path("disturbed", "delay=1ms loss=0.1% reorder=1% hold=2ms duplicate=0.1%") { m in try m.identical(bytes: isFull ? 200 << 20 : 20 << 20) },
+        ]
+        if isFull {
+            all += [
+                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5, withCost: false) },
+                path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4, withCost: false) },
+                path("10 s black hole", "delay=5ms rate=1gbit queue=5mb") { m in try m.blackHole(seconds: 10) },
+            ]
+        }
+        return all
+    }
+}
