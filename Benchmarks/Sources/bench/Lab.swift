@@ -14,7 +14,10 @@ struct Link: Hashable {
     var mtu: Int
     /// Conditions of the path emulator; nil is veth.
     var conditions: String?
+    /// Nil is the usual one.
     var congestion: String?
+    /// The most that a socket's buffers may grow to; nil is the system's default.
+    var buffers: Int?
 }
 
 final class Lab {
@@ -24,6 +27,8 @@ final class Lab {
     private var server: Child?
     private(set) var emulator: Child?
     private var link: Link?
+    /// Cubic, as Linux itself has it; where that is not granted, what a new namespace inherits from the machine.
+    private(set) var usualCongestion = "cubic"
 
     init(load: String, emulator: String) throws {
         self.load = load
@@ -37,6 +42,7 @@ final class Lab {
             try Shell.must(Self.enter(name, ["ip", "link", "set", "lo", "up"]))
             for (key, value) in Self.settings { try Shell.must(Self.enter(name, ["sysctl", "-qw", "\(key)=\(value)"])) }
         }
+        if try !setCongestion("cubic", "host") { usualCongestion = Self.setting("tcp_congestion_control") }
         server = try Child(Self.enter("remote", [load, "server"]), input: false)
         guard Shell.wait(3, until: { server?.output == "ready\n" }) else { throw BenchError("the server does not start") }
     }
@@ -59,8 +65,11 @@ final class Lab {
         if link?.conditions == nil, link != nil { try Shell.must(Self.enter("host", ["ip", "link", "del", "path"])) }
         link = nil
         for name in ["guest", "host", "remote"] {
-            let setting = "net.ipv4.tcp_congestion_control=" + (new.congestion ?? Self.defaultCongestion)
-            if try Shell.run(Self.enter(name, ["sysctl", "-qw", setting])).status != 0, new.congestion != nil { return false }
+            if try !setCongestion(new.congestion ?? usualCongestion, name) { return false }
+            for (key, usual) in [("net.ipv4.tcp_rmem", Self.receiveBuffers), ("net.ipv4.tcp_wmem", Self.sendBuffers)] {
+                let sizes = new.buffers.map { usual.split(separator: "\t").prefix(2).joined(separator: " ") + " \($0)" } ?? usual
+                try Shell.must(Self.enter(name, ["sysctl", "-qw", "\(key)=\(sizes)"]))
+            }
         }
         if let conditions = new.conditions {
             let words = ["a=/run/netns/host:path", "b=/run/netns/remote:path", "seed=1"] + conditions.split(separator: " ").map(String.init)
@@ -87,11 +96,15 @@ final class Lab {
         return true
     }
 
-    /// What new namespaces inherit.
-    static let defaultCongestion: String = {
-        let text = Shell.contents("/proc/sys/net/ipv4/tcp_congestion_control") ?? ""
-        return text.trimmingCharacters(in: .whitespacesAndNewlines)
-    }()
+    private func setCongestion(_ congestion: String, _ namespace: String) throws -> Bool {
+        try Shell.run(Self.enter(namespace, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=\(congestion)"])).status == 0
+    }
+
+    private static let receiveBuffers = setting("tcp_rmem"), sendBuffers = setting("tcp_wmem")
+
+    private static func setting(_ name: String) -> String {
+        (Shell.contents("/proc/sys/net/ipv4/\(name)") ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
+    }
 
     func end() {
         emulator?.stop()

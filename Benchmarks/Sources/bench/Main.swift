@@ -9,18 +9,21 @@ struct Bench: ParsableCommand {
     @Flag(help: "A few minutes, one run.") var quick = false
     @Flag(help: "All figures, medians of three runs.") var full = false
     @Option(help: "Only settings whose name contains this, or start.") var only: String?
+    @Option(help: "Another number of runs.") var runs: Int?
     @Option(help: "Only peers whose name contains one of these, with commas between.") var peers: String?
+    @Option(help: "Another program with pasta's options, as NAME=PATH.") var also: [String] = []
     @Option(help: "Our program.") var pasta: String
     @Option(help: "Where results go.") var output: String
     @Option(help: "Also writes the chart there.") var chart: String?
 
     func run() throws {
-        let plan = full ? Plan.full : Plan.quick
+        var plan = full ? Plan.full : Plan.quick
+        if let runs { plan.runs = runs }
         let folder = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
         let lab = try Lab(load: folder.appendingPathComponent("load").path, emulator: folder.appendingPathComponent("path-emulator").path)
         defer { lab.end() }
         let wanted = peers?.split(separator: ",") ?? [""]
-        let peers = Peer.all(ours: pasta).filter { peer in peer.kind == .none || wanted.contains { $0.isEmpty || peer.name == $0 } }
+        let peers = Peer.all(ours: pasta, others: also).filter { peer in peer.kind == .none || wanted.contains { $0.isEmpty || peer.name == $0 } }
         var identities: [String: [String: String]] = [:]
         for peer in peers { identities[peer.name] = try peer.identity() }
         var results = Results()
@@ -34,7 +37,7 @@ struct Bench: ParsableCommand {
                 for peer in peers { measure(setting, peer, lab, &results, &identities, begin: begin, run: run) }
             }
         }
-        try write(results, peers.map(\.name), identities)
+        try write(results, peers.map(\.name), identities, lab.usualCongestion)
     }
 
     private func say(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
@@ -78,17 +81,17 @@ struct Bench: ParsableCommand {
         }
     }
 
-    private func write(_ results: Results, _ names: [String], _ identities: [String: [String: String]]) throws {
+    private func write(_ results: Results, _ names: [String], _ identities: [String: [String: String]], _ congestion: String) throws {
         let machine = [
             "kernel": try Shell.must(["uname", "-srm"]).trimmingCharacters(in: .whitespacesAndNewlines),
             "processors": String(ProcessInfo.processInfo.activeProcessorCount),
-            "congestion_control": Lab.defaultCongestion, "mode": full ? "full" : "quick",
+            "congestion_control": congestion, "mode": full ? "full" : "quick",
         ]
-        let caption = "\(machine["kernel"] ?? ""), \(machine["processors"] ?? "") processors"
+        let caption = "\(machine["kernel"] ?? ""), \(machine["processors"] ?? "") processors, \(congestion)"
         var text = Table.text(results, names) + "\n"
         for name in names {
             guard let identity = identities[name], !identity.isEmpty else { continue }
-            text += "- \(name): \(identity["version"] ?? ""), ran \(identity["running"] ?? "nothing"), sha256 \(identity["running_sha256"] ?? identity["sha256"] ?? "")\n"
+            text += "- \(name): \(identity["version"] ?? "") \(identity["package"] ?? ""), ran \(identity["running"] ?? "nothing"), sha256 \(identity["running_sha256"] ?? identity["sha256"] ?? "")\n"
         }
         text += results.notes.map { "- note: \($0)\n" }.joined()
         let svg = Chart.svg(results, names, chosen: Self.isInChart, caption: caption)

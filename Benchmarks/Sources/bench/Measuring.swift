@@ -12,7 +12,7 @@ struct Measuring {
     }
 
     /// Each direction alone.
-    mutating func bulk(streams: Int, seconds: Double, withCost: Bool) throws {
+    mutating func bulk(streams: Int, seconds: Double, withCost: Bool = false, withRoundTrip: Bool = false) throws {
         for (mode, name) in [("up", "guest > host"), ("down", "host > guest")] {
             let before = session.relay?.processorTime
             let line = try session.run(mode, ["streams=\(streams)", "seconds=\(seconds)"], timeout: seconds + 40)
@@ -21,8 +21,10 @@ struct Measuring {
             let label = streams == 1 ? name : "\(name), \(streams) streams"
             add(label, "Gbit/s", bulk.gigabits)
             add("\(label): worst of median", "", bulk.steadiness)
-            if mode == "up" { add("\(label): retransmissions", "/GB", bulk.retransmissions / max(bulk.bytes / 1e9, 0.001), betterLow: true) }
-            if withCost, let before, let after { add("\(label): processor time", "s/GB", (after - before) / max(bulk.bytes / 1e9, 0.001), betterLow: true) }
+            if bulk.failures > 0 { results.note("\(session.peer.name), \(setting), \(label): \(bulk.failures) streams did not end") }
+            if withRoundTrip, mode == "up" { add("guest's smoothed RTT, sending", "ms", bulk.rtt) }
+            if mode == "up", bulk.bytes > 0 { add("\(label): retransmissions", "/GB", bulk.retransmissions / (bulk.bytes / 1e9), betterLow: true) }
+            if withCost, bulk.bytes > 0, let before, let after { add("\(label): processor time", "s/GB", (after - before) / (bulk.bytes / 1e9), betterLow: true) }
         }
     }
 
@@ -89,8 +91,6 @@ struct Measuring {
     mutating func roundTrip() throws {
         let line = try session.run("rr", ["count=20"], timeout: 20)
         add("guest's smoothed RTT", "ms", (line["rtt_us"] as? Double).map { $0 / 1000 })
-        let bulk = try Bulk(try session.run("up", ["seconds=2"], timeout: 40), "up")
-        add("guest's smoothed RTT, sending", "ms", bulk.rtt)
     }
 
     /// Transfers both ways of which every byte is checked.

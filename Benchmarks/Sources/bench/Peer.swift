@@ -9,11 +9,16 @@ struct Peer {
     let path: String
 
     /// The peers that are there; ours comes second, after the path without any relay.
-    static func all(ours: String) -> [Peer] {
+    /// - Parameter others: more programs that take pasta's options, as `NAME=PATH`.
+    static func all(ours: String, others: [String]) -> [Peer] {
         var peers = [Peer(name: "no relay", kind: .none, path: "")]
         for peer in [Peer(name: "swift-passt", kind: .pasta, path: ours), Peer(name: "passt", kind: .pasta, path: "/usr/bin/pasta"),
                      Peer(name: "slirp4netns", kind: .slirp, path: "/usr/bin/slirp4netns")] {
             if FileManager.default.isExecutableFile(atPath: peer.path) { peers.append(peer) }
+        }
+        for other in others {
+            let parts = other.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 { peers.append(Peer(name: parts[0], kind: .pasta, path: parts[1])) }
         }
         return peers
     }
@@ -35,7 +40,10 @@ struct Peer {
         let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int ?? 0
         let version = try Shell.run([path, "--version"])
         let links = try Shell.run(["ldd", file])
+        let owner = try Shell.run(["dpkg-query", "-S", path]).text.split(separator: ":").first.map(String.init) ?? ""
+        let package = owner.isEmpty ? "" : try Shell.run(["dpkg-query", "-W", owner]).text.replacingOccurrences(of: "\t", with: " ")
         return [
+            "package": package.trimmingCharacters(in: .whitespacesAndNewlines),
             "path": path, "file": file, "bytes": String(size),
             "version": (version.text + version.errors).split(separator: "\n").first.map(String.init) ?? "",
             "sha256": try Shell.must(["sha256sum", file]).split(separator: " ").first.map(String.init) ?? "",

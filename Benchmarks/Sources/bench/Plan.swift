@@ -12,7 +12,7 @@ struct Plan {
         let measure: (inout Measuring) throws -> Void
     }
 
-    let runs: Int
+    var runs: Int
     /// Seconds of a single bulk stream, and of everything else.
     let long: Double
     let short: Double
@@ -27,7 +27,7 @@ struct Plan {
         for mtu in isFull ? [1500, 9000, 65520] : [1500, 65520] {
             all.append(Setting(name: "MTU \(mtu)", link: Link(mtu: mtu)) { m in
                 try m.bulk(streams: 1, seconds: mtu == 9000 ? short : long, withCost: true)
-                if isFull { try m.bulk(streams: 4, seconds: short, withCost: false) }
+                if isFull { try m.bulk(streams: 4, seconds: short) }
                 if isFull || mtu != 1500 { try m.bothWays(seconds: short) }
                 if isFull || mtu == 1500 { try m.datagrams(seconds: short) }
                 if mtu == 65520 { try m.transactions(seconds: short) }
@@ -40,12 +40,12 @@ struct Plan {
         })
         if isFull {
             all.append(Setting(name: "IPv6, MTU 65520", link: Link(mtu: 65520), six: true) { m in
-                try m.bulk(streams: 1, seconds: short, withCost: false)
+                try m.bulk(streams: 1, seconds: short)
                 try m.transactions(seconds: short)
             })
-            for name in ["cubic", "bbr"] where name != Lab.defaultCongestion {
-                all.append(Setting(name: "\(name), MTU 1500", link: Link(mtu: 1500, congestion: name)) { m in
-                    try m.bulk(streams: 1, seconds: short, withCost: false)
+            for mtu in [1500, 65520] {
+                all.append(Setting(name: "BBR, MTU \(mtu)", link: Link(mtu: mtu, congestion: "bbr")) { m in
+                    try m.bulk(streams: 1, seconds: short)
                 })
             }
         }
@@ -57,17 +57,20 @@ struct Plan {
             Setting(name: name, link: Link(mtu: 1500, conditions: conditions), isRepeated: false, measure: measure)
         }
         var all = [
-            path("emulated path", "clear") { m in try m.bulk(streams: 1, seconds: short, withCost: false) },
+            path("emulated path", "clear") { m in try m.bulk(streams: 1, seconds: short) },
             path("50 ms, 1 Gbit/s", "delay=25ms rate=1gbit queue=12mb") { m in
                 try m.roundTrip()
-                try m.bulk(streams: 1, seconds: isFull ? 8 : 4, withCost: false)
+                try m.bulk(streams: 1, seconds: isFull ? 8 : 3, withRoundTrip: true)
             },
             path("disturbed", "delay=1ms loss=0.1% reorder=1% hold=2ms duplicate=0.1%") { m in try m.identical(bytes: isFull ? 200 << 20 : 20 << 20) },
         ]
         if isFull {
+            // The receive buffers that Linux grows to by default hold half of this path.
+            all.append(Setting(name: "50 ms, 1 Gbit/s, 32 MiB buffers", link: Link(mtu: 1500, conditions: "delay=25ms rate=1gbit queue=12mb ", buffers: 32 << 20),
+                               isRepeated: false) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) })
             all += [
-                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5, withCost: false) },
-                path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4, withCost: false) },
+                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5) },
+                path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4) },
                 path("10 s black hole", "delay=5ms rate=1gbit queue=5mb") { m in try m.blackHole(seconds: 10) },
             ]
         }

@@ -70,13 +70,16 @@ struct Bulk {
     var rtt = 0.0
     var slots: [Double] = []
     var isIdentical = true
+    var failures = 0
 
     /// - Parameter line: what the load generator printed.
     init(_ line: [String: Any], _ direction: String) throws {
         var nanoseconds = 0.0
         for stream in line["streams"] as? [[String: Any]] ?? [] where stream["direction"] as? String == direction {
+            // A stream that never ended, or never began, has carried nothing that counts.
             guard let receiver = stream["receiver"] as? [String: Any], let count = receiver["bytes"] as? Double else {
-                throw BenchError("a stream has failed")
+                failures += 1
+                continue
             }
             bytes += count
             nanoseconds = max(nanoseconds, receiver["nanoseconds"] as? Double ?? 0)
@@ -96,8 +99,8 @@ struct Bulk {
         let whole = slots.dropLast()
         let width = whole.count >= 40 ? 10 : 1
         let windows = stride(from: 0, to: whole.count - width + 1, by: width).map { whole[$0..<($0 + width)].reduce(0, +) }
-        guard windows.count > 2, let median = median(windows), median > 0 else { return .nan }
-        return (windows.min() ?? 0) / median
+        guard windows.count > 2, let median = median(windows) else { return .nan }
+        return median > 0 ? (windows.min() ?? 0) / median : 0
     }
 }
 

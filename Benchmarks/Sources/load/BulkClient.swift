@@ -62,9 +62,11 @@ enum BulkClient {
     static func report(_ to: Address, id: UInt64) -> String {
         var request = Request(.report)
         request.id = id
-        for _ in 0..<40 {
+        let end = load_now() + 3_000_000_000
+        while load_now() < end {
             if let socket = Socket.tcp(to: to) {
                 defer { socket.close() }
+                socket.setTimeout(milliseconds: 1000)
                 var text = [UInt8](repeating: 0, count: 65536), length = 0
                 if socket.sendAll(request.bytes, count: Request.size) {
                     while length < text.count {
