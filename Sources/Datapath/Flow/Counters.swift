@@ -30,9 +30,15 @@ enum Counter: Int, CaseIterable {
     case udpDatagramsFromGuest
     case udpDatagramsToGuest
     case udpSendFailed
+    case udpGaveWay
+    case udpStrays
+    case udpTooLong
     case pingOpened
     case pingClosed
     case pingSocketFailed
+    case pingTableFull
+    case pingRequests
+    case pingReplies
     case icmpErrorsToGuest
     // Local services.
     case arpReplies
@@ -73,9 +79,15 @@ enum Counter: Int, CaseIterable {
         case .udpDatagramsFromGuest: "UDP datagrams from guest"
         case .udpDatagramsToGuest: "UDP datagrams to guest"
         case .udpSendFailed: "UDP datagrams not sent"
+        case .udpGaveWay: "UDP flows ended for new ones"
+        case .udpStrays: "UDP datagrams from others than asked"
+        case .udpTooLong: "UDP datagrams to guest too long"
         case .pingOpened: "ping flows opened"
         case .pingClosed: "ping flows closed"
         case .pingSocketFailed: "ping flows refused: no socket"
+        case .pingTableFull: "ping flows refused: table full"
+        case .pingRequests: "pings from guest"
+        case .pingReplies: "pings answered"
         case .icmpErrorsToGuest: "ICMP errors to guest"
         case .arpReplies: "ARP replies"
         case .neighbourAdvertisements: "neighbour advertisements"

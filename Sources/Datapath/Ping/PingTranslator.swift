@@ -1,0 +1,216 @@
+internal import Linux
+internal import Wire
+
+/// All echo conversations of a worker.
+struct PingTranslator: ~Copyable {
+    var table: FlowTable<PingFlow>
+    var timers: TimerWheel
+    let epoll: Epoll
+    let translation: AddressTranslation
+    /// Milliseconds without traffic after which a flow ends.
+    let timeout: Int64
+    /// Set once the kernel has refused a ping socket (`net.ipv4.ping_group_range`): worth one warning.
+    private(set) var isForbidden = false
+
+    private var usage: UsageOrder
+    private var outgoing: ScatterList
+    var incoming: ReceiveBatch
+
+    init(
+        epoll: Epoll, translation: AddressTranslation, timeout: Int64 = 60_000, capacity: Int, seed: SipHash, now: Int64
+    ) throws(Errno) {
+        let table = try FlowTable<PingFlow>(capacity: capacity, seed: seed)
+        let timers = try TimerWheel(capacity: capacity, now: now)
+        let usage = try UsageOrder(capacity: capacity)
+        let outgoing = try ScatterList(capacity: 1)
+        let incoming = try ReceiveBatch(capacity: PingTranslator.burst)
+        self.table = table
+        self.timers = timers
+        self.usage = usage
+        self.outgoing = outgoing
+        self.incoming = incoming
+        self.epoll = epoll
+        self.translation = translation
+        self.timeout = timeout
+    }
+
+    /// Replies that one call takes.
+    static var burst: Int { 2 }
+    /// Idle for this long, a flow gives way to a new one.
+    private static var givesWay: Int64 { 5_000 }
+
+    // MARK: Entry points
+
+    /// An echo request of the guest, which is sent at once.
+    mutating func fromGuest<Link: GuestLink & ~Copyable>(
+        _ echo: GuestEcho, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        port.counters.add(.pingRequests)
+        guard let index = table.find(echo.key) ?? open(echo, &port, now: now) else { return }
+        use(index, now: now)
+        table[index].sequence = echo.sequence
+        let flow = table[index]
+        if echo.hopLimit != flow.hopLimit, echo.hopLimit > 0 {
+            table[index].hopLimit = echo.hopLimit
+            let isIPv4 = flow.remote.isIPv4
+            if flow.remote.isMulticast {
+                try? flow.socket.setMulticastHopLimit(echo.hopLimit, isIPv4: isIPv4)
+            } else {
+                try? flow.socket.setHopLimit(echo.hopLimit, isIPv4: isIPv4)
+            }
+        }
+        outgoing.removeAll()
+        _ = outgoing.append(arena, offset: echo.messageOffset, length: echo.messageLength)
+        var outcome = outgoing.send(on: flow.socket)
+        if outcome.error != nil, !outcome.wouldBlock {
+            // That of an earlier request, perhaps.
+            takeErrors(index, &port)
+            outcome = outgoing.send(on: flow.socket)
+        }
+        if let error = outcome.error, let problem = Unreachable(error) { report(problem, echo, &port) }
+    }
+
+    /// Something happened on the socket of `index`; the caller has checked that it is still the same flow.
+    mutating func fromHost<Link: GuestLink & ~Copyable>(
+        _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        if events.contains(.error) { takeErrors(index, &port) }
+        if !events.isDisjoint(with: [.input, .hangUp]) { receive(index, &port, now: now) }
+    }
+
+    /// Ends a round. Nothing waits for it here.
+    mutating func endRound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {}
+
+    mutating func expireTimers<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
+        while let index = timers.expire(at: now) {
+            let due = table[index].usedAt + timeout
+            if due <= now { close(index, &port) } else { timers.set(index, at: due) }
+        }
+    }
+
+    func report<Link: GuestLink & ~Copyable>(_ problem: Unreachable, _ echo: GuestEcho, _ port: inout GuestPort<Link>) {
+        if echo.key.remote.isGroup { return }
+        port.sendICMPError(
+            problem.error(isIPv4: echo.key.guest.isIPv4), from: echo.key.remote, quoting: .echo(echo.key, sequence: echo.sequence))
+    }
+
+    // MARK: Opening and closing
+
+    /// A new flow; nil when there can be none, which the guest has been told.
+    private mutating func open<Link: GuestLink & ~Copyable>(
+        _ echo: GuestEcho, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Int? {
+        let key = echo.key
+        guard key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4, let remote = translation.toHost(key.remoteEndpoint)?.address
+        else {
+            port.counters.add(.droppedAddress)
+            return nil
+        }
+        if table.count == table.capacity, !makeRoom(&port, now: now) {
+            port.counters.add(.pingTableFull)
+            report(.prohibited, echo, &port)
+            return nil
+        }
+        do throws(Errno) {
+            let socket: Descriptor
+            do throws(Errno) {
+                socket = try openSocket(to: remote, identifier: key.guestPort)
+            } catch {
+                // EMFILE, ENFILE: an idle flow may hold what is missing.
+                guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
+                socket = try openSocket(to: remote, identifier: key.guestPort)
+            }
+            return try insert(echo, remote, socket, &port, now: now)
+        } catch {
+            port.counters.add(.pingSocketFailed)
+            report(Unreachable(error) ?? .prohibited, echo, &port)
+            return nil
+        }
+    }
+
+    private mutating func insert<Link: GuestLink & ~Copyable>(
+        _ echo: GuestEcho, _ remote: IPAddress, _ socket: Descriptor, _ port: inout GuestPort<Link>, now: Int64
+    ) throws(Errno) -> Int {
+        let flow = PingFlow(key: echo.key, remote: remote, socket: socket, hopLimit: 0, sequence: echo.sequence, usedAt: now)
+        guard let index = table.insert(flow) else {
+            socket.close()
+            throw Errno(12)  // ENOMEM
+        }
+        do throws(Errno) {
+            try epoll.add(socket, .input, tag: EventTag(.ping, index: index, generation: table.generation(of: index)).bits)
+        } catch {
+            table.remove(index)
+            socket.close()
+            throw error
+        }
+        timers.set(index, at: now + timeout)
+        usage.use(index)
+        port.counters.add(.pingOpened)
+        return index
+    }
+
+    private mutating func openSocket(to remote: IPAddress, identifier: UInt16) throws(Errno) -> Descriptor {
+        let socket: Descriptor
+        do throws(Errno) {
+            socket = try Descriptor.socket(.ping, for: remote)
+        } catch {
+            if error.code == 13 || error.code == 1 { isForbidden = true }
+            throw error
+        }
+        do throws(Errno) {
+            let isIPv4 = remote.isIPv4
+            try socket.setReportErrors(isIPv4: isIPv4)
+            try socket.setMayFragment(isIPv4: isIPv4)
+            try bind(socket, identifier, towards: remote)
+            if remote.isGroup {
+                if isIPv4 { try socket.setBroadcast() }
+                if remote.isMulticast, translation.templateInterface > 0 {
+                    try socket.setMulticastInterface(index: translation.templateInterface, isIPv4: isIPv4)
+                }
+            }
+            let scope = remote.needsScope ? translation.templateInterface : 0
+            _ = try socket.connect(SocketAddress(Endpoint(remote, 0), scope: scope))
+            return socket
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+
+    private func bind(_ socket: Descriptor, _ identifier: UInt16, towards remote: IPAddress) throws(Errno) {
+        let family = translation.family(of: remote)
+        var address = remote.isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
+        if !remote.isLoopback {
+            if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
+            if let outbound = family.outboundAddress { address = outbound }
+        }
+        let scope = address.isLinkLocal && !address.isIPv4 ? translation.templateInterface : 0
+        do throws(Errno) {
+            try socket.bind(SocketAddress(Endpoint(address, identifier), scope: scope))
+        } catch {
+            // EADDRINUSE: the kernel chooses another.
+            guard error.code == 98 else { throw error }
+            try socket.bind(SocketAddress(Endpoint(address, 0), scope: scope))
+        }
+    }
+
+    mutating func use(_ index: Int, now: Int64) {
+        table[index].usedAt = now
+        usage.use(index)
+    }
+
+    private mutating func makeRoom<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        guard let oldest = usage.oldest, table[oldest].usedAt + PingTranslator.givesWay <= now else { return false }
+        close(oldest, &port)
+        return true
+    }
+
+    /// The only way in which a flow ends. Closing takes the socket out of epoll, too.
+    private mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        table[index].socket.close()
+        timers.cancel(index)
+        usage.remove(index)
+        table.remove(index)
+        port.counters.add(.pingClosed)
+    }
+}

@@ -1,0 +1,20 @@
+internal import Linux
+
+/// How many of our own sockets are bound to each port of a family. A port that is ours may be shared among our connected sockets, since the
+/// kernel gives each what its remote sends; one of another program may not, or we would take what is meant for it.
+struct PortClaims: ~Copyable {
+    private var counts: FixedTable<UInt32>
+
+    init() throws(Errno) { counts = try FixedTable(count: 2 << 16) }
+
+    func isOurs(_ port: UInt16, isIPv4: Bool) -> Bool { counts[PortClaims.index(port, isIPv4)] > 0 }
+
+    mutating func claim(_ port: UInt16, isIPv4: Bool) { counts[PortClaims.index(port, isIPv4)] += 1 }
+
+    mutating func release(_ port: UInt16, isIPv4: Bool) {
+        let index = PortClaims.index(port, isIPv4)
+        if counts[index] > 0 { counts[index] -= 1 }
+    }
+
+    private static func index(_ port: UInt16, _ isIPv4: Bool) -> Int { Int(port) << 1 | (isIPv4 ? 1 : 0) }
+}

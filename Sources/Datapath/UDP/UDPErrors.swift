@@ -1,0 +1,58 @@
+internal import Linux
+internal import Wire
+
+extension UDPTranslator {
+    /// Entries of one socket's error queue before others have their turn.
+    private static var mostErrors: Int { 64 }
+
+    /// Tells the guest what the socket's error queue tells, and empties it (lesson 35).
+    mutating func takeErrors<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        let flow = table[index]
+        var count = 0
+        while count < UDPTranslator.mostErrors, let queued = flow.socket.nextQueuedError() {
+            count += 1
+            guard !flow.key.remote.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
+            let offender = translation.offender(of: queued, towards: flow.remote, as: flow.key.remote)
+            port.sendICMPError(error, from: offender, quoting: QuotedPacket(flow.key, udpPayload: 0))
+        }
+        // An error without an entry would be reported for ever.
+        if count == 0 { _ = flow.socket.takeSocketError() }
+    }
+}
+
+extension ICMPError {
+    /// What to tell the guest of an error that a socket has kept; nil for what is none of its business.
+    ///
+    /// "Too big" of a router is not passed on: our kernel has taken note and cuts what follows, while the guest would send
+    /// fragments, which cannot be translated.
+    init?(_ queued: QueuedError, isIPv4: Bool) {
+        switch queued.origin {
+        case .icmp where isIPv4:
+            let isFragmentation = queued.type == 3 && queued.code == 4
+            guard queued.type == 3 || queued.type == 11 || queued.type == 12, !isFragmentation else { return nil }
+            self.init(type: queued.type, code: queued.code)
+        case .icmpv6 where !isIPv4:
+            guard queued.type == 1 || queued.type == 3 || queued.type == 4 else { return nil }
+            self.init(type: queued.type, code: queued.code)
+        case .local:
+            if queued.error.code == 90 {  // EMSGSIZE
+                self.init(type: isIPv4 ? 3 : 2, code: isIPv4 ? 4 : 0, rest: isIPv4 ? queued.information & 0xffff : queued.information)
+            } else if let problem = Unreachable(queued.error) {
+                self = problem.error(isIPv4: isIPv4)
+            } else {
+                return nil
+            }
+        default: return nil
+        }
+    }
+}
+
+extension AddressTranslation {
+    /// Who the guest is told has reported the error: the remote itself under the name that the guest has for it, a router as it is.
+    @_noAllocation @_noLocks
+    func offender(of queued: QueuedError, towards remote: Endpoint, as seen: IPAddress) -> IPAddress {
+        guard let offender = queued.offender, offender != remote.address, offender.isIPv4 == seen.isIPv4, offender.isSaneSource || offender.isLoopback
+        else { return seen }
+        return toGuest(offender) ?? seen
+    }
+}

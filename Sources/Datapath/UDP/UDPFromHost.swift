@@ -1,0 +1,72 @@
+internal import Linux
+internal import Wire
+
+extension UDPTranslator {
+    /// Calls for one flow before others have their turn. The socket is watched level-triggered, so that what is left wakes us again.
+    private static var budget: Int { 4 }
+
+    /// Takes what the socket has, straight into frames. What the guest does not take is lost, and never left in the queue (lesson 33).
+    mutating func receive<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        let flow = table[index]
+        let start = SlotLayout.udpPayload(flow.key.guest)
+        let most = SlotLayout.mostUDPPayload(flow.key.guest)
+        for _ in 0..<UDPTranslator.budget {
+            let asked = Int(table[index].burst)
+            let slot = port.reserve(asked)
+            incoming.removeAll()
+            for number in 0..<asked { incoming.append(port.arena, offset: slot + number * SlotLayout.size + start, length: most) }
+            let outcome = incoming.receive(on: flow.socket)
+            if outcome.wouldBlock { return }
+            if outcome.error != nil {
+                // That of an earlier datagram: there may be something to read behind it.
+                takeErrors(index, &port)
+                continue
+            }
+            for number in 0..<outcome.count {
+                deliver(number, slot: slot + number * SlotLayout.size, flow, index, &port, now: now)
+            }
+            table[index].burst = UDPTranslator.nextBurst(asked: asked, got: outcome.count)
+            if outcome.count < asked { return }
+        }
+    }
+
+    /// One more than came, so that a single answer costs a single call, and soon many when many come.
+    static func nextBurst(asked: Int, got: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: max(2, min(got >= asked ? asked * 2 : got + 1, SlotLayout.count)))
+    }
+
+    private mutating func deliver<Link: GuestLink & ~Copyable>(
+        _ number: Int, slot: Int, _ flow: UDPFlow, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
+    ) {
+        guard let key = senderKey(number, flow) else {
+            port.counters.add(.udpStrays)
+            return
+        }
+        noteAnswer(index, now: now)
+        var length = incoming.length(number)
+        let segmentSize = incoming.segmentSize(number)
+        if incoming.isTruncated(number) {
+            // Whole datagrams only.
+            guard segmentSize > 0, length >= segmentSize else {
+                port.counters.add(.udpTooLong)
+                return
+            }
+            length -= length % segmentSize
+        }
+        if port.sendUDP(key: key, slot: slot, payload: length, segmentSize: segmentSize) { port.counters.add(.udpDatagramsToGuest) }
+    }
+
+    /// The flow's key, with the sender in place of a group; nil for who was not asked.
+    private func senderKey(_ number: Int, _ flow: UDPFlow) -> FlowKey? {
+        guard let source = incoming.source(number) else { return nil }
+        // What came between bind and connect may be from anyone (lesson 32).
+        if !flow.flags.contains(.group) { return source == flow.remote ? flow.key : nil }
+        guard let destination = incoming.destination(number), destination.isOwn, source.port != 0,
+            let seen = translation.toGuest(source.address)
+        else { return nil }
+        var key = flow.key
+        key.remote = seen
+        key.remotePort = source.port
+        return key
+    }
+}

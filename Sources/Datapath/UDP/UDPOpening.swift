@@ -1,0 +1,167 @@
+internal import Linux
+internal import Wire
+
+extension UDPTranslator {
+    /// A new flow for the first datagram of the guest; nil when there can be none, which the guest has been told.
+    mutating func openToHost<Link: GuestLink & ~Copyable>(
+        _ datagram: GuestDatagram, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Int? {
+        let key = datagram.key
+        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4,
+            let remote = translation.toHost(key.remoteEndpoint)
+        else {
+            port.counters.add(.droppedAddress)
+            return nil
+        }
+        if table.count == table.capacity, !makeRoom(&port, now: now) {
+            port.counters.add(.udpTableFull)
+            report(.prohibited, datagram, &port)
+            return nil
+        }
+        do throws(Errno) {
+            let coalesces = port.offloads.contains(.udpSegmentation)
+            var opened: OpenSocket
+            do throws(Errno) {
+                opened = try openSocket(key, remote, coalesces: coalesces)
+            } catch {
+                // EMFILE, ENFILE: an idle flow may hold what is missing.
+                guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
+                opened = try openSocket(key, remote, coalesces: coalesces)
+            }
+            return try insert(key, remote, opened, &port, now: now)
+        } catch {
+            port.counters.add(.udpSocketFailed)
+            report(Unreachable(error) ?? .prohibited, datagram, &port)
+            return nil
+        }
+    }
+
+    /// Enters a flow into the table and its socket into epoll, or closes the socket.
+    private mutating func insert<Link: GuestLink & ~Copyable>(
+        _ key: FlowKey, _ remote: Endpoint, _ opened: OpenSocket, _ port: inout GuestPort<Link>, now: Int64
+    ) throws(Errno) -> Int {
+        let isIPv4 = remote.address.isIPv4
+        let flow = UDPFlow(
+            key: key, remote: remote, socket: opened.socket, flags: opened.flags,
+            hopLimit: remote.address.isMulticast ? 1 : isIPv4 ? defaultHopLimit.ipv4 : defaultHopLimit.ipv6, usedAt: now)
+        guard let index = table.insert(flow) else {
+            opened.socket.close()
+            throw Errno(12)  // ENOMEM
+        }
+        do throws(Errno) {
+            let tag = EventTag(.udp, index: index, generation: table.generation(of: index))
+            try epoll.add(opened.socket, .input, tag: tag.bits)
+        } catch {
+            table.remove(index)
+            opened.socket.close()
+            throw error
+        }
+        if opened.flags.contains(.claimsPort) { ports.claim(key.guestPort, isIPv4: isIPv4) }
+        timers.set(index, at: now + timeouts.oneWay)
+        usage.use(index)
+        port.counters.add(.udpOpened)
+        return index
+    }
+
+    private func report<Link: GuestLink & ~Copyable>(
+        _ problem: Unreachable, _ datagram: GuestDatagram, _ port: inout GuestPort<Link>
+    ) {
+        // Nobody reports errors about what was sent to many (RFC 1122, section 3.2.2).
+        if datagram.key.remote.isGroup { return }
+        let error = problem.error(isIPv4: datagram.key.guest.isIPv4)
+        port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.payloadLength))
+    }
+
+    // MARK: Sockets
+
+    struct OpenSocket {
+        var socket: Descriptor
+        var flags: UDPFlow.Flags
+    }
+
+    private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let opened = try openSocket(key, remote, keepsPort: true, coalesces: coalesces)
+        // On the host itself, the guest's port may be the very one that it talks to: such a socket would hear itself.
+        let mayBeSelf = remote.address.isLoopback || remote.port == key.guestPort
+        guard mayBeSelf, !opened.flags.contains(.group), (try? opened.socket.localAddress().endpoint) == remote else { return opened }
+        opened.socket.close()
+        return try openSocket(key, remote, keepsPort: false, coalesces: coalesces)
+    }
+
+    private func openSocket(_ key: FlowKey, _ remote: Endpoint, keepsPort: Bool, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let socket = try Descriptor.socket(.datagram, for: remote.address)
+        do throws(Errno) {
+            var opened = OpenSocket(socket: socket, flags: [])
+            let isIPv4 = remote.address.isIPv4
+            if !isIPv4 { try socket.setIPv6Only() }
+            try socket.setReportErrors(isIPv4: isIPv4)
+            // The guest's own fragments could not be translated: what is too large is cut here or on the way.
+            try socket.setMayFragment(isIPv4: isIPv4)
+            if coalesces { try? socket.setCoalescing() }
+            if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) { opened.flags.insert(.claimsPort) }
+            if remote.address.isGroup {
+                try prepareGroup(socket, remote.address)
+                opened.flags.insert(.group)
+                return opened
+            }
+            let scope = remote.address.isLinkLocal ? translation.templateInterface : 0
+            do throws(Errno) {
+                _ = try socket.connect(SocketAddress(remote, scope: scope))
+            } catch {
+                // EACCES: the broadcast address of a network that the host is in.
+                guard error.code == 13, isIPv4 else { throw error }
+                try prepareGroup(socket, remote.address)
+                opened.flags.insert(.group)
+            }
+            return opened
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+
+    /// Binds to what the options ask for, and to `port` if it is free or ours: whether it is bound to it.
+    private func bind(_ socket: Descriptor, _ port: UInt16, towards remote: IPAddress) throws(Errno) -> Bool {
+        let family = translation.family(of: remote)
+        let isIPv4 = remote.isIPv4
+        var address = isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
+        var scope: Int32 = 0
+        if !remote.isLoopback {
+            if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
+            if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
+            if let outbound = family.outboundAddress {
+                address = outbound
+                if outbound.isLinkLocal { scope = translation.templateInterface }
+            }
+        }
+        if port != 0 {
+            let isOurs = ports.isOurs(port, isIPv4: isIPv4)
+            if isOurs { try socket.setReuseAddress() }
+            do throws(Errno) {
+                try socket.bind(SocketAddress(Endpoint(address, port), scope: scope))
+                // Only now: who has the port before us keeps it for itself, while our own later sockets may share it.
+                if !isOurs { try socket.setReuseAddress() }
+                return true
+            } catch {
+                // EADDRINUSE; EACCES below 1024 without privilege. Any other port will do.
+                guard error.code == 98 || error.code == 13 || error.code == 1 else { throw error }
+            }
+        }
+        try socket.bind(SocketAddress(Endpoint(address, 0), scope: scope))
+        return false
+    }
+
+    private func prepareGroup(_ socket: Descriptor, _ remote: IPAddress) throws(Errno) {
+        let isIPv4 = remote.isIPv4
+        let interface = translation.family(of: remote).outboundInterface ?? translation.templateInterface
+        // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
+        try socket.setOwnGroupsOnly(isIPv4: isIPv4)
+        try socket.setPacketInformation(isIPv4: isIPv4)
+        if remote.isMulticast {
+            if interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
+        } else {
+            try socket.setBroadcast()
+            if interface > 0, remote == IPAddress(IPv4Address.broadcast) { try socket.bindToInterface(index: interface) }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+internal import CLinux
+public import Wire
+
+/// What became of a datagram that was sent earlier (`struct sock_extended_err`).
+public struct QueuedError: Sendable, BitwiseCopyable {
+    public enum Origin: UInt8, Sendable, BitwiseCopyable {
+        case other = 0
+        /// Our own kernel could not send it.
+        case local = 1
+        case icmp = 2
+        case icmpv6 = 3
+    }
+
+    public var error: Errno
+    public var origin: Origin
+    /// Of the ICMP message.
+    public var type: UInt8
+    public var code: UInt8
+    /// The MTU for EMSGSIZE.
+    public var information: UInt32
+    /// Who sent the ICMP message.
+    public var offender: IPAddress?
+    /// Where the datagram was sent.
+    public var destination: Endpoint?
+    /// The first eight bytes of the datagram that came back with the error, in network order: behind the UDP header, but from an echo's ICMP
+    /// header on.
+    public var quotedStart: UInt64
+    /// How many of these are there.
+    public var quotedLength: Int
+}
+
+extension Descriptor {
+    /// Takes the oldest entry from the socket's error queue (IP_RECVERR); nil when it is empty.
+    public func nextQueuedError() -> QueuedError? {
+        var name = SocketAddress()
+        var start: UInt64 = 0
+        var extended = ExtendedError()
+        var control = InlineArray<16, UInt64>(repeating: 0)
+        var message = unsafe msghdr()
+        var length = -1
+        var found = -1
+        // SAFETY: the pointers are used inside these calls only, and every length is that of what it points to.
+        unsafe withUnsafeMutableBytes(of: &start) { payload in
+            unsafe withUnsafeMutableBytes(of: &name) { name in
+                unsafe withUnsafeMutableBytes(of: &control) { control in
+                    var vector = unsafe iovec(iov_base: payload.baseAddress, iov_len: payload.count)
+                    unsafe withUnsafeMutablePointer(to: &vector) { vector in
+                        unsafe message.msg_iov = vector
+                        unsafe message.msg_iovlen = 1
+                        unsafe message.msg_name = name.baseAddress
+                        unsafe message.msg_namelen = SocketAddress.capacity
+                        unsafe message.msg_control = control.baseAddress
+                        unsafe message.msg_controllen = control.count
+                        let flags = Int32(MSG_ERRQUEUE | MSG_DONTWAIT)
+                        length = restarting { unsafe linux_recvmsg(number, &message, flags) }
+                        guard length >= 0 else { return }
+                        let size = MemoryLayout<ExtendedError>.size
+                        unsafe found = linux_cmsg_get(&message, Int32(IPPROTO_IP), IP_RECVERR, &extended, size)
+                        if found < 0 { unsafe found = linux_cmsg_get(&message, Int32(IPPROTO_IPV6), IPV6_RECVERR, &extended, size) }
+                    }
+                }
+            }
+        }
+        guard length >= 0, found >= 16 else { return nil }
+        return QueuedError(
+            error: Errno(Int32(truncatingIfNeeded: extended.error)), origin: QueuedError.Origin(rawValue: extended.origin) ?? .other,
+            type: extended.type, code: extended.code, information: extended.information,
+            offender: found >= 32 ? extended.offender.endpoint?.address : nil, destination: name.endpoint,
+            quotedStart: UInt64(bigEndian: start), quotedLength: length)
+    }
+}
+
+/// `struct sock_extended_err`, followed by the offender's address as the kernel puts it there.
+private struct ExtendedError: BitwiseCopyable {
+    var error: UInt32 = 0
+    var origin: UInt8 = 0
+    var type: UInt8 = 0
+    var code: UInt8 = 0
+    var padding: UInt8 = 0
+    var information: UInt32 = 0
+    var data: UInt32 = 0
+    var offender = SocketAddress()
+}
