@@ -50,6 +50,8 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var recovering: TCPEvents { TCPEvents(rawValue: 1 << 12) }
     /// The first unacknowledged segment has to be sent again.
     static var resendsFirst: TCPEvents { TCPEvents(rawValue: 1 << 17) }
+    /// A part of what lay in the socket's queue was taken from it, and the rest still lies there.
+    static var leftInQueue: TCPEvents { TCPEvents(rawValue: 1 << 18) }
     /// A byte was sent into a closed window.
     static var probing: TCPEvents { TCPEvents(rawValue: 1 << 13) }
     /// Is in the list of connections to finish in this round.
@@ -97,6 +99,8 @@ struct TCPConnection: FlowEntry {
     var queueStart = SequenceNumber(0)
     /// Where the kernel will peek next, from `queueStart`.
     var peekPosition: UInt32 = 0
+    /// Times that something was peeked at since anything was taken from the queue.
+    var peeks: UInt8 = 0
     /// Bytes that the guest takes from `unacknowledged` on.
     var guestWindow: UInt32 = 0
     /// While recovering: what was `highest` when it began.

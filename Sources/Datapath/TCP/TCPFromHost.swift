@@ -86,7 +86,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         let outcome = sockets.peek(&slots, on: connection.socket)
         let count = max(outcome.count - ignored, 0)
-        if connection.events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
+        if table[index].events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
         if outcome.wouldBlock {
             // What is in flight is still in the queue and can only be asked for again.
             table[index].events.remove(.hasInput)
@@ -104,6 +104,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             return endOfStream(index, &port, now: now)
         }
+        table[index].peeks &+= table[index].peeks < 255 ? 1 : 0
         return emit(index, slot: slot, count: count, payload: payload, isAll: count < asked, &port, now: now)
     }
 
@@ -176,18 +177,26 @@ extension TCPTranslator where Sockets: ~Copyable {
         return offset
     }
 
-    /// Takes from the socket's queue what the guest has acknowledged: in large steps while data flows, and all of it once the queue has
-    /// been emptied, since what lies there takes room from the peer's window.
+    /// Takes from the socket's queue what the guest has acknowledged: in large steps while data flows, and the rest once the queue has
+    /// been emptied.
+    ///
+    /// What lies there takes room from the peer's window, and more than its bytes: a buffer of 64 KiB of which one byte is left counts as a
+    /// whole, and so does one that never held more than a byte. A queue that looks almost empty can close the window for good. So a rest
+    /// that a step left is always taken, and small answers are after some of them.
     private mutating func discardAcknowledged(_ index: Int) {
         let connection = table[index]
         var end = connection.unacknowledged
         if connection.events.contains(.finAcknowledged) { end += -1 }
         let count = end - connection.queueStart
+        guard count > 0 else { return }
         let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
-        guard count >= (isIdle ? 16 << 10 : 64 << 10) else { return }
+        let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
+        guard count >= 64 << 10 || (isIdle && isWorthIt) else { return }
         let outcome = sockets.discard(count, on: connection.socket)
         table[index].queueStart += outcome.count
         table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: outcome.count))
+        table[index].peeks = 0
+        if isIdle { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
     }
 
     // MARK: The end of the stream
@@ -237,7 +246,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
         _ = slots.append(port.arena, offset: slot + start, length: length)
         let outcome = sockets.peek(&slots, on: connection.socket)
-        if connection.events.contains(.peekOffset) || table[index].events.contains(.peekOffset) {
+        if table[index].events.contains(.peekOffset) {
             table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count)
         }
         if outcome.error != nil, !outcome.wouldBlock {
