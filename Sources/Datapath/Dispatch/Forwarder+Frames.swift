@@ -76,6 +76,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         switch payload.proto {
         case .tcp: dispatchTCP(payload, in: frame, now: now)
         case .udp: dispatchUDP(payload, in: frame, now: now)
+        case .icmp: dispatchICMPv4(payload, in: frame, now: now)
         case .icmpv6: dispatchICMPv6(payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
@@ -94,6 +95,31 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             answer(.dhcpv6, frame)
             return
         }
+        guard enabled.udp else { return port.counters.add(.droppedDisabled) }
+        let key = FlowKey(
+            guest: payload.source, guestPort: header.sourcePort, remote: payload.destination, remotePort: header.destinationPort)
+        let segmentSize = frame.offload.segmentation == .udp ? Int(frame.offload.segmentSize) : 0
+        let datagram = GuestDatagram(
+            key: key, payloadOffset: frame.offset + header.payloadOffset, payloadLength: header.payloadLength,
+            hopLimit: payload.hopLimit, typeOfService: payload.typeOfService, segmentSize: segmentSize)
+        udp.fromGuest(datagram, in: inbound.arena, &port, now: now)
+    }
+
+    private mutating func dispatchICMPv4(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard let header = frame.parseICMPv4(inbound.arena.bytes, payload) else {
+            port.counters.add(.droppedMalformed)
+            return
+        }
+        guard header.kind == .echoRequest else { return port.counters.add(.droppedProtocol) }
+        forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
+    }
+
+    private mutating func forwardEcho(identifier: UInt16, sequence: UInt16, _ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard enabled.icmp else { return port.counters.add(.droppedDisabled) }
+        let echo = GuestEcho(
+            key: FlowKey(guest: payload.source, guestPort: identifier, remote: payload.destination, remotePort: 0), sequence: sequence,
+            messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit)
+        ping.fromGuest(echo, in: inbound.arena, &port, now: now)
     }
 
     private mutating func dispatchICMPv6(_ payload: L4Payload, in frame: Frame, now: Int64) {
@@ -104,7 +130,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         switch header.kind {
         case .neighbourSolicitation: answer(.neighbour, frame)
         case .routerSolicitation: answer(.router, frame)
-        default: break
+        case .echoRequest:
+            forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
+        default: port.counters.add(.droppedProtocol)
         }
     }
 
@@ -136,6 +164,10 @@ extension Frame {
 
     func parseUDP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> UDPHeader? {
         UDPHeader(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+
+    func parseICMPv4(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv4Header? {
+        ICMPv4Header(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
     }
 
     func parseICMPv6(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv6Header? {

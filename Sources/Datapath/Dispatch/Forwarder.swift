@@ -27,6 +27,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var inbound: FrameBatch
     var port: GuestPort<Link>
     var tcp: TCPTranslator<Sockets>
+    var udp: UDPTranslator
+    var ping: PingTranslator
     var guest: GuestIdentity
     var services: LocalServices
     /// When the guest hears of its router again, and how often it has.
@@ -47,11 +49,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, seed: seed)
         let tcp = try TCPTranslator(
             sockets: sockets, translation: translation, mtu: network.mtu, capacity: flows, seed: seed, now: now)
+        let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)
+        let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
         let inbound = try FrameBatch(capacity: 64, byteLimit: 192 << 10)
         let events = try EventList(capacity: 64)
         try epoll.add(descriptor, .input, tag: EventTag(.link).bits)
         self.port = port
         self.tcp = tcp
+        self.udp = udp
+        self.ping = ping
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
@@ -85,13 +91,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
 
     private mutating func handle(_ tag: EventTag, _ mask: Epoll.Events, now: Int64) {
         switch tag.kind {
-        case .link: receive(mask, now: now)
-        case .tcp:
-            guard tcp.table.isCurrent(tag.index, generation: tag.generation) else {
-                port.counters.add(.staleEvents)
-                return
-            }
+        case .link:
+            receive(mask, now: now)
+            return
+        case .tcp where tcp.table.isCurrent(tag.index, generation: tag.generation):
             tcp.fromHost(tag.index, mask, &port, now: now)
+        case .udp where udp.table.isCurrent(tag.index, generation: tag.generation):
+            udp.fromHost(tag.index, mask, &port, now: now)
+        case .ping where ping.table.isCurrent(tag.index, generation: tag.generation):
+            ping.fromHost(tag.index, mask, &port, now: now)
         default: port.counters.add(.staleEvents)
         }
     }
@@ -105,12 +113,16 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         // A full batch means that there is more: take more next time. A batch that is not has cost one call too many.
         batchLimit = count >= batchLimit ? min(batchLimit * 2, inbound.capacity) : max(count, 1)
         for index in 0..<count { dispatch(inbound[index], now: now) }
+        // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)
+        udp.flushPending(&port, now: now)
         if !isOpen { port.close() }
     }
 
     private mutating func endRound(now: Int64) {
         tcp.expireTimers(&port, now: now)
+        udp.expireTimers(&port, now: now)
+        ping.expireTimers(&port, now: now)
         tcp.endRound(&port, now: now)
         advertiseRouter(now: now)
         port.flush()
@@ -119,6 +131,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private func timeout(now: Int64, deadline: Int64?) -> Int64 {
         var due = deadline
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        if let wake = udp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        if let wake = ping.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if nextAdvertisement != .max { due = min(due ?? .max, nextAdvertisement * 1_000_000) }
         guard let due else { return -1 }
         return max(due - now, 0)
