@@ -58,7 +58,7 @@ extension Descriptor {
     }
 
     public func setIPv6Only() throws(Errno) { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
-    public func setReuseAddress() throws(Errno) { try set(SOL_SOCKET, SO_REUSEADDR, 1) }
+    public func setReuseAddress(_ on: Bool = true) throws(Errno) { try set(SOL_SOCKET, SO_REUSEADDR, on ? 1 : 0) }
     public func setBroadcast() throws(Errno) { try set(SOL_SOCKET, SO_BROADCAST, 1) }
 
     /// Datagrams of one sender and size may arrive as one.

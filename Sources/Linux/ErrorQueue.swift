@@ -27,6 +27,21 @@ public struct QueuedError: Sendable, BitwiseCopyable {
     public var quotedStart: UInt64
     /// How many of these are there.
     public var quotedLength: Int
+
+    public init(
+        error: Errno, origin: Origin, type: UInt8 = 0, code: UInt8 = 0, information: UInt32 = 0, offender: IPAddress? = nil,
+        destination: Endpoint? = nil, quotedStart: UInt64 = 0, quotedLength: Int = 0
+    ) {
+        self.error = error
+        self.origin = origin
+        self.type = type
+        self.code = code
+        self.information = information
+        self.offender = offender
+        self.destination = destination
+        self.quotedStart = quotedStart
+        self.quotedLength = quotedLength
+    }
 }
 
 extension Descriptor {

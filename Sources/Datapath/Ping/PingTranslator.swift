@@ -161,6 +161,8 @@ struct PingTranslator: ~Copyable {
             let isIPv4 = remote.isIPv4
             try socket.setReportErrors(isIPv4: isIPv4)
             try socket.setMayFragment(isIPv4: isIPv4)
+            // Ping sockets share identifiers unless told not to, and then one gets the other's replies.
+            try socket.setReuseAddress(false)
             try bind(socket, identifier, towards: remote)
             if remote.isGroup {
                 if isIPv4 { try socket.setBroadcast() }

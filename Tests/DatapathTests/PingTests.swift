@@ -1,0 +1,89 @@
+import Glibc
+import Linux
+import Testing
+import Wire
+
+@testable import Datapath
+
+@Suite struct PingTests {
+    /// Where nobody may ping without privilege (`ping_group_range`), only the refusal can be tried.
+    static let isAllowed: Bool = {
+        guard let socket = try? Descriptor.socket(.ping, for: IPAddress(IPv4Address.loopback)) else { return false }
+        socket.close()
+        return true
+    }()
+
+    @Test(.enabled(if: isAllowed), arguments: [TestHost.mapped4, TestHost.mapped6])
+    func lesson37_firstSequenceIsZero(_ remote: IPAddress) throws {
+        var host = try TestHost()
+        let payload = pattern(77)
+        host.echo(identifier: 0x1234, sequence: 0, to: remote, payload: payload)
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        #expect(frame.source == remote && frame.destination == (remote.isIPv4 ? TestHost.guest4 : TestHost.guest6))
+        #expect(Array(frame.icmp[0..<2]) == [remote.isIPv4 ? 0 : 129, 0])
+        #expect(Array(frame.icmp[4..<8]) == [0x12, 0x34, 0, 0])
+        #expect(Array(frame.icmp[8...]) == payload)
+        if remote.isIPv4 { #expect(SentFrame.sum(frame.icmp) == 0xffff) } else { #expect(frame.l4Sum == 0xffff) }
+        host.echo(identifier: 0x1234, sequence: 0xfffe, to: remote, payload: payload)
+        try host.run(untilFrames: 2)
+        #expect(host.frames.count == 2 && Array(host.frames[1].icmp[4..<8]) == [0x12, 0x34, 0xff, 0xfe])
+        #expect(host.ping.table.count == 1 && host.port.counters[.pingReplies] == 2)
+    }
+
+    /// Two conversations with one identifier: the second's is another on the host, and the guest's own again on its way back.
+    @Test(.enabled(if: isAllowed)) func identifiersAreTheGuestsOwn() throws {
+        var host = try TestHost()
+        let taken = try Descriptor.socket(.ping, for: IPAddress(IPv4Address.loopback))
+        defer { taken.close() }
+        try taken.bind(SocketAddress(Endpoint(IPAddress(IPv4Address.any), 0x2345)))
+        host.echo(identifier: 0x2345, sequence: 7, to: TestHost.mapped4)
+        try host.run(untilFrames: 1)
+        #expect(try host.ping.table[0].socket.localAddress().endpoint?.port != 0x2345)
+        #expect(host.frames.first.map { Array($0.icmp[4..<8]) } == [0x23, 0x45, 0, 7])
+    }
+
+    @Test(.enabled(if: isAllowed)) func largePing() throws {
+        var host = try TestHost()
+        let payload = pattern(60_000)
+        host.echo(identifier: 5, sequence: 1, to: TestHost.mapped4, payload: payload)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first.map { Array($0.icmp[8...]) } == payload)
+    }
+
+    @Test(.enabled(if: isAllowed)) func hopLimitAndExpiry() throws {
+        var host = try TestHost()
+        host.echo(identifier: 6, sequence: 1, to: TestHost.mapped4, hopLimit: 2)
+        #expect(try host.ping.table[0].socket.hopLimit(isIPv4: true) == 2)
+        host.now += 59_999
+        host.expire()
+        #expect(host.ping.table.count == 1)
+        host.now += 1
+        host.expire()
+        #expect(host.ping.table.count == 0 && host.port.counters[.pingClosed] == 1)
+    }
+
+    @Test(.enabled(if: isAllowed)) func fullTable() throws {
+        var host = try TestHost(capacity: 1)
+        host.echo(identifier: 7, sequence: 1, to: TestHost.mapped4)
+        host.echo(identifier: 8, sequence: 9, to: TestHost.mapped4)
+        #expect(host.port.counters[.pingTableFull] == 1)
+        // Unreachable, prohibited, quoting the echo request's header.
+        let frame = try #require(host.frames.first)
+        #expect(Array(frame.icmp[0..<2]) == [3, 13] && SentFrame.sum(frame.icmp) == 0xffff)
+        #expect(frame.icmp[17] == 1 && Array(frame.icmp[28..<36]) == [8, 0, 0, 0, 0, 8, 0, 9])
+    }
+
+    @Test(.enabled(if: !isAllowed)) func refusalIsToldAndNoted() throws {
+        var host = try TestHost()
+        host.echo(identifier: 7, sequence: 1, to: TestHost.mapped4)
+        #expect(host.ping.isForbidden && host.frames.count == 1 && host.frames[0].icmp[0] == 3 && host.ping.table.count == 0)
+    }
+
+    @Test func addressesWithoutMeaning() throws {
+        var host = try TestHost()
+        host.echo(identifier: 7, sequence: 1, to: IPAddress(IPv4Address.loopback))
+        host.echo(identifier: 7, sequence: 1, to: IPAddress(IPv4Address.any))
+        #expect(host.port.counters[.droppedAddress] == 2 && host.frames.isEmpty)
+    }
+}

@@ -1,0 +1,186 @@
+import Glibc
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+@Suite struct UDPFlowTests {
+    @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)])
+    func thereAndBack(_ loopback: IPAddress) throws {
+        var host = try TestHost()
+        let far = try FarEnd(loopback)
+        host.send([1, 2, 3], from: 40001, to: far.seen)
+        host.endRound()
+        let received = try far.receive(1)
+        #expect(received.map(\.payload) == [[1, 2, 3]])
+        // The guest's port is kept.
+        #expect(received.first?.source == Endpoint(loopback, 40001))
+        try far.send([9, 8], to: Endpoint(loopback, 40001))
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        #expect(frame.source == far.seen.address && frame.sourcePort == far.seen.port)
+        #expect(frame.destination == (loopback.isIPv4 ? TestHost.guest4 : TestHost.guest6) && frame.destinationPort == 40001)
+        #expect(frame.udpPayload == [9, 8])
+        #expect(frame.bytes.count == max(60, frame.end))
+        #expect(frame.offload.flags == .needsChecksum && Int(frame.offload.checksumStart) == frame.l4 && frame.offload.checksumOffset == 6)
+        #expect(frame.offload.segmentation == .none)
+        #expect(host.udp.table.count == 1 && host.port.counters[.udpOpened] == 1)
+    }
+
+    @Test func checksumIsCompleteWithoutOffload() throws {
+        var host = try TestHost(offloads: [])
+        let far = try FarEnd()
+        host.send([0], from: 40002, to: far.seen)
+        host.endRound()
+        try far.send(pattern(333), to: try #require(try far.receive(1).first).source)
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        #expect(frame.offload == VirtioNetHeader())
+        #expect(frame.l4Sum == 0xffff && SentFrame.sum(Array(frame.bytes[14..<34])) == 0xffff)
+    }
+
+    @Test func emptyDatagramsGoBothWays() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send([], from: 40003, to: far.seen)
+        host.send([1], from: 40003, to: far.seen)
+        host.send([], from: 40003, to: far.seen)
+        host.endRound()
+        let received = try far.receive(3)
+        #expect(received.map(\.payload) == [[], [1], []])
+        try far.send([], to: try #require(received.first).source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first?.udpPayload == [] && host.frames.first?.word(host.frames[0].l4 + 4) == 8)
+    }
+
+    @Test func largestDatagramGoesBothWays() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        let payload = pattern(65507)
+        host.send(payload, from: 40004, to: far.seen)
+        host.endRound()
+        let received = try far.receive(1)
+        #expect(received.first?.payload == payload)
+        try far.send(payload, to: try #require(received.first).source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first?.udpPayload == payload)
+        #expect(host.frames.first?.word(16) == 65535)
+    }
+
+    @Test func manyRemotesShareThePort() throws {
+        var host = try TestHost()
+        let first = try FarEnd()
+        let second = try FarEnd()
+        host.send([1], from: 40005, to: first.seen)
+        host.send([2], from: 40005, to: second.seen)
+        host.endRound()
+        let source = Endpoint(IPAddress(IPv4Address.loopback), 40005)
+        #expect(try first.receive(1).map(\.source) == [source] && second.receive(1).map(\.source) == [source])
+        try second.send([4], to: source)
+        try first.send([3], to: source)
+        try host.run(untilFrames: 2)
+        #expect(Set(host.frames.map { "\($0.sourcePort) \($0.udpPayload)" }) == ["\(first.seen.port) [3]", "\(second.seen.port) [4]"])
+    }
+
+    @Test func portOfAnotherProgramIsLeftAlone() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        let other = try FarEnd(port: 0)
+        try other.socket.setReuseAddress()
+        host.send([1], from: other.endpoint.port, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        #expect(source.port != other.endpoint.port)
+        try far.send([2], to: source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first?.destinationPort == other.endpoint.port)
+    }
+
+    /// A guest that talks to its own port on the host must not hear itself.
+    @Test func noSocketTalksToItself() throws {
+        var host = try TestHost()
+        host.send([1], from: 40007, to: Endpoint(TestHost.mapped4, 40007))
+        try host.run(untilFrames: 1)
+        #expect(host.frames.map(\.proto) == [1])
+    }
+
+    @Test func addressesWithoutMeaning() throws {
+        var host = try TestHost()
+        let any4 = IPAddress(IPv4Address.any)
+        host.send([1], from: 0, to: Endpoint(TestHost.mapped4, 9))
+        host.send([1], from: 9, to: Endpoint(TestHost.mapped4, 0))
+        host.send([1], from: 9, to: Endpoint(IPAddress(IPv4Address.loopback), 9))
+        host.send([1], from: 9, to: Endpoint(any4, 9))
+        for source in [any4, IPAddress(IPv4Address.loopback), IPAddress(IPv4Address.broadcast), IPAddress(IPv4Address(0xe000_0001))] {
+            host.send([1], from: 9, to: Endpoint(TestHost.mapped4, 9), guest: source)
+        }
+        host.send([1], from: 9, to: Endpoint(TestHost.mapped6, 9), guest: IPAddress(IPv6Address.any))
+        host.send([1], from: 9, to: Endpoint(TestHost.mapped6, 9), guest: TestHost.guest4)
+        #expect(host.port.counters[.droppedAddress] == 10 && host.udp.table.count == 0 && host.frames.isEmpty)
+    }
+
+    @Test func flowsExpire() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send([1], from: 40010, to: far.seen)
+        host.send([1], from: 40011, to: far.seen)
+        host.endRound()
+        let sources = try far.receive(2).map(\.source)
+        try far.send([2], to: sources[0])
+        try host.run(untilFrames: 1)
+        host.now += 29_999
+        host.expire()
+        #expect(host.udp.table.count == 2)
+        host.now += 1
+        host.expire()
+        #expect(host.udp.table.count == 1 && host.port.counters[.udpClosed] == 1)
+        let wake = host.udp.timers.nextWakeUp
+        #expect(try #require(wake) <= 1_000_000 + 120_000)
+        // Use makes it last.
+        host.now = 1_000_000 + 100_000
+        host.expire()
+        host.send([3], from: sources[0].port, to: far.seen)
+        host.endRound()
+        host.now = 1_000_000 + 219_999
+        host.expire()
+        #expect(host.udp.table.count == 1)
+        host.now += 1
+        host.expire()
+        let none = host.udp.timers.nextWakeUp
+        #expect(host.udp.table.count == 0 && none == nil)
+    }
+
+    @Test func fullTableRefusesUntilAFlowIsIdle() throws {
+        var host = try TestHost(capacity: 2)
+        let far = try FarEnd()
+        for port in UInt16(40020)...40022 { host.send([1], from: port, to: far.seen) }
+        host.endRound()
+        #expect(host.port.counters[.udpTableFull] == 1 && host.frames.count == 1)
+        // Destination unreachable, administratively prohibited, quoting the datagram.
+        let error = try #require(host.frames.first)
+        #expect(error.proto == 1 && error.icmp[0] == 3 && error.icmp[1] == 13 && SentFrame.sum(error.icmp) == 0xffff)
+        #expect(Array(error.icmp[28..<32]) == [0x9c, 0x56, UInt8(far.seen.port >> 8), UInt8(far.seen.port & 0xff)])
+        host.now += 10_000
+        host.send([1], from: 40021, to: far.seen)
+        host.send([5], from: 40022, to: far.seen)
+        host.endRound()
+        #expect(try far.receive(4).last?.payload == [5])
+        let remaining = (0..<2).map { host.udp.table[$0].key.guestPort }
+        #expect(Set(remaining) == [40021, 40022] && host.port.counters[.udpGaveWay] == 1)
+    }
+
+    @Test func usageOrderKeepsTheOldestFirst() throws {
+        var order = try UsageOrder(capacity: 4)
+        #expect(order.oldest == nil)
+        for id in [2, 0, 1, 2, 3, 0] { order.use(id) }
+        var seen: [Int] = []
+        while let oldest = order.oldest {
+            seen.append(oldest)
+            order.remove(oldest)
+            order.remove(oldest)
+        }
+        #expect(seen == [1, 2, 3, 0])
+    }
+}

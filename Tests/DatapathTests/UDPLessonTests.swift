@@ -1,0 +1,224 @@
+import Glibc
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// Lessons 31 to 36 of the field, as far as they concern flows that the guest opens.
+@Suite struct UDPLessonTests {
+    static let loopback = IPAddress(IPv4Address.loopback)
+
+    /// The reply comes from the address that was asked, whichever name that has on the host.
+    @Test func lesson31_replySourceIsWhoWasAsked() throws {
+        var network = TestHost.network()
+        let resolver = try FarEnd(IPAddress(IPv4Address("127.0.0.53")!), port: 0)
+        network.ipv4?.mapGuestAddress = IPv4Address("192.0.2.99")!
+        network.ipv4?.address = IPv4Address("127.0.0.53")!
+        var host = try TestHost(network: network)
+        let asked = Endpoint(IPAddress(IPv4Address("192.0.2.99")!), resolver.endpoint.port)
+        host.send([1], from: 40200, to: asked)
+        host.endRound()
+        try resolver.send([2], to: try #require(try resolver.receive(1).first).source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first?.source == asked.address && host.frames.first?.sourcePort == asked.port)
+    }
+
+    /// Somebody else's datagram that came before the socket was connected is not taken for the remote's.
+    @Test func lesson32_strangersAreNotHeard() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        let stranger = try FarEnd()
+        host.send([1], from: 40201, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        // Connected: the kernel does not let it in.
+        try stranger.send([66], to: source)
+        try far.send([2], to: source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.map(\.udpPayload) == [[2]])
+        // As between bind and connect: let it in by disconnecting, and connect again.
+        let index = 0
+        let socket = host.udp.table[index].socket
+        _ = try socket.connect(SocketAddress())
+        try stranger.send([67], to: source)
+        _ = try socket.connect(SocketAddress(far.endpoint))
+        try far.send([3], to: source)
+        try host.run(untilFrames: 2, limit: 300)
+        #expect(host.frames.map(\.udpPayload) == [[2], [3]])
+        #expect(host.port.counters[.udpStrays] == 1)
+    }
+
+    /// What the guest does not take is read and dropped.
+    @Test(arguments: [LinkVerdict.full, .refused])
+    func lesson33_undeliverableDatagramsDoNotSpin(_ verdict: LinkVerdict) throws {
+        var host = try TestHost(offloads: .checksum)
+        let far = try FarEnd()
+        host.send([1], from: 40202, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        host.port.link.verdict = verdict
+        for _ in 0..<5 { try far.send([2], to: source) }
+        let events = try host.run(limit: 50)
+        #expect((1...5).contains(events) && host.port.counters[.framesRefusedByGuest] == 5)
+        #expect(host.port.counters[.udpDatagramsToGuest] == 0)
+        // The flow lives on.
+        host.port.link.verdict = .sent
+        try far.send([3], to: source)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.map(\.udpPayload) == [[3]])
+    }
+
+    /// Flows that cannot be opened leave nothing behind: no entry, no timer, no descriptor.
+    @Test func lesson34_failedFlowsLeaveNothing() async {
+        // Limits are the process's.
+        await #expect(processExitsWith: .success) {
+            var host = try TestHost()
+            let far = try FarEnd()
+            host.send([1], from: 40210, to: far.seen)
+            host.endRound()
+            let lowest = try Descriptor.socket(.datagram, for: UDPLessonTests.loopback)
+            lowest.close()
+            var limit = rlimit(rlim_cur: rlim_t(lowest.number), rlim_max: rlim_t(lowest.number) + 100)
+            try #require(unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+            for port in UInt16(40211)...40220 { host.send([1], from: port, to: far.seen) }
+            try host.run(limit: 20)
+            try #require(host.udp.table.count == 1 && host.port.counters[.udpSocketFailed] == 10)
+            // Each was told to the guest.
+            try #require(host.frames.count == 10 && host.frames.allSatisfy { $0.proto == 1 && $0.icmp[0] == 3 })
+            // Later, the idle flow gives way to a new one.
+            host.now += 10_000
+            host.send([7], from: 40221, to: far.seen)
+            host.endRound()
+            try #require(host.udp.table.count == 1 && host.port.counters[.udpGaveWay] == 1)
+            try #require(try far.receive(2).last?.payload == [7])
+        }
+    }
+
+    @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)])
+    func lesson35_errorsReachTheGuest(_ loopback: IPAddress) throws {
+        var host = try TestHost()
+        // A port that nobody has any more.
+        let closed: Endpoint
+        do {
+            let far = try FarEnd(loopback)
+            closed = far.seen
+        }
+        for _ in 0..<3 {
+            host.send([1, 2, 3], from: 40230, to: closed)
+            host.endRound()
+        }
+        let events = try host.run(limit: 50)
+        // All of the queue is drained: no event is left, and none repeats.
+        #expect(events <= 3)
+        #expect(host.frames.count == 3 && host.port.counters[.icmpErrorsToGuest] == 3)
+        #expect(host.port.counters[.udpSendFailed] == 0)
+        let frame = try #require(host.frames.first)
+        #expect(frame.source == closed.address)
+        let isIPv4 = loopback.isIPv4
+        #expect(Array(frame.icmp[0..<2]) == (isIPv4 ? [3, 3] : [1, 4]))
+        if isIPv4 { #expect(SentFrame.sum(frame.icmp) == 0xffff) } else { #expect(frame.l4Sum == 0xffff) }
+        // The quoted packet is the guest's own: addresses, then ports.
+        let quoted = Array(frame.icmp[8...])
+        let ports = Array(quoted[(isIPv4 ? 20 : 40)...].prefix(4))
+        #expect(ports == [UInt8(40230 >> 8), UInt8(40230 & 0xff), UInt8(closed.port >> 8), UInt8(closed.port & 0xff)])
+        if isIPv4 {
+            #expect(Array(quoted[12..<20]) == [192, 0, 2, 2, 192, 0, 2, 1] && quoted[9] == 17)
+        } else {
+            #expect(quoted[6] == 17 && quoted[39] == 1 && quoted[23] == 2)
+        }
+        // Another try works once somebody listens: the error was cleared, and nothing was lost for it.
+        let late = try FarEnd(loopback, port: closed.port)
+        host.send([4], from: 40230, to: closed)
+        host.endRound()
+        #expect(try late.receive(1).map(\.payload) == [[4]])
+    }
+
+    /// An error that is still pending when the next datagram is sent takes nothing with it.
+    @Test func lesson35_pendingErrorDoesNotLoseTheNext() throws {
+        var host = try TestHost()
+        let port: UInt16
+        do {
+            let far = try FarEnd()
+            port = far.endpoint.port
+        }
+        host.send([1], from: 40231, to: Endpoint(TestHost.mapped4, port))
+        host.endRound()
+        usleep(20_000)
+        let late = try FarEnd(port: port)
+        host.send([2], from: 40231, to: Endpoint(TestHost.mapped4, port))
+        host.endRound()
+        #expect(try late.receive(1).map(\.payload) == [[2]])
+        #expect(host.frames.count == 1 && host.frames.first?.proto == 1)
+    }
+
+    @Test func lesson35_hopLimitIsThatOfTheGuest() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send([1], from: 40232, to: far.seen, hopLimit: 3)
+        host.endRound()
+        #expect(try host.udp.table[0].socket.hopLimit(isIPv4: true) == 3)
+        host.send([1], from: 40232, to: far.seen, hopLimit: 64)
+        host.endRound()
+        #expect(try host.udp.table[0].socket.hopLimit(isIPv4: true) == 64)
+    }
+
+    @Test func lesson35_whatErrorsMean() {
+        func error(_ origin: QueuedError.Origin, _ type: UInt8, _ code: UInt8, _ number: Int32 = 113, info: UInt32 = 0) -> QueuedError {
+            QueuedError(
+                error: Errno(number), origin: origin, type: type, code: code, information: info, offender: nil, destination: nil, quotedStart: 0,
+                quotedLength: 0)
+        }
+        func told(_ queued: QueuedError, _ isIPv4: Bool) -> [UInt32]? {
+            ICMPError(queued, isIPv4: isIPv4).map { [UInt32($0.type), UInt32($0.code), $0.rest] }
+        }
+        #expect(told(error(.icmp, 11, 0), true) == [11, 0, 0])
+        #expect(told(error(.icmp, 3, 1), true) == [3, 1, 0])
+        // A router's "fragmentation needed" is for our kernel.
+        #expect(told(error(.icmp, 3, 4, 90, info: 1400), true) == nil)
+        #expect(told(error(.icmpv6, 2, 0, 90, info: 1400), false) == nil)
+        #expect(told(error(.icmpv6, 3, 0), false) == [3, 0, 0])
+        #expect(told(error(.local, 0, 0, 90, info: 1400), true) == [3, 4, 1400])
+        #expect(told(error(.local, 0, 0, 90, info: 1400), false) == [2, 0, 1400])
+        #expect(told(error(.local, 0, 0, 113), false) == [1, 3, 0])
+        // Of the other family, redirects, timestamps: nothing.
+        #expect(told(error(.icmpv6, 1, 0), true) == nil && told(error(.icmp, 5, 0), true) == nil && told(error(.other, 0, 0), true) == nil)
+    }
+
+    /// The guest's multicast goes out, the guest hears the answers, and never what it has sent itself.
+    @Test func lesson36_groupsAreAskedAndNothingComesBackAround() throws {
+        let group = Endpoint(IPAddress(IPv4Address("239.255.77.66")!), 40240)
+        var network = TestHost.network()
+        network.ipv4?.mapHostLoopback = IPv4Address("192.0.2.1")!
+        network.ipv4?.outboundInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        let member = try Descriptor.socket(.datagram, for: group.address)
+        defer { member.close() }
+        try member.setReuseAddress()
+        try member.bind(SocketAddress(Endpoint(IPAddress(IPv4Address.any), 40240)))
+        // struct ip_mreqn: group, no address, interface 1.
+        let request: [UInt8] = [239, 255, 77, 66, 0, 0, 0, 0, 1, 0, 0, 0]
+        let joined = unsafe setsockopt(member.number, Int32(IPPROTO_IP), IP_ADD_MEMBERSHIP, request, socklen_t(request.count))
+        try #require(joined == 0)
+        host.send([1], from: 40241, to: group)
+        host.endRound()
+        let far = try FarEnd()
+        var buffer = try Mapping(byteCount: 64)
+        var batch = try ReceiveBatch(capacity: 1)
+        batch.append(buffer, offset: 0, length: 64)
+        let arrived = batch.receive(on: member).count
+        try #require(arrived == 1)
+        _ = buffer.mutableBytes
+        let source = batch.source(0)
+        #expect(source?.port == 40241)
+        // An answer to one's own address arrives, with who sent it.
+        try far.send([2], to: Endpoint(UDPLessonTests.loopback, 40241))
+        // Whatever goes to the group does not, our own included.
+        host.send([3], from: 40241, to: Endpoint(group.address, 40241))
+        try host.run(untilFrames: 2, limit: 100)
+        #expect(host.frames.map(\.udpPayload) == [[2]])
+        #expect(host.frames.first?.source == TestHost.mapped4 && host.frames.first?.sourcePort == far.endpoint.port)
+        #expect(host.frames.first?.destinationPort == 40241)
+    }
+}
