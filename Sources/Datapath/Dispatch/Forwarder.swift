@@ -37,6 +37,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let enabled: EnabledHandlers
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
+    private var fullBatches = 0
     private var nextEvent = 0
 
     init(
@@ -110,13 +111,24 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         inbound.limit = batchLimit
         let isOpen = port.link.receive(into: &inbound)
         let count = inbound.count
-        // A full batch means that there is more: take more next time. A batch that is not has cost one call too many.
-        batchLimit = count >= batchLimit ? min(batchLimit * 2, inbound.capacity) : max(count, 1)
+        adaptBatch(count)
         for index in 0..<count { dispatch(inbound[index], now: now) }
         // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)
         udp.flushPending(&port, now: now)
         if !isOpen { port.close() }
+    }
+
+    /// A batch that was not full has cost one call to find that out. Full ones in a row mean a burst: then it pays to ask on.
+    private mutating func adaptBatch(_ count: Int) {
+        guard count >= batchLimit else {
+            batchLimit = max(count, 1)
+            fullBatches = 0
+            return
+        }
+        fullBatches += 1
+        let isBulk = count > 0 && inbound[count - 1].length > 4096
+        if isBulk || fullBatches >= 4 { batchLimit = min(batchLimit * 2, inbound.capacity) }
     }
 
     private mutating func endRound(now: Int64) {

@@ -2,8 +2,10 @@ internal import Linux
 internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
-    /// How long an acknowledgement waits for data to travel with.
-    private static var delay: Int64 { 5 }
+    /// How long an acknowledgement waits for data to travel with, on a near path. On a far one it waits for the far end anyway.
+    private static var delay: Int64 { 1 }
+    /// What a new connection's socket takes in any case (`net.ipv4.tcp_wmem` is 16 KiB before it is connected, and more behind that).
+    private static var initialSpace: UInt32 { 32 << 10 }
 
     /// Sends an acknowledgement where one is owed now; else sees to it that one will be.
     mutating func acknowledgeIfDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
@@ -59,7 +61,12 @@ extension TCPTranslator where Sockets: ~Copyable {
                 table[index].farAcknowledged = position >= dataEnd ? connection.expected : position
             }
         }
-        lookAtSendSpace(index)
+        if connection.largestSpace == 0 {
+            table[index].sendSpace = TCPTranslator.initialSpace
+            table[index].largestSpace = TCPTranslator.initialSpace
+        } else {
+            lookAtSendSpace(index)
+        }
     }
 
     private mutating func lookAtSendSpace(_ index: Int) {

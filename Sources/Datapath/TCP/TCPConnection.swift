@@ -65,7 +65,8 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
 struct TCPConnection: FlowEntry {
     let key: FlowKey
     var socket: Descriptor
-    var events: TCPEvents = []
+    /// Requests and responses are what most connections begin with.
+    var events: TCPEvents = .interactive
 
     // Guest to host.
     /// The number of the guest's SYN.

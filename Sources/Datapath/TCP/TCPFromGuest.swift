@@ -163,7 +163,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard table.isUsed(index), header.sequence + header.payloadLength == table[index].expected else { return }
         table[index].expected += 1
         table[index].events.formUnion([.finFromGuest, .mustAcknowledge])
-        sockets.finish(table[index].socket)
+        // With both directions done, closing says the same.
+        if !table[index].events.contains(.finAcknowledged) { sockets.finish(table[index].socket) }
     }
 
     /// Hands the collected data to its socket.

@@ -199,6 +199,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         if isIdle { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
     }
 
+    /// Empties the socket's queue of what the guest has.
+    mutating func discardAll(_ index: Int) {
+        let count = table[index].unacknowledged + (table[index].events.contains(.finAcknowledged) ? -1 : 0) - table[index].queueStart
+        if count > 0 { _ = sockets.discard(count, on: table[index].socket) }
+    }
+
     // MARK: The end of the stream
 
     private mutating func endOfStream<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Step {

@@ -95,7 +95,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ socket: Descriptor, key: FlowKey, _ port: inout GuestPort<Link>, now: Int64
     ) {
         var connection = TCPConnection(key: key, socket: socket)
-        connection.events = [.opensToGuest, .synSent]
+        connection.events.formUnion([.opensToGuest, .synSent])
         connection.heardAt = UInt32(truncatingIfNeeded: now)
         connection.initialToGuest = initialSequence(key, now: now)
         connection.next = connection.initialToGuest + 1
@@ -180,8 +180,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].unacknowledged = table[index].initialToGuest + 1
         table[index].retransmissions = 0
         table[index].retransmitAt = 0
-        // Data may have come before: there is no new edge for that.
-        table[index].events.insert(.hasInput)
     }
 
     // MARK: Failure

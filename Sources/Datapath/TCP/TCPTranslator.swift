@@ -130,6 +130,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     /// Both directions are done.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        // The kernel resets a connection that is closed with something unread, which would take what is still on its way with it.
+        discardAll(index)
         sockets.close(table[index].socket)
         remove(index, &port)
     }
