@@ -18,9 +18,15 @@ struct GuestTap {
         guard let descriptor = result.descriptors.first, let guest = decode(result.bytes, descriptor) else {
             throw SetupError(.namespace, "Couldn't receive the tap device \(name) from its namespace")
         }
-        if guest.tap.headerLength == 0 { log.debug("Tap device without virtio-net headers: checksums in software, no segmentation offload") }
-        else { log.debug("Tap device with offloads ", Int(guest.tap.offloads.rawValue)) }
+        log.debug("Tap device \(name)\(guest.mac.map { ", MAC address \($0)" } ?? ""), \(describe(guest.tap))")
         return guest
+    }
+
+    private static func describe(_ tap: Tap) -> String {
+        if tap.headerLength == 0 { return "no virtio-net headers: checksums in software, no segmentation offload" }
+        let names: [(TapOffloads, String)] = [(.checksum, "checksums"), (.tcpSegmentation, "TCP segmentation"), (.udpSegmentation, "UDP segmentation")]
+        let taken = names.filter { tap.offloads.contains($0.0) }.map(\.1)
+        return "left to the kernel: " + (taken.isEmpty ? "nothing" : taken.joined(separator: ", "))
     }
 
     private static func create(_ name: String) throws(SetupError) -> Tap {

@@ -7,13 +7,17 @@ internal import Setup
 private enum Watched {
     static var signals: Int { 0 }
     static var namespace: Int { 1 }
+    static var neighbours: Int { 2 }
 }
 
 extension PastaDaemon {
-    func watchEvents(_ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?) throws(SetupError) {
+    func watchEvents(
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: Descriptor?
+    ) throws(SetupError) {
         do throws(Errno) {
             try worker.watch(signals.descriptor, number: Watched.signals)
             if let watch { try worker.watch(watch.descriptor, number: Watched.namespace) }
+            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
         } catch {
             throw SetupError(.sockets, "Couldn't set up the event loop", error)
         }
@@ -21,7 +25,8 @@ extension PastaDaemon {
 
     /// The run itself. Returns the exit status.
     func forward(
-        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ spawned: SpawnedCommand?
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
+        _ spawned: SpawnedCommand?
     ) throws(SetupError) -> Int32 {
         // The command may have ended before its signal was watched for.
         if let status = spawned?.ended() { return status }
@@ -35,6 +40,8 @@ extension PastaDaemon {
             switch wake {
             case .external(Watched.signals):
                 if let status = handle(signals, spawned, worker) { return status }
+            case .external(Watched.neighbours):
+                neighbours?.read(into: &worker)
             case .external:
                 if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
             case .guestGone:
@@ -66,14 +73,16 @@ extension PastaDaemon {
         return nil
     }
 
+    // Both run in a process that is closed in already, hence without making strings.
+
     private func logCounters(_ worker: borrowing PastaWorker) {
         log.info("Counters:")
-        worker.forEachCounter { label, value in log.info("\(label): \(value)") }
+        worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
     }
 
     private func printStatistics(_ worker: borrowing PastaWorker) {
-        var text = ""
-        worker.forEachCounter { label, value in text += "\(label): \(value)\n" }
-        try? Descriptor(1).write(text + "\n")
+        let output = Descriptor(1)
+        worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
+        Log.print("", nil, to: output)
     }
 }

@@ -38,18 +38,18 @@ struct PastaDaemon {
         try StandardDescriptors.closeInherited(keeping: [null] + [signals.descriptor] + StandardDescriptors.mentioned(in: mentioned))
         try Isolation.limitCapabilities()
         let identity = try UserIdentity.resolve(runAs: options.runAs)
-
-        let (network, plan, interface) = try discover()
+        let files = OpenFileLimit.raise()
 
         try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
         for warning in options.warnings { log.warning(warning) }
+        let (network, plan, interface) = try discover()
         let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
         let capture: Descriptor? = if let path = options.captureFile { try openCapture(path) } else { nil }
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
         if command != nil { try identity?.drop(keeping: options.netnsOnly ? Isolation.setUp : []) }
 
         let spawned: SpawnedCommand? = if let command {
-            try NamespaceSpawner.spawn(command: command, netnsOnly: options.netnsOnly, signals: signals, log: log)
+            try NamespaceSpawner.spawn(command: command, netnsOnly: options.netnsOnly, signals: signals, files: files, log: log)
         } else {
             nil
         }
@@ -66,8 +66,9 @@ struct PastaDaemon {
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
             var worker = try makeWorker(opened.tap, network, capture)
+            var neighbours = NeighbourFeed.open(network, &worker, log)
             try hide()
-            try watchEvents(&worker, signals, watch)
+            try watchEvents(&worker, signals, watch, neighbours?.descriptor)
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             try Isolation.close()
@@ -80,7 +81,7 @@ struct PastaDaemon {
                 spawned.release()
                 log.commandStarted()
             }
-            return try forward(&worker, signals, watch, spawned)
+            return try forward(&worker, signals, watch, &neighbours, spawned)
         } catch {
             spawned?.abandon()
             throw error
@@ -99,7 +100,7 @@ struct PastaDaemon {
         let resolved = Network.resolve(
             options: options, host: host, nameservers: resolvers.addresses, searchDomains: resolvers.searchDomains)
         for warning in resolved.warnings { log.warning(warning) }
-        if options.debug { for note in resolved.notes { log.debug(note) } }
+        if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
         let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: resolved.namespaceInterface)
         return (resolved.network, plan, resolved.namespaceInterface)
     }

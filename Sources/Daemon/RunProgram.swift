@@ -14,7 +14,11 @@ public func runProgram(arguments: [String]) -> Int32 {
             return status
         case .run(let options):
             var daemon = PastaDaemon(options: options, log: log, null: null)
-            return try daemon.run()
+            do throws(SetupError) { return try daemon.run() } catch {
+                // Wherever this run's lines go by now.
+                daemon.log.error(error.message)
+                return 1
+            }
         }
     } catch {
         try? Descriptor(2).write(error.message + "\n")

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <linux/nsfs.h>
+#include <stdint.h>
 
 // Constants that kernel headers of older distributions lack.
 #ifndef NS_GET_NSTYPE
@@ -35,6 +36,18 @@ static inline int linux_capget(unsigned long long *permitted, unsigned long long
     *permitted = (unsigned long long)data[1].permitted << 32 | data[0].permitted;
     *effective = (unsigned long long)data[1].effective << 32 | data[0].effective;
     return result;
+}
+
+static inline int linux_open_file_limit(uint64_t *soft, uint64_t *hard) {
+    struct rlimit limit = { 0, 0 };
+    int result = LINUX_RESULT(getrlimit(RLIMIT_NOFILE, &limit));
+    *soft = limit.rlim_cur;
+    *hard = limit.rlim_max;
+    return result;
+}
+static inline int linux_set_open_file_limit(uint64_t soft, uint64_t hard) {
+    struct rlimit limit = { soft, hard };
+    return LINUX_RESULT(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 // Signals, with the kernel's 64-bit sets: bit n - 1 stands for signal n.

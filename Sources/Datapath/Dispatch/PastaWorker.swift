@@ -1,5 +1,6 @@
 public import Linux
 public import Settings
+public import Wire
 
 /// The data path of pasta: one worker over a tap. It is the only thing that the rest of the program sees of this module.
 public struct PastaWorker: ~Copyable {
@@ -22,6 +23,17 @@ public struct PastaWorker: ~Copyable {
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
         try forwarder.epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
     }
+
+    /// Notes a host's link-layer address, or that it is not valid any more. Allocates nothing.
+    public mutating func learn(neighbour: Neighbour) {
+        if neighbour.isValid, let mac = neighbour.mac {
+            forwarder.services.neighbours.update(neighbour.address, mac)
+        } else {
+            forget(neighbour: neighbour.address)
+        }
+    }
+
+    public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
 
     /// Forwards until something happens that is not the data path's. `deadline`: nanoseconds of the monotonic clock.
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake {

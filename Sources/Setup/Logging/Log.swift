@@ -11,7 +11,7 @@
 // logging allocates nothing, except for what a caller spends on making a String.
 
 internal import CLinux
-internal import Linux
+public import Linux
 
 /// Where lines for people go. Copies write to the same places; `let` is enough once the process runs.
 public struct Log: Sendable {
@@ -157,5 +157,19 @@ extension Log {
             for byte in piece.utf8 { line.append(byte) }
             put(level, &line)
         }
+    }
+}
+
+extension Log {
+    /// Writes one line, `label: number`, for those who asked for it on standard output. Allocates nothing. (write)
+    public static func print(_ label: StaticString, _ number: Int?, to descriptor: Descriptor) {
+        var line = LineBuffer()
+        line.append(label)
+        if let number {
+            line.append(": ")
+            line.append(number)
+        }
+        line.end()
+        line.withBytes { _ = try? descriptor.write($0) }
     }
 }

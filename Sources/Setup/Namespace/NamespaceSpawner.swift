@@ -1,15 +1,16 @@
 internal import CLinux
-internal import Linux
+public import Linux
 
 /// Command mode: a command in namespaces of its own, where it is root and process 1.
 public enum NamespaceSpawner {
     /// Makes the namespaces and a child in them, which waits there for `release` and ends if we do. An empty command means
     /// $SHELL, else /bin/sh. With `netnsOnly` the present user namespace stays, and no IDs are mapped.
     ///
+    /// The command gets back the caller's limit of open `files`.
     /// Call it after `UserIdentity.drop`, so that root in the namespace is not root outside, and before our own
     /// isolation, so that the command sees the caller's files.
     public static func spawn(
-        command: [String], netnsOnly: Bool, signals: QuitSignals, log: Log
+        command: [String], netnsOnly: Bool, signals: QuitSignals, files: OpenFileLimit?, log: Log
     ) throws(SetupError) -> SpawnedCommand {
         let words = command.isEmpty ? [shell()] : command
         var kinds: Namespaces = [.network, .mount, .ipc, .uts, .pid]
@@ -27,7 +28,7 @@ public enum NamespaceSpawner {
         }
         if child == 0 {
             ours.close()
-            live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : (user, group), signals)
+            live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : (user, group), signals, files)
         }
         theirs.close()
         let channel = HelperChannel(socket: ours)
@@ -54,7 +55,7 @@ public enum NamespaceSpawner {
 
     /// The child's life up to the command's own.
     private static func live(
-        _ channel: HelperChannel, _ words: [String], mapping: (user: UInt32, group: UInt32)?, _ signals: QuitSignals
+        _ channel: HelperChannel, _ words: [String], mapping: (user: UInt32, group: UInt32)?, _ signals: QuitSignals, _ files: OpenFileLimit?
     ) -> Never {
         do throws(SetupError) {
             try? Process.dieWithParent()
@@ -70,6 +71,7 @@ public enum NamespaceSpawner {
         // The end of the channel is the end of the parent.
         guard let message = try? channel.receive(), message.bytes == [1] else { Process.exit(1) }
         signals.restore()
+        files?.restore()
         var error = Process.execute(words)
         if error.code == EACCES && !isInPath(words[0]) { error = Errno(ENOENT) }
         try? Descriptor(STDERR_FILENO).write("Couldn't run \(words[0]): \(error.text)\n")

@@ -1,0 +1,57 @@
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+
+/// What the host's kernel says of the hosts on the template interface's link: the guest hears their own link-layer addresses.
+/// Purely for show, since every frame of the guest comes to us whatever its destination, so nothing here is fatal,
+/// and announcements that the kernel lost stay lost.
+struct NeighbourFeed: ~Copyable {
+    /// Readable when something has changed.
+    let descriptor: Descriptor
+    private let listener: NeighbourListener
+    private let interface: Int32
+    private var buffer: Mapping
+
+    /// Listens, and tells `worker` what is known already. nil where there is no interface to look at, or the kernel does not let us.
+    static func open(_ network: Network, _ worker: inout PastaWorker, _ log: Log) -> NeighbourFeed? {
+        guard let interface = network.templateInterfaceIndex else { return nil }
+        do throws(Errno) {
+            let feed = try NeighbourFeed(interface)
+            var netlink = try NetlinkSocket()
+            let known = try netlink.neighbours(index: interface)
+            for neighbour in known { worker.learn(neighbour: neighbour) }
+            log.debug("Neighbours known to the host: ", known.count)
+            return feed
+        } catch {
+            log.debug("No neighbours from the host: \(error.text)")
+            return nil
+        }
+    }
+
+    private init(_ interface: Int32) throws(Errno) {
+        let buffer = try Mapping(byteCount: 16 << 10)
+        // Before the table is read, so that no change is lost in between.
+        listener = try NeighbourListener()
+        descriptor = listener.descriptor
+        self.interface = interface
+        self.buffer = buffer
+    }
+
+    /// Passes on what has changed. Allocates nothing. (recvmsg)
+    mutating func read(into worker: inout PastaWorker) {
+        let (listener, interface) = (listener, interface)
+        // Level-triggered: what a busy network has beyond this comes with the next round.
+        for _ in 0..<16 {
+            var bytes = buffer.mutableBytes
+            let count = listener.receive(into: &bytes)
+            if count == 0 { return }
+            if count < 0 { continue }
+            let received = buffer.bytes.extracting(0..<count)
+            var offset = 0
+            while let neighbour = NeighbourListener.next(in: received, at: &offset) {
+                if neighbour.index == interface { worker.learn(neighbour: neighbour) }
+            }
+        }
+    }
+}

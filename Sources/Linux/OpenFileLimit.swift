@@ -1,0 +1,21 @@
+internal import CLinux
+
+/// How many descriptors this process may have (RLIMIT_NOFILE, getrlimit(2)). The usual 1024 is meant for programs that use select().
+public struct OpenFileLimit: Sendable, Equatable {
+    public let soft: UInt64
+    public let hard: UInt64
+
+    /// Raises the soft limit to the hard one and returns what was before, for children; nil where the kernel does not let us.
+    public static func raise() -> OpenFileLimit? {
+        var soft: UInt64 = 0
+        var hard: UInt64 = 0
+        // SAFETY: both numbers are written during the call.
+        guard unsafe linux_open_file_limit(&soft, &hard) == 0 else { return nil }
+        let before = OpenFileLimit(soft: soft, hard: hard)
+        guard soft == hard || linux_set_open_file_limit(hard, hard) == 0 else { return nil }
+        return before
+    }
+
+    /// Makes this the limit again.
+    public func restore() { _ = linux_set_open_file_limit(soft, hard) }
+}
