@@ -68,9 +68,10 @@ struct PastaDaemon {
             var worker = try makeWorker(opened.tap, network, capture)
             var neighbours = NeighbourFeed.open(network, &worker, log)
             try hide()
-            try watchEvents(&worker, signals, watch, neighbours?.descriptor)
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
+            // Only now: a descriptor of signals wakes up the process that began to watch it.
+            try watchEvents(&worker, signals, watch, neighbours?.descriptor)
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
             if let readiness {

@@ -221,6 +221,7 @@ private let badCases: [OptionsCase] = [
     .bad("pasta --netns blue sh", "--netns 'blue': excludes a command or process number, here 'sh'"),
     .bad("pasta --netns blue 12", "--netns 'blue': excludes a command or process number, here '12'"),
     .bad("pasta --netns-only --userns /proc/9/ns/user 9", "--netns-only and --userns exclude each other"),
+    .bad("pasta --userns /proc/9/ns/user true", "--userns '/proc/9/ns/user': only with --netns or a process number, a command gets a user namespace of its own"),
     .bad("pasta --userns=", "--userns '': a path is needed"),
     .bad("pasta 0", "PID '0': not a process number"),
     .bad("pasta 99999999999", "PID '99999999999': not a process number"),

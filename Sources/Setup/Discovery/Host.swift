@@ -37,10 +37,10 @@ public struct Host: Sendable, Equatable {
     }
 
     /// Decides by what was read. Errors: an interface that does not exist, an outbound interface whose family has
-    /// nothing to offer, and `--ipv6-only` on a kernel without IPv6.
+    /// nothing to offer, and `--ipv6-only` on a host without IPv6.
     public init(_ facts: HostFacts, options: Options) throws(SetupError) {
         if options.ipv6Only && !facts.supportsIPv6 {
-            throw SetupError(.discovery, "IPv6 is not available on this kernel, but --ipv6-only was given")
+            throw SetupError(.discovery, "IPv6 is not available on this host, but --ipv6-only was given")
         }
         hasIPv4 = !options.ipv6Only
         hasIPv6 = !options.ipv4Only && facts.supportsIPv6

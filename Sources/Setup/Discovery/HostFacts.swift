@@ -24,15 +24,21 @@ public struct HostFacts: Sendable, Equatable {
     /// Asks the kernel, in the calling thread's namespace.
     public static func read() throws(SetupError) -> HostFacts {
         do throws(Errno) {
-            let supportsIPv6 = IPFamily.ipv6.isSupported
+            var supportsIPv6 = IPFamily.ipv6.isSupported
             var netlink = try NetlinkSocket()
             let links = try netlink.links()
             let addresses = try netlink.addresses(supportsIPv6 ? nil : .ipv4)
+            if supportsIPv6, isIPv6SwitchedOff, !addresses.contains(where: { $0.family == .ipv6 }) { supportsIPv6 = false }
             let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
             return HostFacts(links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6)
         } catch {
             throw SetupError(.discovery, "Failed to read the host's network configuration", error)
         }
+    }
+
+    /// For all interfaces, unless one of them says otherwise, and then that one has an address.
+    private static var isIPv6SwitchedOff: Bool {
+        (try? Descriptor.contents(of: "/proc/sys/net/ipv6/conf/all/disable_ipv6"))?.first == UInt8(ascii: "1")
     }
 
     public func link(named name: String) -> Link? { links.first { $0.name == name } }

@@ -23,7 +23,8 @@ public struct NamespaceWatch: Sendable {
 
     private static let interval: Int64 = 1_000_000_000
 
-    /// Nil for a command's namespace, whose end the command's own end is.
+    /// Nil for a command's namespace, whose end the command's own end is, and for a descriptor of ours: an open namespace has no name
+    /// that could go away.
     public init?(_ target: TargetNamespace) throws(SetupError) {
         let path: String
         var process: Int32?
@@ -34,6 +35,7 @@ public struct NamespaceWatch: Sendable {
             process = number
             path = "/proc/\(number)/ns/net"
         case .file(let file):
+            if !StandardDescriptors.mentioned(in: [file]).isEmpty { return nil }
             path = file
             process = NamespaceWatch.process(of: file)
         }

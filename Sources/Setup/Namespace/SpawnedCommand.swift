@@ -25,8 +25,11 @@ public struct SpawnedCommand: Sendable {
         channel.socket.close()
     }
 
-    /// Gives up before `release`: the child ends.
-    public func abandon() { RunningHelper(processID: processID, channel: channel).end() }
+    /// Gives up, whether the command runs already or not: it ends.
+    public func abandon() {
+        try? Process.signal(processID, SIGKILL)
+        _ = waitForEnd()
+    }
 
     /// To be called on SIGCHLD. The status to exit with, as a shell would have it, once the command has ended.
     /// If the command was stopped at the terminal, so are we, as one job, until both are continued. Allocates nothing. (wait4, kill, getpid)

@@ -76,6 +76,9 @@ struct OptionParser {
         if options.quiet && options.debug { throw exclusive(options.trace ? "--trace" : "--debug", "--quiet") }
         if options.ipv4Only && options.ipv6Only { throw exclusive("--ipv4-only", "--ipv6-only") }
         if options.netnsOnly && options.userNamespace != nil { throw exclusive("--netns-only", "--userns") }
+        if case .command = options.target, let path = options.userNamespace {
+            throw SetupError(.options, "--userns '\(path)': only with --netns or a process number, a command gets a user namespace of its own")
+        }
         if options.socketPath != nil && options.socketDescriptor != nil { throw exclusive("--socket", "--fd") }
         if options.hostLoopbackToNamespaceLoopback && options.noSplice { throw exclusive("--host-lo-to-ns-lo", "--no-splice") }
         if !options.configureNetwork {
