@@ -46,6 +46,8 @@ extension PastaDaemon {
                 if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
             case .guestGone:
                 return ended("Tap device is gone, exiting", spawned)
+            case .pingForbidden:
+                log.warning("Pings are not forwarded: this group is not in the host's sysctl net.ipv4.ping_group_range")
             case .deadline:
                 printStatistics(worker)
                 deadline = interval.map { monotonicNanoseconds() + $0 }

@@ -139,6 +139,20 @@ import Testing
         }
     }
 
+    /// A host of the link has its own hardware address in the guest too, known before or learned later, until it goes.
+    @Test func hostsOfTheLinkKeepTheirHardwareAddresses() throws {
+        try withNetwork { network in
+            let table = { (guest: Guest) in try guest.sh("ip neigh flush all; ping -c 1 -W 1 198.51.100.7 >/dev/null; ip neigh show 198.51.100.7").text }
+            try network.host.sh("ip neigh add 198.51.100.7 lladdr 02:00:00:00:00:07 dev wan0 nud permanent").check()
+            let guest = try network.guest(["--config-net", "--no-map-gw"])
+            #expect(try table(guest).contains("02:00:00:00:00:07"))
+            try network.host.sh("ip neigh replace 198.51.100.7 lladdr 02:00:00:00:00:77 dev wan0 nud permanent").check()
+            #expect(eventually { (try? table(guest).contains("02:00:00:00:00:77")) ?? false })
+            try network.host.sh("ip neigh del 198.51.100.7 dev wan0").check()
+            #expect(eventually { (try? table(guest).contains("9a:55:9a:55:9a:55")) ?? false })
+        }
+    }
+
     @Test func theRoutersHardwareAddressCanBeChosen() throws {
         try withNetwork { network in
             let guest = try network.guest(["--config-net", "-M", "02:aa:bb:cc:dd:ee"])

@@ -19,6 +19,8 @@ public enum Wake: Sendable, Equatable {
     case guestGone
     /// The deadline that was given has come.
     case deadline
+    /// The kernel has refused a ping socket; comes once.
+    case pingForbidden
 }
 
 struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>: ~Copyable {
@@ -39,6 +41,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private var batchLimit = 1
     private var fullBatches = 0
     private var nextEvent = 0
+    private var hasToldOfPing = false
 
     init(
         link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, now: Int64
@@ -82,6 +85,10 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             endRound(now: now / 1_000_000)
             if port.isClosed { return .guestGone }
             if let deadline, now >= deadline { return .deadline }
+            if ping.isForbidden && !hasToldOfPing {
+                hasToldOfPing = true
+                return .pingForbidden
+            }
             nextEvent = 0
             try events.wait(on: epoll, nanoseconds: timeout(now: now, deadline: deadline))
             port.counters.add(.wakeUps)
