@@ -41,6 +41,7 @@ let package = Package(
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
         .testTarget(name: "SetupTests", dependencies: ["Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .testTarget(name: "DaemonTests", dependencies: ["Daemon", "Setup", "Linux"], swiftSettings: strict),
         // Runs the built program between hosts made of namespaces; only Scripts/test can start it.
         .testTarget(name: "EndToEndTests", exclude: ["Helpers"], swiftSettings: strict),
         .testTarget(name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire"], swiftSettings: lifetimes),

@@ -29,6 +29,8 @@ struct NeighbourFeed: ~Copyable {
         }
     }
 
+    static var systemCalls: [SystemCall.Permission] { SystemCall.announcements }
+
     private init(_ interface: Int32) throws(Errno) {
         let buffer = try Mapping(byteCount: 16 << 10)
         // Before the table is read, so that no change is lost in between.

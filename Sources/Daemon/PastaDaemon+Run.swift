@@ -23,7 +23,21 @@ extension PastaDaemon {
         }
     }
 
-    /// The run itself. Returns the exit status.
+    /// The run itself to its end, under the filter. It ends the process and returns a status only in form, because who owns `worker` would
+    /// then unmap its tables, which is not permitted any more.
+    func runClosed(
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
+        _ spawned: SpawnedCommand?
+    ) -> Int32 {
+        do throws(SetupError) {
+            return Process.leave(try forward(&worker, signals, watch, &neighbours, spawned))
+        } catch {
+            log.error(error.message)
+            return Process.leave(1)
+        }
+    }
+
+    /// Returns the exit status.
     func forward(
         _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
         _ spawned: SpawnedCommand?
@@ -56,7 +70,7 @@ extension PastaDaemon {
     }
 
     /// A command decides on the status itself, and its end comes with the namespace's.
-    private func ended(_ reason: String, _ spawned: SpawnedCommand?) -> Int32 {
+    private func ended(_ reason: StaticString, _ spawned: SpawnedCommand?) -> Int32 {
         log.info(reason)
         guard let spawned else { return 0 }
         return spawned.waitForEnd()

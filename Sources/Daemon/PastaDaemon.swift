@@ -74,15 +74,17 @@ struct PastaDaemon {
             try watchEvents(&worker, signals, watch, neighbours?.descriptor)
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
+            let filter = try SeccompFilter(permissions(watch, spawned)).prepared()
             if let readiness {
                 log.wentToBackground(processID: readiness.processID)
                 try readiness.ready()
             }
+            try filter.install()
             if let spawned {
                 spawned.release()
                 log.commandStarted()
             }
-            return try forward(&worker, signals, watch, &neighbours, spawned)
+            return runClosed(&worker, signals, watch, &neighbours, spawned)
         } catch {
             spawned?.abandon()
             throw error

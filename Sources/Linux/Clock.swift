@@ -25,3 +25,8 @@ public func randomKey() -> (UInt64, UInt64) {
     }
     return key
 }
+
+extension SystemCall {
+    /// Mostly answered without the kernel, but not on every machine.
+    public static var clock: [Permission] { [Permission(.clockGettime)] }
+}

@@ -76,3 +76,19 @@ private enum LinuxOption {
     /// IPV6_MULTICAST_ALL; headers before Linux 4.20 lack it.
     static let ipv6MulticastAll: Int32 = 29
 }
+
+extension SystemCall {
+    /// With `sockets`.
+    public static var datagramOptions: [Permission] {
+        [
+            .setting(SOL_SOCKET, SO_REUSEADDR, SO_BROADCAST),
+            .setting(Int32(IPPROTO_UDP), UDP_GRO),
+            .setting(
+                Int32(IPPROTO_IP), IP_RECVERR, IP_MTU_DISCOVER, IP_TTL, IP_MULTICAST_TTL, IP_TOS, IP_FREEBIND, IP_PKTINFO, IP_MULTICAST_ALL,
+                IP_MULTICAST_IF),
+            .setting(
+                Int32(IPPROTO_IPV6), IPV6_RECVERR, IPV6_MTU_DISCOVER, IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS, IPV6_TCLASS, IPV6_FREEBIND,
+                IPV6_RECVPKTINFO, LinuxOption.ipv6MulticastAll, IPV6_MULTICAST_IF, IPV6_V6ONLY),
+        ]
+    }
+}

@@ -27,3 +27,8 @@ public enum DatagramSocket {
         }
     }
 }
+
+extension SystemCall {
+    /// A datagram over a connected socket.
+    public static var messages: [Permission] { [Permission(.sendto)] }
+}

@@ -93,3 +93,8 @@ public struct Descriptor: Equatable, Hashable, Sendable, BitwiseCopyable {
         try Descriptor(Errno.check(linux_fcntl(number, F_DUPFD_CLOEXEC, Int(lowest))))
     }
 }
+
+extension SystemCall {
+    /// Using and closing what is open.
+    public static var files: [Permission] { [Permission(.read), Permission(.write), Permission(.close)] }
+}

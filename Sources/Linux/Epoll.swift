@@ -88,3 +88,8 @@ public struct EventList: ~Copyable {
         return (tag, Epoll.Events(rawValue: mask))
     }
 }
+
+extension SystemCall {
+    /// The second is for kernels before 5.11.
+    public static var readiness: [Permission] { [Permission(.epollPwait2), Permission(.epollWait), Permission(.epollControl)] }
+}

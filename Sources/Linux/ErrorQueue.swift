@@ -96,3 +96,7 @@ private struct ExtendedError: BitwiseCopyable {
     var data: UInt32 = 0
     var offender = SocketAddress()
 }
+
+extension SystemCall {
+    public static var errorQueue: [Permission] { [Permission(.recvmsg)] }
+}

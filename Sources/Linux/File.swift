@@ -97,3 +97,16 @@ extension Descriptor {
         try open(path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
     }
 }
+
+extension SystemCall {
+    /// Moving content within a file.
+    public static var rewriting: [Permission] {
+        [Permission(.lseek), Permission(.pread64), Permission(.pwrite64), Permission(.ftruncate)]
+    }
+
+    /// Reading at a place.
+    public static var reading: [Permission] { [Permission(.pread64)] }
+
+    /// Which file a name stands for.
+    public static var lookingUp: [Permission] { [Permission(.newfstatat)] }
+}

@@ -50,3 +50,7 @@ extension FixedTable where Element == MessageHeader {
         return unsafe (start + index * MemoryLayout<MessageHeader>.stride).assumingMemoryBound(to: mmsghdr.self)
     }
 }
+
+extension SystemCall {
+    public static var batches: [Permission] { [Permission(.recvmmsg), Permission(.sendmmsg)] }
+}

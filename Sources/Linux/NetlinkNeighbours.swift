@@ -83,3 +83,8 @@ extension Descriptor {
         }
     }
 }
+
+extension SystemCall {
+    /// Listening to what was opened before.
+    public static var announcements: [Permission] { [Permission(.recvmsg)] }
+}

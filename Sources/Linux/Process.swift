@@ -33,6 +33,9 @@ public enum Process {
     /// Ends the process at once; nothing registered to run at exit runs.
     public static func exit(_ status: Int32) -> Never { _exit(status) }
 
+    /// The same, without the compiler's knowing: on a way that is known to end, it destroys non-copyable values beforehand.
+    public static func leave(_ status: Int32) -> Int32 { linux_leave(status) }
+
     /// Waits for the child to end.
     public static func wait(for child: Int32) throws(Errno) -> ChildStatus {
         while true {
@@ -109,5 +112,14 @@ extension Process {
     /// Whether processes of the same user may look into this one, which also decides who owns its files in /proc. (prctl)
     public static func setDumpable(_ on: Bool) throws(Errno) {
         try Errno.check(linux_prctl(PR_SET_DUMPABLE, on ? 1 : 0, 0, 0, 0))
+    }
+}
+
+extension SystemCall {
+    public static var end: [Permission] { [Permission(.exitGroup)] }
+
+    /// Waiting for `child`, and sending these signals to it or to this process itself.
+    public static func control(of child: Int32, from own: Int32, signals: [Int32]) -> [Permission] {
+        [Permission(.wait4, Condition(0, [child])), Permission(.kill, Condition(0, [child, own]), Condition(1, signals))]
     }
 }

@@ -108,3 +108,10 @@ extension ScatterList {
         return Outcome(restarting { unsafe linux_writev(file.number, start, number) })
     }
 }
+
+extension SystemCall {
+    /// Streams, by pieces; and one recv() that throws away.
+    public static var pieces: [Permission] { [Permission(.recvmsg), Permission(.sendmsg), Permission(.recvfrom)] }
+    /// Files, by pieces.
+    public static var filePieces: [Permission] { [Permission(.writev)] }
+}

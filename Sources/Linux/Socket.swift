@@ -83,13 +83,13 @@ extension Descriptor {
 
     // MARK: Options
 
-    public func set(_ level: Int32, _ option: Int32, _ value: Int32) throws(Errno) {
+    func set(_ level: Int32, _ option: Int32, _ value: Int32) throws(Errno) {
         var value = value
         // SAFETY: the kernel reads four bytes during the call.
         try Errno.check(unsafe linux_setsockopt(number, level, option, &value, 4))
     }
 
-    public func get(_ level: Int32, _ option: Int32) throws(Errno) -> Int32 {
+    func get(_ level: Int32, _ option: Int32) throws(Errno) -> Int32 {
         var value: Int32 = 0
         var length: UInt32 = 4
         // SAFETY: the kernel writes at most four bytes.
@@ -122,4 +122,21 @@ extension Descriptor {
         }
         return Outcome(result)
     }
+}
+
+extension SystemCall {
+    /// Opening sockets of the two families, for the three protocols: no other kind of socket can come into being.
+    public static var sockets: [Permission] {
+        let kinds = [Int32(SOCK_STREAM.rawValue), Int32(SOCK_DGRAM.rawValue)]
+        let flags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let protocols = [Int32(IPPROTO_TCP), Int32(IPPROTO_UDP), Int32(IPPROTO_ICMP), Int32(IPPROTO_ICMPV6)]
+        return [
+            Permission(.socket, Condition(0, [AF_INET, AF_INET6]), Condition(1, kinds, ignoring: flags), Condition(2, protocols)),
+            Permission(.connect), Permission(.bind), Permission(.getsockname), Permission(.getsockopt), Permission(.shutdown),
+            .setting(SOL_SOCKET, SO_LINGER, SO_BINDTOIFINDEX),
+        ]
+    }
+
+    /// Taking in connections.
+    public static var listeners: [Permission] { [Permission(.listen), Permission(.accept4)] }
 }

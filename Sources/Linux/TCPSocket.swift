@@ -72,3 +72,10 @@ private enum TCPInfoLayout {
     static let bytesAcknowledgedEnd: UInt32 = 128
     static let sendWindowEnd: UInt32 = 232
 }
+
+extension SystemCall {
+    /// With `sockets` and `pieces`.
+    public static var streams: [Permission] {
+        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY)]
+    }
+}

@@ -204,5 +204,6 @@ static inline char *linux_get_optarg(void) { return optarg; }
 static inline char **linux_environment(void) { return environ; }
 
 #include "CLinuxProcess.h"
+#include "CLinuxSeccomp.h"
 
 #endif

@@ -5,7 +5,8 @@
 //     enterUserNamespace  rights over nothing but what is made here
 //     detach, hideFiles   own mounts, messages, names; an empty root
 //     (fork)              PID namespace, see Daemonizer
-//     close               no new rights, no looking in; the system-call filter comes after this
+//     close               no new rights, no looking in
+//     SeccompFilter       the last call before the loop; whatever else it would call ends it
 //
 // Whatever needs the caller's files, other namespaces or rights happens between the stages, before what takes it away.
 

@@ -172,4 +172,11 @@ extension Log {
         line.end()
         line.withBytes { _ = try? descriptor.write($0) }
     }
+
+    /// What writing a line may call.
+    public var systemCalls: [SystemCall.Permission] { Log.systemCalls(toFile: file != nil, toSystemLog: systemLog != nil) }
+
+    public static func systemCalls(toFile: Bool, toSystemLog: Bool) -> [SystemCall.Permission] {
+        SystemCall.files + SystemCall.clock + (toFile ? SystemCall.rewriting : []) + (toSystemLog ? SystemCall.messages : [])
+    }
 }

@@ -111,3 +111,7 @@ public struct NamespaceWatch: Sendable {
         }
     }
 }
+
+extension NamespaceWatch {
+    public static var systemCalls: [SystemCall.Permission] { SystemCall.files + SystemCall.lookingUp }
+}

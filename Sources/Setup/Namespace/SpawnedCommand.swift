@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Linux
+public import Linux
 
 /// The command in its namespaces, from the waiting child to the status it ends with.
 public struct SpawnedCommand: Sendable {
@@ -7,6 +7,8 @@ public struct SpawnedCommand: Sendable {
     public let processID: Int32
     public let namespace: TargetNamespace
     private let channel: HelperChannel
+    /// This process, which stays in the foreground.
+    private let own = Process.identifier
     /// Its /proc/PID/status, which tells what it does about signals.
     private let status: Descriptor?
     private let hasTerminal: Bool
@@ -32,21 +34,21 @@ public struct SpawnedCommand: Sendable {
     }
 
     /// To be called on SIGCHLD. The status to exit with, as a shell would have it, once the command has ended.
-    /// If the command was stopped at the terminal, so are we, as one job, until both are continued. Allocates nothing. (wait4, kill, getpid)
+    /// If the command was stopped at the terminal, so are we, as one job, until both are continued. Allocates nothing. (wait4, kill)
     public func ended() -> Int32? {
         while let change = try? Process.changed(processID) {
             if let status = change.exitStatus { return status }
             if hasTerminal {
-                try? Process.signal(Process.identifier, SIGSTOP)
+                try? Process.signal(own, SIGSTOP)
                 try? Process.signal(processID, SIGCONT)
             }
         }
         return nil
     }
 
-    /// The terminal's suspend key, pressed for both of us: process 1 of a namespace never stops by default. (kill, getpid)
+    /// The terminal's suspend key, pressed for both of us: process 1 of a namespace never stops by default. (kill)
     public func suspend() {
-        try? Process.signal(hasTerminal ? processID : Process.identifier, SIGSTOP)
+        try? Process.signal(hasTerminal ? processID : own, SIGSTOP)
     }
 
     /// The terminal's interrupt key, pressed for both of us. A command that cares gets on with it. One that does not would end
@@ -104,5 +106,14 @@ extension SpawnedCommand {
             guard let change = try? Process.wait(for: processID) else { return 1 }
             if let status = change.exitStatus { return status }
         }
+    }
+}
+
+extension SpawnedCommand {
+    public var systemCalls: [SystemCall.Permission] { SpawnedCommand.systemCalls(command: processID, own: own) }
+
+    /// No signal reaches any other process.
+    public static func systemCalls(command: Int32, own: Int32) -> [SystemCall.Permission] {
+        SystemCall.control(of: command, from: own, signals: [SIGSTOP, SIGCONT, SIGKILL]) + SystemCall.reading
     }
 }

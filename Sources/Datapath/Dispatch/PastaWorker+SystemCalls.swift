@@ -1,0 +1,12 @@
+public import Linux
+
+extension PastaWorker {
+    /// What the data path calls while it runs, the most frequent first.
+    public static var systemCalls: [SystemCall.Permission] {
+        SystemCall.readiness + SystemCall.files + SystemCall.pieces + SystemCall.batches + SystemCall.sockets + SystemCall.streams
+            + SystemCall.datagramOptions + SystemCall.errorQueue + SystemCall.clock
+    }
+
+    /// What it calls in addition with a capture file.
+    public static var captureCalls: [SystemCall.Permission] { SystemCall.filePieces }
+}
