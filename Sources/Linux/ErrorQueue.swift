@@ -51,9 +51,9 @@ extension Descriptor {
         var start: UInt64 = 0
         var extended = ExtendedError()
         var control = InlineArray<16, UInt64>(repeating: 0)
-        var message = unsafe msghdr()
         var length = -1
         var found = -1
+        var message = unsafe msghdr()
         // SAFETY: the pointers are used inside these calls only, and every length is that of what it points to.
         unsafe withUnsafeMutableBytes(of: &start) { payload in
             unsafe withUnsafeMutableBytes(of: &name) { name in
