@@ -46,7 +46,7 @@ struct PastaDaemon {
         let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
         let capture: Descriptor? = if let path = options.captureFile { try openCapture(path) } else { nil }
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
-        if command != nil { try identity?.drop(keeping: options.netnsOnly ? Isolation.setUp : []) }
+        if command != nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
 
         let spawned: SpawnedCommand? = if let command {
             try NamespaceSpawner.spawn(command: command, netnsOnly: options.netnsOnly, signals: signals, files: files, log: log)
@@ -89,6 +89,13 @@ struct PastaDaemon {
             spawned?.abandon()
             throw error
         }
+    }
+
+    /// Without a user namespace of its own, a command's namespaces take the rights that we have; and root may only be mapped into one
+    /// by who has this right (user_namespaces(7)).
+    private func rights(toSpawnAs identity: UserIdentity) -> Capabilities {
+        if options.netnsOnly { return Isolation.setUp }
+        return identity.user == 0 ? [.setFileCapabilities] : []
     }
 
     private var targetPath: String? {

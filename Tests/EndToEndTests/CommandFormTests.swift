@@ -42,6 +42,42 @@ import Testing
         }
     }
 
+    /// Root of a command's namespace is root outside only where that is asked for.
+    @Test func runasZeroKeepsRoot() throws {
+        try withNetwork { network in
+            let output = try network.host.run([Pasta.path, "--runas", "0", "--config-net", "--", "cat", "/proc/self/uid_map"]).check()
+            #expect(output.text.split(separator: " ") == ["0", "0", "1"], "\(output)")
+        }
+    }
+
+    /// Programs that use select() must not see more descriptors than their caller allowed.
+    @Test func theCommandHasTheCallersLimits() throws {
+        try withNetwork { network in
+            let output = try network.host.sh("ulimit -Sn 512; \(Pasta.path) --config-net -- sh -c 'ulimit -Sn'", as: .ordinary).check()
+            #expect(output.text == "512", "\(output)")
+        }
+    }
+
+    /// Whatever set-up lacks, one line says so, and the command that waits already does not stay.
+    @Test(arguments: [5, 7, 9, 11])
+    func setUpThatFailsHalfwayLeavesNothing(_ limit: Int) throws {
+        try withNetwork { network in
+            let output = try network.host.sh("ulimit -n \(limit); exec \(Pasta.path) --config-net -- echo ran", as: .ordinary)
+            #expect(output.ending == .exited(1) && output.errorLines.count == 1 && output.out.isEmpty, "\(output)")
+            #expect(eventually(within: 2) { network.pastas().isEmpty })
+        }
+    }
+
+    /// The same for standard streams that are not there: no socket of pasta's gets their numbers.
+    @Test func closedStandardStreamsDoNoHarm() throws {
+        try withNetwork { network in
+            let file = network.path("seen")
+            let output = try network.host.sh(
+                "\(Pasta.path) --config-net -- sh -c 'readlink /proc/self/fd/0 /proc/self/fd/2 >\(file)' <&- >&- 2>&-", as: .ordinary)
+            #expect(output.succeeded && contents(file) == "/dev/null\n/dev/null\n", "\(output) \(contents(file))")
+        }
+    }
+
     @Test func withoutACommandItIsTheShell() throws {
         try withNetwork { network in
             let output = try network.host.sh("echo 'echo in the shell; exit 3' | SHELL=/bin/sh \(Pasta.path) --config-net", as: .ordinary)

@@ -63,7 +63,10 @@ public struct UserIdentity: Equatable, Sendable {
     /// root's own, and ID maps could not be written. `Isolation.close` ends that.
     public func drop(keeping kept: Capabilities = []) throws(SetupError) {
         do throws(Errno) {
-            try Credentials.leaveGroups()
+            do throws(Errno) { try Credentials.leaveGroups() } catch {
+                // Where a user namespace forbids it, staying who one is needs no permission.
+                if user != Credentials.user || group != Credentials.group { throw error }
+            }
             try Credentials.setGroup(group)
             try Credentials.setUser(user, keepCapabilities: !kept.isEmpty)
             try Credentials.limitCapabilities(to: kept)
