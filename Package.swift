@@ -47,3 +47,12 @@ let package = Package(
         .testTarget(name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire"], swiftSettings: lifetimes),
     ]
 )
+
+// The fuzzer's program needs internals of every module, and instrumentation that nothing else should have: Scripts/fuzz.
+if Context.environment["SWIFT_PASST_FUZZ"] != nil {
+    package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["Setup", "Datapath", "Settings", "Linux", "Wire"], path: "Fuzz/Sources",
+            swiftSettings: lifetimes + [.unsafeFlags(["-parse-as-library"])]))
+}

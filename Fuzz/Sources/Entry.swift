@@ -1,0 +1,36 @@
+// Fuzzing: one program, whose environment variable FUZZ_TARGET says what it feeds to what. Scripts/fuzz builds and
+// runs it, in a network namespace of its own, since what the guest's frames ask for is really done.
+//
+//     frames      a forwarder: frames of the guest, with answers of a real kernel behind its sockets
+//     local       ARP, NDP, DHCP, DHCPv6
+//     tcp         headers and options
+//     netlink     what the kernel says of links, addresses, routes, neighbours
+//     options     words of the command line
+//     resolver    resolv.conf
+//
+// A crash is any trap: this finds what a guest could use to end the daemon.
+
+import Linux
+
+/// One input. Empty or nonsense is as good as any other.
+// SAFETY: libFuzzer runs one thread.
+private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
+    switch Process.environment("FUZZ_TARGET") {
+    case "frames": return FrameTarget().run
+    case "local": return LocalTarget().run
+    case "tcp": return fuzzTCP
+    case "netlink": return fuzzNetlink
+    case "options": return fuzzOptions
+    case "resolver": return fuzzResolver
+    default:
+        try? Descriptor(2).write("FUZZ_TARGET names no target\n")
+        Process.exit(2)
+    }
+}()
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+    // SAFETY: libFuzzer hands over `size` bytes, which are copied.
+    unsafe run(Array(UnsafeBufferPointer(start: data, count: size)))
+    return 0
+}

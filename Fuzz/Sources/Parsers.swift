@@ -1,0 +1,80 @@
+import Settings
+import Wire
+
+@testable import Datapath
+@testable import Linux
+@testable import Setup
+
+func fuzzTCP(_ input: [UInt8]) {
+    // SAFETY: bytes may be read as bytes.
+    let bytes = unsafe input.span.bytes
+    guard let first = input.first else { return }
+    guard let header = TCPHeader(bytes, at: Int(first & 7), end: input.count) else { return }
+    precondition(header.payloadLength >= 0 && header.payloadOffset + header.payloadLength == input.count)
+}
+
+func fuzzNetlink(_ input: [UInt8]) {
+    // SAFETY: as above.
+    let bytes = unsafe input.span.bytes
+    var offset = 0
+    while let header = NetlinkHeader(bytes, at: offset) {
+        precondition(header.next > offset)
+        offset = header.next
+        _ = Link(bytes, header)
+        _ = InterfaceAddress(bytes, header)
+        _ = Route(bytes, header)
+        _ = Neighbour(bytes, header)
+        if header.end - header.start >= 4 { _ = header.error(bytes) }
+    }
+    var place = 0
+    while let neighbour = NeighbourListener.next(in: bytes, at: &place) { _ = neighbour.index }
+}
+
+/// Words separated by zeros.
+func fuzzOptions(_ input: [UInt8]) {
+    let words = input.split(separator: 0, omittingEmptySubsequences: false).prefix(16).map { String(decoding: $0, as: UTF8.self) }
+    for program in [Program.pasta, .passt] { _ = try? Options.parse(arguments: ["pasta"] + words, program: program) }
+}
+
+func fuzzResolver(_ input: [UInt8]) {
+    let file = ResolvConf(input)
+    precondition(file.nameservers.count <= ResolvConf.maximumNameservers && file.searchDomains.count <= ResolvConf.maximumDomains)
+}
+
+/// A guest on a link that has everything.
+func fuzzNetwork() -> Network {
+    var network = Network(gatewayMAC: Network.defaultGatewayMAC, routerLinkLocal: IPv6Address("fe80::1")!, mtu: 65520)
+    var ipv4 = Network.Family(address: IPv4Address("192.0.2.2")!, prefixLength: 24, gateway: IPv4Address("192.0.2.1")!)
+    ipv4.mapHostLoopback = ipv4.gateway
+    ipv4.resolvers = [IPv4Address("192.0.2.53")!]
+    ipv4.mapGuestAddress = IPv4Address("192.0.2.77")!
+    network.ipv4 = ipv4
+    var ipv6 = Network.Family(address: IPv6Address("2001:db8::2")!, prefixLength: 64, gateway: IPv6Address("2001:db8::1")!)
+    ipv6.mapHostLoopback = ipv6.gateway
+    ipv6.resolvers = [IPv6Address("2001:db8::53")!]
+    network.ipv6 = ipv6
+    network.advertiseResolvers = true
+    network.advertiseSearch = true
+    network.searchDomains = ["example.org", "a.test"]
+    network.hostname = "box"
+    network.fqdn = "box.example.org"
+    return network
+}
+
+struct LocalTarget {
+    private let services = LocalServices(fuzzNetwork())
+
+    /// Every service sees every frame.
+    func run(_ input: [UInt8]) {
+        // SAFETY: bytes may be read and written as bytes.
+        let frame = unsafe input.span.bytes
+        var storage = [UInt8](repeating: 0, count: LocalServices.maximumReply)
+        var span = storage.mutableSpan
+        var reply = unsafe span.mutableBytes
+        let lengths = [
+            services.arp(frame, into: &reply), services.neighbourSolicitation(frame, into: &reply),
+            services.routerSolicitation(frame, into: &reply), services.dhcp(frame, into: &reply), services.dhcpv6(frame, into: &reply),
+        ]
+        precondition(lengths.allSatisfy { $0 == nil || (14...LocalServices.maximumReply).contains($0!) })
+    }
+}

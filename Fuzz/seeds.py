@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Writes seed inputs, one directory per target, below the directory given."""
+import pathlib
+import socket
+import struct
+import sys
+
+root = pathlib.Path(sys.argv[1])
+GUEST, ROUTER = bytes.fromhex("525400123456"), bytes.fromhex("9a559a559a55")
+
+
+def put(target, name, data):
+    (root / target).mkdir(parents=True, exist_ok=True)
+    (root / target / name).write_bytes(data)
+
+
+def ip4(proto, payload, src="192.0.2.2", dst="192.0.2.1"):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, proto, 0, socket.inet_aton(src), socket.inet_aton(dst))
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + head[12:]
+    return ROUTER + GUEST + b"\x08\x00" + head + payload
+
+
+def ip6(proto, payload, src="2001:db8::2", dst="2001:db8::1", hops=255):
+    addresses = socket.inet_pton(socket.AF_INET6, src) + socket.inet_pton(socket.AF_INET6, dst)
+    return ROUTER + GUEST + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(payload), proto, hops) + addresses + payload
+
+
+def tcp(flags, payload=b"", options=b"", port=80):
+    return struct.pack("!HHIIBBHHH", 40000, port, 1000, 0, (20 + len(options)) // 4 << 4, flags, 65535, 0, 0) + options + payload
+
+
+def udp(source, destination, payload):
+    return struct.pack("!HHHH", source, destination, 8 + len(payload), 0) + payload
+
+
+def row(*frames, virtio=bytes(10)):
+    return b"".join(struct.pack("<HB", len(frame), repair) + virtio + frame for repair, frame in frames)
+
+
+syn = tcp(2, options=bytes.fromhex("020405b4 01030307 0402 0101"))
+dhcp = struct.pack("!BBBBIHH", 1, 1, 6, 0, 7, 0, 0) + bytes(16) + GUEST + bytes(202) + bytes.fromhex("63825363 350101 370401030679 3d070152540012345 6 ff".replace(" ", ""))
+dhcp6 = bytes.fromhex("01 123456 0001000a 00030001525400123456 0003000c 00000001 00000000 00000000 00060004 00170018".replace(" ", ""))
+ns = bytes.fromhex("87000000 00000000") + socket.inet_pton(socket.AF_INET6, "2001:db8::1") + b"\x01\x01" + GUEST
+rs = bytes.fromhex("85000000 00000000 0101") + GUEST
+arp = b"\xff" * 6 + GUEST + bytes.fromhex("0806 0001 0800 06 04 0001") + GUEST + socket.inet_aton("192.0.2.2") + bytes(6) + socket.inet_aton("192.0.2.1")
+local = {
+    "arp": arp, "dhcp": ip4(17, udp(68, 67, dhcp), "0.0.0.0", "255.255.255.255"),
+    "dhcpv6": ip6(17, udp(546, 547, dhcp6), "fe80::5054:ff:fe12:3456", "ff02::1:2", 1), "ns": ip6(58, ns), "rs": ip6(58, rs, "fe80::5054:ff:fe12:3456", "ff02::2"),
+}
+for name, frame in local.items():
+    put("local", name, frame)
+    put("frames", name, row((1, frame)))
+echo = bytes.fromhex("0800f7ff 1234 0000") + b"ping"
+put("frames", "connection", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x10))), (3, ip4(6, tcp(0x18, b"GET /\n"))), (3, ip4(6, tcp(0x10))), (3, ip4(6, tcp(0x11)))))
+put("frames", "connection6", row((0, ip6(6, syn)), (2, ip6(6, tcp(0x18, b"x"))), (2, ip6(6, tcp(4)))))
+put("frames", "refused", row((1, ip4(6, tcp(2, port=9)))))
+put("frames", "udp", row((1, ip4(17, udp(4000, 9, b"hello"))), (1, ip4(17, udp(4000, 53, b"q"), dst="192.0.2.53"))))
+put("frames", "udp6", row((0, ip6(17, udp(4000, 9, b"hello"))), (0, ip6(17, udp(4000, 5353, b"m"), dst="ff02::fb"))))
+put("frames", "uso", row((1, ip4(17, udp(4000, 9, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 5, 42, 1000, 34, 6)))
+put("frames", "tso", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x18, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 1, 54, 1000, 34, 16)))
+put("frames", "ping", row((1, ip4(1, echo)), (0, ip6(58, bytes.fromhex("8000 0000 1234 0000") + b"ping"))))
+put("frames", "extension", row((0, ip6(0, bytes([6, 0, 5, 2, 0, 0, 1, 0]) + syn)), (0, ip6(44, bytes([17, 0, 0, 1, 0, 0, 0, 1]) + udp(1, 2, b"x")))))
+put("tcp", "syn", syn)
+put("tcp", "data", tcp(0x18, b"data"))
+
+
+def attribute(kind, value):
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def netlink(kind, payload):
+    return struct.pack("=IHHII", 16 + len(payload), kind, 2, 1, 0) + payload
+
+
+v4 = socket.inet_aton("192.0.2.1")
+put("netlink", "link", netlink(16, struct.pack("=BxHiII", 0, 1, 2, 0x11043, 0) + attribute(3, b"eth0\0") + attribute(4, struct.pack("=I", 1500)) + attribute(1, GUEST)))
+put("netlink", "address", netlink(20, struct.pack("=BBBBi", 2, 24, 0, 0, 2) + attribute(1, v4) + attribute(2, v4)))
+hop = struct.pack("=HBBi", 16, 0, 0, 2) + attribute(5, v4)
+put("netlink", "route", netlink(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(5, v4) + attribute(4, struct.pack("=i", 2)) + attribute(9, hop) + attribute(8, attribute(2, struct.pack("=I", 1400)))))
+put("netlink", "neighbour", netlink(28, struct.pack("=BxHiHBB", 2, 0, 2, 2, 0, 1) + attribute(1, v4) + attribute(2, GUEST)))
+put("netlink", "error", netlink(2, struct.pack("=i", -17) + bytes(16)))
+for number, words in enumerate([
+    ["--config-net", "--", "true"], ["-f", "-d", "--mtu", "1500", "-a", "192.0.2.2/24", "-g", "192.0.2.1", "-n", "24"], ["-D", "192.0.2.53", "-S", "example.org"],
+    ["-t", "80,443:8443,~22", "-u", "auto", "-T", "none", "-U", "all"], ["--map-host-loopback", "none", "--dns-forward", "192.0.2.53", "--host-lo-to-ns-lo"],
+    ["--netns", "/run/netns/x", "--userns=/proc/1/ns/user"], ["-M", "52:54:00:12:34:56", "--ns-ifname", "tap0", "--runas", "1000:1000"], ["-t", "2001:db8::1%eth0/1000-2000:3000-4000"],
+]):
+    put("options", str(number), b"\0".join(word.encode() for word in words))
+put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")
