@@ -115,3 +115,33 @@ extension SystemCall {
     /// Files, by pieces.
     public static var filePieces: [Permission] { [Permission(.writev)] }
 }
+
+/// For who stands in for the kernel: scripts that drive a translator without sockets.
+extension ScatterList {
+    /// Adds the bytes of the pieces, in order and at most `limit`, to `bytes`.
+    public func copyBytes(_ limit: Int = .max, into bytes: inout [UInt8]) {
+        var left = limit
+        for index in 0..<count where left > 0 {
+            let piece = pieces[index]
+            let length = min(Int(piece.length), left)
+            // SAFETY: the range was checked when the piece was added, and the caller keeps its mapping alive.
+            unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: piece.address), count: length))
+            left -= length
+        }
+    }
+
+    /// Fills the pieces in order from `bytes`: how many of them fitted.
+    public mutating func fill(from bytes: ArraySlice<UInt8>) -> Int {
+        var done = 0
+        unsafe bytes.withUnsafeBytes { source in
+            for index in 0..<count where done < source.count {
+                let piece = pieces[index]
+                let length = min(Int(piece.length), source.count - done)
+                // SAFETY: as above; `done + length` is at most the count of `source`.
+                unsafe UnsafeMutableRawPointer(bitPattern: piece.address)?.copyMemory(from: source.baseAddress! + done, byteCount: length)
+                done += length
+            }
+        }
+        return done
+    }
+}

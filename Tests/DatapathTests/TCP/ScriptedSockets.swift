@@ -1,0 +1,273 @@
+// The translator without a kernel: `ScriptedSockets` is the host's side, `SegmentLink` the guest's, `TCPScript` moves time
+// between them. Golden scripts (TCP...Tests) say what the guest sends and what must come back; the simulation
+// (TCPSimulation) lets a model of a guest and a model of a far end talk through a bad link.
+
+import Wire
+
+@testable import Datapath
+@testable import Linux
+
+/// One socket of the host, with its kernel and the far end behind it.
+struct HostSocket {
+    let number: Int
+    var tag: UInt64 = 0
+    var remote: Endpoint?
+    var isConnected = false
+    var isAccepted = false
+
+    // From the guest.
+    /// All that was sent.
+    var taken: [UInt8] = []
+    /// So much of it has the far end acknowledged.
+    var drained = 0
+    var sendLimit = 70_000
+    /// The kernel knows that someone waits for room (SOCK_NOSPACE).
+    var awaitsRoom = false
+    /// shutdown(SHUT_WR) was called.
+    var isFinished = false
+
+    // To the guest.
+    /// All that came from the far end.
+    var arrived: [UInt8] = []
+    /// So much of it was taken out of the queue.
+    var consumed = 0
+    var hasFin = false
+    /// The far end has reset the connection, or the attempt failed.
+    var error: Errno?
+    /// SO_PEEK_OFF; -1 is off.
+    var peekOffset = -1
+
+    var closes = 0
+    var isAborted = false
+    /// What the far end sees of an end: a close with unread data is a reset to it.
+    var wasUnreadAtClose = false
+    var isReady = false
+    /// Microseconds.
+    var roundTrip: UInt32 = 100
+    var peeks = 0
+    var discards = 0
+
+    init(number: Int) { self.number = number }
+
+    var isOpen: Bool { closes == 0 }
+    var queued: Int { taken.count - drained }
+    var unread: Int { arrived.count - consumed }
+    /// As `sk_stream_is_writeable`: a third of the buffer is free.
+    var isWritable: Bool { sendLimit - queued >= queued / 2 && sendLimit > queued }
+
+    /// What epoll would say now.
+    var readiness: Epoll.Events {
+        if error != nil { return [.error, .hangUp, .input, .output, .readHangUp] }
+        guard isConnected else { return [] }
+        var events: Epoll.Events = []
+        if unread > 0 || hasFin { events.insert(.input) }
+        if hasFin { events.insert(.readHangUp) }
+        if hasFin && isFinished { events.insert(.hangUp) }
+        if isWritable { events.insert(.output) }
+        return events
+    }
+}
+
+/// Sockets of a host that does what a script says.
+struct ScriptedSockets: HostSockets, ~Copyable {
+    var all: [HostSocket] = []
+    /// Sockets with an event that was not delivered yet.
+    var ready: [Int] = []
+    /// Misuse: calls for sockets that are closed, and the like.
+    var faults: [String] = []
+    /// What `connect` throws.
+    var refusal: Errno?
+    var adoptionRefusal: Errno?
+    var connectsAtOnce = true
+    var hasPeekOffset = true
+    var hasBytesAcknowledged = true
+    var hasMemoryInfo = true
+    var roundTrip: UInt32 = 100
+    var sendLimit = 70_000
+
+    // Far above any real descriptor.
+    static let base: Int32 = 1_000_000
+
+    /// Open sockets.
+    var openCount: Int { all.reduce(0) { $0 + ($1.isOpen ? 1 : 0) } }
+
+    private mutating func make() -> Int {
+        var socket = HostSocket(number: all.count)
+        socket.roundTrip = roundTrip
+        socket.sendLimit = sendLimit
+        all.append(socket)
+        return all.count - 1
+    }
+
+    /// A socket as from accept().
+    mutating func accept() -> Descriptor {
+        let index = make()
+        all[index].isConnected = true
+        all[index].isAccepted = true
+        return Descriptor(ScriptedSockets.base + Int32(index))
+    }
+
+    // MARK: What happens to sockets
+
+    mutating func notify(_ index: Int) {
+        guard all[index].isOpen, all[index].tag != 0, !all[index].isReady else { return }
+        all[index].isReady = true
+        ready.append(index)
+    }
+
+    mutating func succeed(_ index: Int) {
+        guard all[index].isOpen else { return }
+        all[index].isConnected = true
+        notify(index)
+    }
+
+    /// The connection attempt fails, or the far end resets the connection.
+    mutating func fail(_ index: Int, _ error: Errno) {
+        guard all[index].isOpen else { return }
+        all[index].error = error
+        notify(index)
+    }
+
+    mutating func arrive(_ bytes: ArraySlice<UInt8>, _ index: Int) {
+        guard all[index].isOpen, !all[index].hasFin else { return }
+        all[index].arrived.append(contentsOf: bytes)
+        notify(index)
+    }
+
+    mutating func end(_ index: Int) {
+        guard all[index].isOpen else { return }
+        all[index].hasFin = true
+        notify(index)
+    }
+
+    /// The far end acknowledges up to `count` more bytes.
+    mutating func drain(_ index: Int, _ count: Int = .max) {
+        all[index].drained += min(count, all[index].queued)
+        if all[index].awaitsRoom, all[index].isWritable {
+            all[index].awaitsRoom = false
+            notify(index)
+        }
+    }
+
+    // MARK: HostSockets
+
+    private mutating func index(_ socket: Descriptor, _ call: StaticString) -> Int? {
+        let index = Int(socket.number - ScriptedSockets.base)
+        guard index >= 0, index < all.count, all[index].isOpen else {
+            faults.append("\(call) on a socket that is not open: \(socket.number)")
+            return nil
+        }
+        return index
+    }
+
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
+        if let refusal { throw refusal }
+        let index = make()
+        all[index].remote = remote
+        all[index].tag = tag
+        if connectsAtOnce { succeed(index) }
+        return Descriptor(ScriptedSockets.base + Int32(index))
+    }
+
+    mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno) {
+        if let adoptionRefusal { throw adoptionRefusal }
+        guard let index = index(socket, "adopt") else { return }
+        all[index].tag = tag
+        notify(index)
+    }
+
+    mutating func connectionError(_ socket: Descriptor) -> Errno? {
+        guard let index = index(socket, "connectionError") else { return nil }
+        let error = all[index].error
+        all[index].error = nil
+        return error
+    }
+
+    mutating func send(_ list: inout ScatterList, on socket: Descriptor) -> Outcome {
+        guard let index = index(socket, "send") else { return Outcome(-9) }
+        if let error = all[index].error { return Outcome(-Int(error.code)) }
+        if all[index].isFinished {
+            faults.append("send after finish")
+            return Outcome(-32)
+        }
+        let count = min(list.byteCount, max(all[index].sendLimit - all[index].queued, 0))
+        if count < list.byteCount { all[index].awaitsRoom = true }
+        if count == 0, list.byteCount > 0 { return Outcome(-11) }
+        list.copyBytes(count, into: &all[index].taken)
+        return Outcome(count)
+    }
+
+    mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome {
+        guard let index = index(socket, "peek") else { return Outcome(-9) }
+        all[index].peeks += 1
+        let start = all[index].consumed + max(all[index].peekOffset, 0)
+        guard start < all[index].arrived.count else {
+            if let error = all[index].error {
+                all[index].error = nil
+                return Outcome(-Int(error.code))
+            }
+            return Outcome(all[index].hasFin ? 0 : -11)
+        }
+        let count = list.fill(from: all[index].arrived[start...])
+        if all[index].peekOffset >= 0 { all[index].peekOffset += count }
+        return Outcome(count)
+    }
+
+    mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool {
+        guard let index = index(socket, "setPeekOffset"), hasPeekOffset else { return false }
+        if offset < 0 { faults.append("peek offset \(offset)") }
+        all[index].peekOffset = offset
+        return true
+    }
+
+    mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome {
+        guard let index = index(socket, "discard") else { return Outcome(-9) }
+        let taken = min(count, all[index].unread)
+        if taken < count { faults.append("discard of \(count) where \(taken) are") }
+        all[index].consumed += taken
+        all[index].discards += 1
+        if all[index].peekOffset >= 0 { all[index].peekOffset = max(all[index].peekOffset - taken, 0) }
+        return Outcome(taken == 0 ? -11 : taken)
+    }
+
+    mutating func finish(_ socket: Descriptor) {
+        guard let index = index(socket, "finish") else { return }
+        if all[index].isFinished { faults.append("finish twice") }
+        all[index].isFinished = true
+        if all[index].hasFin { notify(index) }
+    }
+
+    mutating func path(_ socket: Descriptor) -> TCPPath? {
+        guard let index = index(socket, "path") else { return nil }
+        let socket = all[index]
+        // The kernel counts the SYN of a connection that it has opened, and a FIN.
+        let syn = socket.isAccepted ? 0 : 1
+        let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
+        return TCPPath(
+            roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, sendWindow: nil, sendSegmentSize: 1460,
+            retransmissions: 0)
+    }
+
+    mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? {
+        guard let index = index(socket, "sendBuffer"), hasMemoryInfo else { return nil }
+        return SendBuffer(limit: UInt32(all[index].sendLimit), queued: UInt32(all[index].queued))
+    }
+
+    mutating func awaitRoom(_ socket: Descriptor) {
+        guard let index = index(socket, "awaitRoom") else { return }
+        if !all[index].isWritable { all[index].awaitsRoom = true }
+    }
+
+    mutating func close(_ socket: Descriptor) {
+        guard let index = index(socket, "close") else { return }
+        all[index].closes += 1
+        all[index].wasUnreadAtClose = all[index].unread > 0
+    }
+
+    mutating func abort(_ socket: Descriptor) {
+        guard let index = index(socket, "abort") else { return }
+        all[index].closes += 1
+        all[index].isAborted = true
+    }
+}

@@ -1,0 +1,205 @@
+import Testing
+import Wire
+
+@testable import Datapath
+@testable import Linux
+
+@Suite struct TCPCloseTests {
+    @Test func guestClosesFirst() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("FPA", seq: 1, ack: 1, count: 100)
+        #expect(script.round() == ["A 1:0 ack 102"])
+        #expect(script.tcp.sockets.all[0].isFinished)
+        // The other half goes on.
+        script.arrive(500)
+        #expect(script.round() == ["PA 1:500 ack 102"])
+        script.guest("A", seq: 102, ack: 501)
+        #expect(script.round().isEmpty)
+        script.tcp.sockets.end(0)
+        #expect(script.round() == ["FA 501:0 ack 102"])
+        script.guest("A", seq: 102, ack: 502)
+        #expect(script.round().isEmpty)
+        script.expectEmpty()
+        #expect(!script.tcp.sockets.all[0].isAborted)
+        #expect(!script.tcp.sockets.all[0].wasUnreadAtClose, "a close with unread data resets the far end")
+    }
+
+    @Test func hostClosesFirst() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(500)
+        script.tcp.sockets.end(0)
+        #expect(script.round() == ["FPA 1:500 ack 1"])
+        script.guest("A", seq: 1, ack: 502)
+        script.guest("PA", seq: 1, ack: 502, count: 10)
+        #expect(script.round() == ["A 502:0 ack 11"])
+        #expect(script.pass(60_000).isEmpty)
+        script.guest("FA", seq: 11, ack: 502)
+        #expect(script.round() == ["A 502:0 ack 12"])
+        script.expectEmpty()
+        #expect(!script.tcp.sockets.all[0].wasUnreadAtClose)
+    }
+
+    @Test func bothCloseAtOnce() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        script.guest("FA", seq: 1, ack: 1)
+        let sent = script.round()
+        #expect(sent.last == "FA 1:0 ack 2")
+        script.guest("A", seq: 2, ack: 2)
+        #expect(script.round().isEmpty)
+        script.expectEmpty()
+    }
+
+    /// On a far path the guest's FIN counts as delivered when the far end has it all; until then the connection stays.
+    @Test func closingWaitsForTheFarEnd() throws {
+        var script = try TCPScript { $0.roundTrip = 20_000 }
+        script.open()
+        script.tcp.sockets.end(0)
+        #expect(script.round() == ["FA 1:0 ack 1"])
+        script.guest("FPA", seq: 1, ack: 2, count: 100)
+        #expect(script.round() == ["A 2:0 ack 1"])
+        #expect(script.pass(100).isEmpty)
+        #expect(script.tcp.table.count == 1)
+        script.tcp.sockets.drain(0)
+        #expect(script.pass(10).map { $0.split(separator: " ", maxSplits: 1)[1] } == ["A 2:0 ack 102"])
+        _ = script.round()
+        script.expectEmpty()
+    }
+
+    @Test func guestResets() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("PA", seq: 1, ack: 1, count: 100)
+        script.guest("R", seq: 101)
+        #expect(script.round().isEmpty)
+        #expect(script.tcp.sockets.all[0].isAborted)
+        #expect(script.tcp.sockets.all[0].taken.count == 100)
+        script.expectEmpty()
+    }
+
+    @Test func hostResets() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(100)
+        script.tcp.sockets.fail(0, Errno(104))
+        // What came before the reset is delivered.
+        #expect(script.round() == ["PA 1:100 ack 1", "RA 101:0 ack 1"])
+        script.expectEmpty()
+    }
+
+    @Test func hostResetsAfterItsEnd() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        #expect(script.round() == ["FA 1:0 ack 1"])
+        script.guest("PA", seq: 1, ack: 2, count: 100)
+        #expect(script.round() == ["A 2:0 ack 101"])
+        script.tcp.sockets.fail(0, Errno(104))
+        #expect(script.round() == ["RA 2:0 ack 101"])
+        script.expectEmpty()
+    }
+
+    @Test func hostTakesNoMore() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.all[0].error = Errno(32)
+        script.guest("PA", seq: 1, ack: 1, count: 100)
+        #expect(script.round() == ["RA 1:0 ack 1"])
+        script.expectEmpty()
+    }
+
+    @Test func lostFin() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        _ = script.round()
+        #expect(script.pass(3000) == ["+1000 FA 1:0 ack 1", "+3000 FA 1:0 ack 1"])
+        script.guest("A", seq: 1, ack: 2)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(60_000).isEmpty)
+    }
+
+    @Test func lostDataAndFin() throws {
+        var script = try TCPScript(offloads: [])
+        script.open()
+        script.arrive(3000)
+        script.tcp.sockets.end(0)
+        _ = script.round()
+        script.guest("A", seq: 1, ack: 1461)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(1000) == ["+1000 PA 1461:1460 ack 1"])
+        script.guest("A", seq: 1, ack: 2921)
+        // What follows is sent as it was, its end with it or behind it.
+        let rest = script.round()
+        #expect(rest.first!.contains("2921:80") && rest.last!.hasPrefix("F"))
+        script.guest("A", seq: 1, ack: 3002)
+        #expect(script.pass(10_000).isEmpty)
+        #expect(script.connection().events.contains(.finAcknowledged))
+    }
+
+    /// The link had no room for the FIN: it is sent again, and nobody waits for ever.
+    @Test func refusedFin() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        script.port.link.refusals = 1
+        #expect(script.round().isEmpty)
+        #expect(script.pass(1000) == ["+1000 FA 1:0 ack 1"])
+    }
+
+    @Test func repeatedFinIsAnswered() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("FA", seq: 1, ack: 1)
+        #expect(script.round() == ["A 1:0 ack 2"])
+        script.guest("FA", seq: 1, ack: 1)
+        #expect(script.round() == ["A 1:0 ack 2"])
+        script.guest("PA", seq: 2, ack: 1, count: 10)  // Data behind the end.
+        #expect(script.round() == ["A 1:0 ack 2"])
+        #expect(script.tcp.sockets.faults == [])
+    }
+
+    @Test func sameAddressesInOneBatch() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("R", seq: 1)
+        script.guest("S", seq: 0, mss: 1460)
+        #expect(script.tcp.table.count == 1 && script.tcp.sockets.all.count == 2)
+        #expect(script.tcp.sockets.all[0].isAborted && script.tcp.sockets.all[1].isOpen)
+        #expect(script.round() == ["SA 0:0 ack 1"])
+    }
+
+    @Test(arguments: [UInt32(90_000), 7, 4_000_000_000]) func sameAddressesAfterTheEnd(_ newStart: UInt32) throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        _ = script.round()
+        script.guest("FA", seq: 1, ack: 2)
+        // In the same batch, whatever its number: both sides are done.
+        script.guestStart = newStart
+        script.guest("S", seq: 0, mss: 1460)
+        let sent = script.round()
+        #expect(sent.contains("SA 0:0 ack 1"))
+        #expect(script.tcp.table.count == 1 && script.tcp.sockets.all.count == 2)
+        #expect(script.tcp.sockets.all[0].closes == 1 && !script.tcp.sockets.all[0].isAborted)
+    }
+
+    @Test func idleGuestIsAskedAndGivenUp() throws {
+        var script = try TCPScript()
+        script.open()
+        let hour: Int64 = 3_600_000
+        #expect(script.pass(2 * hour - 1000).isEmpty)
+        let asked = script.pass(2000)
+        #expect(asked.count == 1 && asked[0].hasSuffix(" A 0:0 ack 1"))
+        // It answers, and has two more hours.
+        script.guest("A", seq: 1, ack: 1)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(2 * hour - 3000).isEmpty)
+        #expect(script.pass(3 * hour).last!.contains("RA "))
+        #expect(script.tcp.sockets.all[0].isAborted)
+        script.expectEmpty()
+    }
+}

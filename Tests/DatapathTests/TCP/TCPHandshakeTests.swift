@@ -1,0 +1,228 @@
+import Testing
+import Wire
+
+@testable import Datapath
+@testable import Linux
+
+@Suite struct TCPHandshakeTests {
+    @Test func guestOpens() throws {
+        var script = try TCPScript()
+        script.guest("S", seq: 0, mss: 1460, scale: 7)
+        #expect(script.tcp.sockets.all[0].remote == Endpoint(TCPScript.remote, 80))
+        script.runRound()
+        script.runRound()
+        let answer = try #require(script.port.link.seen.first?.header)
+        #expect(answer.maximumSegmentSize == 1460 && answer.windowScale == 8)
+        #expect(script.take() == ["SA 0:0 ack 1"])
+        script.guest("A", seq: 1, ack: 1)
+        #expect(script.round().isEmpty)
+        #expect(script.connection().events.contains(.established))
+        #expect(script.connection().retransmitAt == 0)
+    }
+
+    @Test func guestOpensWithDataInTheAcknowledgement() throws {
+        var script = try TCPScript()
+        script.guest("S", seq: 0, mss: 1460, scale: 7)
+        _ = script.round()
+        _ = script.round()
+        script.guest("PA", seq: 1, ack: 1, count: 100)
+        #expect(script.round() == ["A 1:0 ack 101"])
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<100]))
+    }
+
+    @Test func hostOpens() throws {
+        var script = try TCPScript()
+        let socket = script.tcp.sockets.accept()
+        script.tcp.openToGuest(socket, key: TCPScript.key(), &script.port, now: script.now)
+        let syn = try #require(script.port.link.seen.first?.header)
+        #expect(syn.maximumSegmentSize == 1460 && syn.windowScale == 8 && syn.acknowledgment.value == 0)
+        #expect(script.round() == ["S 0:0"])
+        script.guest("SA", seq: 0, ack: 1, mss: 1400, scale: 3)
+        #expect(script.round() == ["A 1:0 ack 1"])
+        #expect(script.connection().segmentSize == 1400)
+        script.arrive(200)
+        #expect(script.round() == ["PA 1:200 ack 1"])
+    }
+
+    @Test func refusalIsAResetWithTheRightNumbers() throws {
+        var script = try TCPScript { $0.connectsAtOnce = false }
+        script.guest("S", seq: 0)
+        #expect(script.round().isEmpty)
+        script.tcp.sockets.fail(0, Errno(111))
+        #expect(script.round() == ["RA 0:0 ack 1"])
+        script.expectEmpty()
+    }
+
+    @Test(arguments: [(101, 0), (113, 1), (110, 1), (13, 13)])
+    func unreachableIsAnICMPError(_ code: Int, _ icmp: Int) throws {
+        var script = try TCPScript { $0.connectsAtOnce = false }
+        script.guest("S", seq: 0)
+        script.tcp.sockets.fail(0, Errno(Int32(code)))
+        #expect(script.round() == ["ICMP 3 \(icmp)"])
+        script.expectEmpty()
+    }
+
+    @Test func unreachableAtOnce() throws {
+        var script = try TCPScript { $0.refusal = Errno(101) }
+        script.guest("S", seq: 0)
+        #expect(script.round() == ["ICMP 3 0"])
+        #expect(script.tcp.table.count == 0)
+        script.tcp.sockets.refusal = Errno(24)  // EMFILE: no word in ICMP
+        script.guest("S", seq: 0)
+        #expect(script.round() == ["RA 0:0 ack 1"])
+        script.expectEmpty()
+    }
+
+    @Test func connectionLostBeforeItWasSeenIsARefusal() throws {
+        var script = try TCPScript { $0.connectsAtOnce = false }
+        script.guest("S", seq: 0)
+        script.tcp.sockets.succeed(0)
+        script.arrive(100)
+        script.tcp.sockets.fail(0, Errno(104))
+        #expect(script.round() == ["RA 0:0 ack 1"])
+        script.expectEmpty()
+    }
+
+    @Test func errorWithoutAWordIsARefusal() throws {
+        var script = try TCPScript()
+        script.guest("S", seq: 0)
+        let found = script.tcp.table.find(TCPScript.key())
+        let index = try #require(found)
+        script.tcp.fromHost(index, [.hangUp, .output], &script.port, now: script.now)
+        #expect(script.take() == ["RA 0:0 ack 1"])
+    }
+
+    @Test func tableFullIsAReset() throws {
+        var script = try TCPScript(capacity: 2)
+        for port in 1...3 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
+        #expect(script.take() == ["RA 0:0 ack 1"])
+        #expect(script.tcp.table.count == 2)
+        #expect(script.port.counters[.tcpTableFull] == 1)
+        let socket = script.tcp.sockets.accept()
+        script.tcp.openToGuest(socket, key: TCPScript.key(9), &script.port, now: script.now)
+        #expect(script.tcp.sockets.all[2].isAborted)
+    }
+
+    @Test func refusedAdoptionLeavesNothing() throws {
+        var script = try TCPScript { $0.adoptionRefusal = Errno(12) }
+        let socket = script.tcp.sockets.accept()
+        script.tcp.openToGuest(socket, key: TCPScript.key(), &script.port, now: script.now)
+        #expect(script.round().isEmpty)
+        script.expectEmpty()
+    }
+
+    @Test func synOfTheHostIsRetriedAndGivenUp() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        #expect(script.round() == ["S 0:0"])
+        #expect(
+            script.pass(200_000) == ["+1000 S 0:0", "+3000 S 0:0", "+7000 S 0:0", "+15000 S 0:0", "+31000 S 0:0", "+63000 S 0:0"])
+        #expect(script.tcp.sockets.all[0].isAborted)
+        script.expectEmpty()
+    }
+
+    @Test func synAckIsRetriedAndGivenUp() throws {
+        var script = try TCPScript()
+        script.guest("S", seq: 0)
+        #expect(script.round() == ["SA 0:0 ack 1"])
+        #expect(script.pass(7000) == ["+1000 SA 0:0 ack 1", "+3000 SA 0:0 ack 1", "+7000 SA 0:0 ack 1"])
+        _ = script.pass(200_000)
+        script.expectEmpty()
+    }
+
+    @Test func simultaneousOpen() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        #expect(script.round() == ["S 0:0"])
+        script.guest("S", seq: 0, mss: 1460, scale: 7)
+        #expect(script.round() == ["SA 0:0 ack 1"])
+        script.guest("SA", seq: 0, ack: 1, mss: 1460, scale: 7)
+        #expect(script.round() == ["A 1:0 ack 1"])
+        script.guest("PA", seq: 1, ack: 1, count: 10)
+        #expect(script.round() == ["A 1:0 ack 11"])
+        #expect(script.tcp.sockets.all.count == 1)
+    }
+
+    @Test func answerToAnotherSynIsReset() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        _ = script.round()
+        script.guest("SA", seq: 0, ack: 77)
+        #expect(script.round() == ["R 77:0"])
+        // An old connection of the guest is asked about before it gives way.
+        script.guest("A", seq: 500, ack: 900)
+        #expect(script.round() == ["R 900:0"])
+        #expect(script.tcp.table.count == 1)
+    }
+
+    @Test func resetInTheHandshake() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        _ = script.round()
+        script.guest("R", seq: 0)
+        script.guest("RA", seq: 0, ack: 2)
+        #expect(script.round().isEmpty && script.tcp.table.count == 1)
+        script.guest("RA", seq: 0, ack: 1)
+        #expect(script.round().isEmpty)
+        #expect(script.tcp.sockets.all[0].isAborted)
+        script.expectEmpty()
+        // The guest takes its own SYN back.
+        script.guest("S", seq: 0)
+        _ = script.round()
+        script.guest("R", seq: 1)
+        #expect(script.round().isEmpty)
+        script.expectEmpty()
+    }
+
+    @Test func segmentSizesAreClamped() throws {
+        for (mss, expected) in [(nil, 536), (0, 88), (87, 88), (1460, 1460), (65535, 65495)] as [(UInt16?, UInt16)] {
+            var script = try TCPScript(mtu: 65520)
+            script.guest("S", seq: 0, mss: mss)
+            _ = script.round()
+            #expect(script.connection().segmentSize == expected)
+        }
+    }
+
+    @Test func withoutWindowScale() throws {
+        var script = try TCPScript { $0.sendLimit = 4 << 20 }
+        script.guest("S", seq: 0, window: 1000, mss: 1460)
+        script.runRound()
+        let answer = try #require(script.port.link.seen.first?.header)
+        #expect(answer.windowScale == nil && answer.window == 65535)
+        _ = script.take()
+        script.guest("A", seq: 1, ack: 1, window: 1000)
+        #expect(script.round().isEmpty)
+        // Windows of neither side are scaled, and nothing more can be told than 65535: no needless acknowledgements.
+        script.arrive(3000)
+        #expect(script.round() == ["PA 1:1000 ack 1"])
+        script.guest("A", seq: 1, ack: 1001, window: 1000)
+        let segments = script.segments()
+        #expect(segments.map(\.payload.count) == [1000])
+        #expect(segments.map(\.window) == [65535])
+    }
+
+    @Test func scaledWindowOfTheGuest() throws {
+        var script = try TCPScript()
+        script.guest("S", seq: 0, window: 500, mss: 1460, scale: 2)
+        _ = script.round()
+        script.guest("A", seq: 1, ack: 1, window: 500)
+        script.arrive(5000)
+        // 500 << 2, in one frame that the link cuts.
+        script.runRound()
+        let seen = script.takeSegments()
+        #expect(seen.map(\.payload.count).reduce(0, +) == 2000)
+        #expect(seen.allSatisfy { $0.payload.count <= 1460 || $0.segmentSize == 1460 })
+    }
+
+    @Test func unknownFlowsAreReset() throws {
+        var script = try TCPScript()
+        script.guest("PA", seq: 5, ack: 0, count: 3)  // No start known: the acknowledgement is 0.
+        #expect(script.round() == ["R 0:0"])
+        script.guest("F", seq: 5, count: 3)
+        #expect(script.round() == ["RA 0:0 ack 9"])
+        script.guest("RA", seq: 5)
+        script.guest("R", seq: 5)
+        #expect(script.round().isEmpty)
+        #expect(script.tcp.sockets.all.isEmpty)
+    }
+}
