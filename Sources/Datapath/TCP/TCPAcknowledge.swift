@@ -22,7 +22,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 table[index].acknowledgeAt = now + TCPTranslator.delay
             }
         }
-        if table[index].expected != table[index].acknowledged, table[index].acknowledgeAt == 0 {
+        if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + lookInterval(table[index])
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + 1
@@ -64,7 +64,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if connection.largestSpace == 0 {
             table[index].sendSpace = TCPTranslator.initialSpace
             table[index].largestSpace = TCPTranslator.initialSpace
-        } else {
+        } else if !table[index].events.contains(.outputBlocked) {
+            // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
             lookAtSendSpace(index)
         }
     }
@@ -115,8 +116,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     private func isWindowWorthTelling(_ connection: TCPConnection) -> Bool {
         guard connection.events.contains(.established), !connection.events.contains(.finFromGuest) else { return false }
         let known = connection.windowEdge - connection.expected
-        let now = Int(connection.sendSpace)
-        return now >= 2 * known && now - known >= 2 * Int(connection.guestSegmentSize)
+        // Without window scaling, little can be told.
+        let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
+        let now = min(Int(connection.sendSpace), most)
+        return now >= 2 * known && now - known >= min(2 * Int(connection.guestSegmentSize), Int(connection.largestSpace / 2))
     }
 
     /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6).
@@ -131,7 +134,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         let size = edge - connection.acknowledged
         let scale = UInt32(connection.windowScale)
         let field = min(max(size, 0) >> Int(scale), 65535)
-        table[index].windowEdge = connection.acknowledged + field << Int(scale)
+        // What scaling rounds off is not taken back: the next segment may say it.
+        table[index].windowEdge = size < 0 || size >= (field + 1) << Int(scale) ? connection.acknowledged + field << Int(scale) : edge
         return UInt16(truncatingIfNeeded: field)
     }
 

@@ -52,6 +52,10 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var resendsFirst: TCPEvents { TCPEvents(rawValue: 1 << 17) }
     /// A part of what lay in the socket's queue was taken from it, and the rest still lies there.
     static var leftInQueue: TCPEvents { TCPEvents(rawValue: 1 << 18) }
+    /// The socket has an error, which is read behind what is queued.
+    static var hasFailed: TCPEvents { TCPEvents(rawValue: 1 << 20) }
+    /// One turn was not enough to send what could be sent.
+    static var hasMore: TCPEvents { TCPEvents(rawValue: 1 << 19) }
     /// A byte was sent into a closed window.
     static var probing: TCPEvents { TCPEvents(rawValue: 1 << 13) }
     /// Is in the list of connections to finish in this round.

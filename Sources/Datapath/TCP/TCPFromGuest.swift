@@ -47,7 +47,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if header.sequence == expected || header.sequence == connection.expected {
             flushPending(&port, now: now)
             if table.isUsed(index) { abort(index, &port) }
-        } else if header.sequence > connection.expected, header.sequence < connection.windowEdge {
+        } else if header.sequence > connection.expected, header.sequence <= connection.windowEdge {
             sendControl(index, .ack, &port)
         }
     }
@@ -82,8 +82,20 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.remove(.probing)
             table[index].next = table[index].unacknowledged
         }
+        if table[index].guestWindow == 0 || window == 0 { windowOpenedOrClosed(index, window, now: now) }
         table[index].guestWindow = window
         return true
+    }
+
+    /// The guest answers, so it is not given up however long its window stays closed; once that opens, loss is repaired in the usual time.
+    private mutating func windowOpenedOrClosed(_ index: Int, _ window: UInt32, now: Int64) {
+        if window == 0 {
+            table[index].retransmissions = min(table[index].retransmissions, TCPTranslator.slowestProbe)
+        } else {
+            table[index].retransmissions = 0
+            table[index].retransmitAt = 0
+            if table[index].flight > 0 { startRetransmitTimer(index, now: now) }
+        }
     }
 
     private mutating func acknowledgedByGuest(_ acknowledgment: SequenceNumber, _ index: Int, now: Int64) {
@@ -164,7 +176,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].expected += 1
         table[index].events.formUnion([.finFromGuest, .mustAcknowledge])
         // With both directions done, closing says the same.
-        if !table[index].events.contains(.finAcknowledged) { sockets.finish(table[index].socket) }
+        if !table[index].events.contains(.finAcknowledged) || !table[index].isNear { sockets.finish(table[index].socket) }
     }
 
     /// Hands the collected data to its socket.

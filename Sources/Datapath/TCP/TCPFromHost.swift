@@ -18,6 +18,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Sends to the guest what its window and the socket allow. False when the connection is gone.
     mutating func pump<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        table[index].events.remove(.hasMore)
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
         var rounds = 0
         while rounds < TCPTranslator.budget {
@@ -32,7 +33,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         discardAcknowledged(index)
         // Its turn comes again in the next round, which a timer starts at once.
-        table[index].acknowledgeAt = now
+        table[index].events.insert(.hasMore)
         return true
     }
 
@@ -89,7 +90,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
         if outcome.wouldBlock {
             // What is in flight is still in the queue and can only be asked for again.
-            table[index].events.remove(.hasInput)
+            table[index].events.subtract([.hasInput, .hasFailed])
             return .done
         }
         if outcome.error != nil {
@@ -98,7 +99,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             return .gone
         }
         if count == 0 {
-            if ignored > outcome.count {
+            // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
+            if ignored > outcome.count { return .done }
+            // Behind bytes that are ignored, the kernel shows no end.
+            if ignored > 0, !connection.events.contains(.inputEnds) {
                 table[index].events.remove(.hasInput)
                 return .done
             }
@@ -130,7 +134,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if ends { finWasSent(index) }
         if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
-        if isAll, table[index].next == table[index].highest {
+        if isAll, table[index].next == table[index].highest, !table[index].events.contains(.hasFailed) {
             table[index].events.remove(.hasInput)
             return .done
         }
@@ -208,7 +212,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     // MARK: The end of the stream
 
     private mutating func endOfStream<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Step {
-        table[index].events.remove(.hasInput)
+        // `hasInput` stays until the FIN is sent: a link that has no room now is asked again.
         table[index].events.insert(.endOfStream)
         _ = sendFin(index, &port, now: now)
         return .done
@@ -237,7 +241,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].events.remove(.resendsFirst)
         let connection = table[index]
         let end = connection.events.contains(.finSent) ? connection.highest + -1 : connection.highest
-        let length = min(end - connection.unacknowledged, Int(connection.segmentSize))
+        let length = min(end - connection.unacknowledged, Int(connection.segmentSize), Int(connection.guestWindow))
+        guard connection.flight > 0, connection.guestWindow > 0 else { return true }
         startRetransmitTimer(index, now: now)
         port.counters.add(.tcpRetransmissionsToGuest)
         let slot = port.reserve()

@@ -85,7 +85,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].events.insert(.synSent)
         sendSyn(index, &port, now: now)
         startRetransmitTimer(index, now: now)
-        armTimer(index)
+        armTimer(index, now: now)
     }
 
     // MARK: The host's peer opens
@@ -120,7 +120,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         look(index)
         sendSyn(index, &port, now: now)
         startRetransmitTimer(index, now: now)
-        armTimer(index)
+        armTimer(index, now: now)
     }
 
     // MARK: SYNs and their acknowledgements
@@ -133,7 +133,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         let connection = table[index]
         if connection.events.contains(.established) {
             // Both sides had finished and only our FIN's acknowledgement was lost: the guest starts anew (lesson 25).
-            if connection.events.contains([.finSent, .finFromGuest]), !header.flags.contains(.ack), header.sequence > connection.expected {
+            // With that too, its new number may be any.
+            let isOver = connection.events.contains([.finSent, .finFromGuest])
+            if isOver, !header.flags.contains(.ack), header.sequence > connection.expected || connection.events.contains(.finAcknowledged) {
                 close(index, &port)
                 openToHost(segment, &port, now: now)
                 return
@@ -143,7 +145,16 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         if !connection.events.contains(.opensToGuest) {
-            if header.flags.contains(.ack) { return }
+            if header.flags.contains(.ack) {
+                // Both SYNs have crossed, and this answers ours.
+                guard connection.events.contains(.synSent), header.sequence == connection.initialFromGuest,
+                    header.acknowledgment == connection.initialToGuest + 1
+                else { return }
+                establish(index, now: now)
+                sendControl(index, .ack, &port)
+                touch(index, &port, now: now)
+                return
+            }
             if header.sequence != connection.initialFromGuest {
                 // Another connection attempt from the same port: the first one was given up.
                 abort(index, &port)
@@ -166,7 +177,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].farAcknowledged = header.sequence + 1
         if header.flags.contains(.ack) {
             establish(index, now: now)
-            table[index].events.insert(.mustAcknowledge)
+            // On its own, before any data (lesson 18).
+            sendControl(index, .ack, &port)
             touch(index, &port, now: now)
         } else {
             table[index].events.remove(.opensToGuest)

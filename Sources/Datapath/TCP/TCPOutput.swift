@@ -7,6 +7,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ index: Int, sequence: SequenceNumber, flags: TCPFlags, slot: Int, payload: Int, _ port: inout GuestPort<Link>
     ) -> Bool {
         let owed = table[index].expected != table[index].acknowledged
+        let (acknowledged, windowEdge) = (table[index].acknowledged, table[index].windowEdge)
         let (acknowledgment, window) = takeAcknowledgement(index)
         if payload > 0, owed, !table[index].events.contains(.interactive) {
             // A response took the acknowledgement along: wait for the next one to do so, too.
@@ -20,7 +21,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         let header = TCPHeader(
             sourcePort: key.remotePort, destinationPort: key.guestPort, sequence: sequence, acknowledgment: acknowledgment,
             flags: flags, window: window)
-        return port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize))
+        if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize)) { return true }
+        // The guest has not been told (lessons 1, 17).
+        table[index].acknowledged = acknowledged
+        table[index].windowEdge = windowEdge
+        table[index].events.insert(.mustAcknowledge)
+        return false
     }
 
     /// Sends a segment without data at `next`.

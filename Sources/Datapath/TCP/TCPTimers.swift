@@ -6,9 +6,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var firstTimeout: Int64 { 1000 }
     private static var lastTimeout: Int64 { 120_000 }
     private static var dataRetries: UInt8 { 15 }
+    /// A window probe is repeated at `lastTimeout` from this retry on.
+    static var slowestProbe: UInt8 { 7 }
     /// A guest that was silent for so long is asked whether it is still there, and one that has been for longer is given up (lesson 27).
     private static var idleBeforeProbe: UInt32 { 2 * 3600 * 1000 }
     private static var idleBeforeEnd: UInt32 { 4 * 3600 * 1000 }
+    private static var probeInterval: UInt32 { 600 * 1000 }
 
     mutating func startRetransmitTimer(_ index: Int, now: Int64) {
         let shift = Int64(min(table[index].retransmissions, 16))
@@ -16,13 +19,18 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// Sees to it that the connection is looked at when its next deadline comes.
-    mutating func armTimer(_ index: Int) {
+    mutating func armTimer(_ index: Int, now: Int64) {
         let connection = table[index]
         var due = Int64.max
         if connection.retransmitAt != 0 { due = min(due, connection.retransmitAt) }
         if connection.acknowledgeAt != 0 { due = min(due, connection.acknowledgeAt) }
         if due == .max {
-            if timers.deadline(index) == nil { timers.set(index, at: Int64(connection.heardAt) + Int64(TCPTranslator.idleBeforeProbe)) }
+            if timers.deadline(index) == nil {
+                // By how long ago it was, since the 32 bits of `heardAt` wrap.
+                let silence = UInt32(truncatingIfNeeded: now) &- connection.heardAt
+                let rest = silence < TCPTranslator.idleBeforeProbe ? TCPTranslator.idleBeforeProbe - silence : TCPTranslator.probeInterval
+                timers.set(index, at: now + Int64(rest))
+            }
             return
         }
         timers.setNoLater(index, than: due)
@@ -43,7 +51,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             if !checkIdle(index, &port, now: now) { continue }
             touch(index, &port, now: now)
-            armTimer(index)
+            armTimer(index, now: now)
         }
     }
 
@@ -93,6 +101,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].next = table[index].unacknowledged
         table[index].events.insert(.probing)
         probe(index, &port, now: now)
+        if table.isUsed(index), table[index].flight == 0 {
+            // There was nothing to probe with.
+            table[index].events.remove(.probing)
+            table[index].retransmissions = 0
+            table[index].retransmitAt = 0
+        }
     }
 
     private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
@@ -121,7 +135,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {
             sendKeepAlive(index, &port)
-            timers.set(index, at: now + 600_000)
+            timers.set(index, at: now + Int64(TCPTranslator.probeInterval))
         }
         return true
     }

@@ -85,7 +85,18 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
             return
         }
         if events.contains(.input) || events.contains(.hangUp) || events.contains(.error) { table[index].events.insert(.hasInput) }
-        if events.contains(.readHangUp) { table[index].events.formUnion([.hasInput, .inputEnds]) }
+        if events.contains(.error) {
+            if table[index].events.contains(.finSent), let _ = sockets.connectionError(table[index].socket) {
+                // Nothing is read any more that would tell of it.
+                resetGuest(index, &port)
+                abort(index, &port)
+                return
+            }
+            table[index].events.insert(.hasFailed)
+        } else if events.contains(.readHangUp) {
+            // With an error it is no end of the stream: the guest must see a reset behind the data.
+            table[index].events.formUnion([.hasInput, .inputEnds])
+        }
         if events.contains(.output) { roomAgain(index, &port, now: now) }
         touch(index, &port, now: now)
     }
@@ -119,10 +130,11 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         if !pump(index, &port, now: now) { return }
         acknowledgeIfDue(index, &port, now: now)
         let events = table[index].events
-        if events.contains(.finFromGuest), events.contains(.finAcknowledged) {
+        if events.contains(.finFromGuest), events.contains(.finAcknowledged), table[index].acknowledged == table[index].expected {
             close(index, &port)
         } else {
-            armTimer(index)
+            armTimer(index, now: now)
+            if events.contains(.hasMore) { timers.setNoLater(index, than: now) }
         }
     }
 

@@ -10,11 +10,11 @@ import Wire
         script.open()
         script.guest("A", seq: 1, ack: 1, count: 1460)
         script.guest("PA", seq: 1461, ack: 1, count: 540)
-        #expect(script.round() == ["A 1:0 ack 2001"])
+        #expect(script.answer() == ["A 1:0 ack 2001"])
         #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<2000]))
         // The second half of this is new.
         script.guest("PA", seq: 1501, ack: 1, count: 1000)
-        #expect(script.round() == ["A 1:0 ack 2501"])
+        #expect(script.answer() == ["A 1:0 ack 2501"])
         #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<2500]))
     }
 
@@ -135,6 +135,7 @@ import Wire
         #expect(script.round().isEmpty)
         #expect(script.pass(1000) == ["+1000 PA 1:1 ack 1"])
         script.guest("A", seq: 1, ack: 2, window: 0)
+        #expect(script.round().isEmpty)
         #expect(script.pass(1000) == ["+1000 PA 2:1 ack 1"])
         script.guest("A", seq: 1, ack: 3, window: 511)
         #expect(script.round() == ["PA 3:1 ack 1"])
@@ -197,11 +198,11 @@ import Wire
         script.open()
         script.tcp.sockets.all[0].sendLimit = 2000  // Less than was told.
         for start in [0, 1460, 2920] { script.guest("A", seq: 1 + start, ack: 1, count: 1460) }
-        #expect(script.round() == ["A 1:0 ack 2001"])
+        #expect(script.answer() == ["A 1:0 ack 2001"])
         #expect(script.port.counters[.tcpPartialSends] == 1)
         // More is not taken meanwhile, and each round says so.
         script.guest("A", seq: 4381, ack: 1, count: 1460)
-        #expect(script.round() == ["A 1:0 ack 2001"])
+        #expect(script.answer() == ["A 1:0 ack 2001"])
         script.tcp.sockets.all[0].sendLimit = 40_000
         script.tcp.sockets.drain(0, 1500)
         let sent = script.round()
@@ -223,7 +224,7 @@ import Wire
         script.tcp.sockets.drain(0)
         _ = script.round()
         script.guest("FPA", seq: 1, ack: 1, count: 1000)
-        #expect(script.round() == ["A 1:0 ack 1002"])
+        #expect(script.answer() == ["A 1:0 ack 1002"])
         #expect(script.tcp.sockets.all[0].isFinished)
     }
 
@@ -241,7 +242,7 @@ import Wire
         }
         #expect(script.tcp.sockets.all[0].taken.count == 29_200)
         let known = script.connection().windowEdge - script.connection().expected
-        #expect(known < 8000)
+        #expect(known < 12_000)
         // The far end takes all: the guest hears of it without asking.
         script.tcp.sockets.drain(0)
         let told = script.pass(1000)
@@ -283,17 +284,20 @@ import Wire
     @Test func farPathWithoutWindowScaleDoesNotRepeatItself() throws {
         var script = try TCPScript { $0.roundTrip = 50_000; $0.sendLimit = 4 << 20 }
         script.open(scale: nil)
+        var sent = 0
         for start in stride(from: 0, to: 58_400, by: 1460) {
             script.guest("A", seq: 1 + start, ack: 1, count: 1460)
-            #expect(script.round().isEmpty)
+            sent += script.round().count
         }
+        // Windows, as the socket's buffer is found to be larger; three equal ones would be taken for a loss.
+        #expect(sent <= 3)
     }
 
     @Test func olderKernels() throws {
         var script = try TCPScript { $0.roundTrip = 50_000; $0.hasBytesAcknowledged = false; $0.hasMemoryInfo = false }
         script.open()
         script.guest("PA", seq: 1, ack: 1, count: 1000)
-        #expect(script.round() == ["A 1:0 ack 1001"])
+        #expect(script.answer() == ["A 1:0 ack 1001"])
         for start in stride(from: 1000, to: 200_000, by: 1000) {
             script.guest("A", seq: 1 + start, ack: 1, count: 1000)
             _ = script.round()

@@ -26,7 +26,7 @@ import Wire
         _ = script.round()
         _ = script.round()
         script.guest("PA", seq: 1, ack: 1, count: 100)
-        #expect(script.round() == ["A 1:0 ack 101"])
+        #expect(script.answer() == ["A 1:0 ack 101"])
         #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<100]))
     }
 
@@ -139,7 +139,7 @@ import Wire
         script.guest("SA", seq: 0, ack: 1, mss: 1460, scale: 7)
         #expect(script.round() == ["A 1:0 ack 1"])
         script.guest("PA", seq: 1, ack: 1, count: 10)
-        #expect(script.round() == ["A 1:0 ack 11"])
+        #expect(script.answer() == ["A 1:0 ack 11"])
         #expect(script.tcp.sockets.all.count == 1)
     }
 
@@ -188,7 +188,7 @@ import Wire
         script.guest("S", seq: 0, window: 1000, mss: 1460)
         script.runRound()
         let answer = try #require(script.port.link.seen.first?.header)
-        #expect(answer.windowScale == nil && answer.window == 65535)
+        #expect(answer.windowScale == nil && answer.window >= 16_384)
         _ = script.take()
         script.guest("A", seq: 1, ack: 1, window: 1000)
         #expect(script.round().isEmpty)
@@ -198,7 +198,7 @@ import Wire
         script.guest("A", seq: 1, ack: 1001, window: 1000)
         let segments = script.segments()
         #expect(segments.map(\.payload.count) == [1000])
-        #expect(segments.map(\.window) == [65535])
+        #expect(segments.allSatisfy { $0.window >= 16_384 })
     }
 
     @Test func scaledWindowOfTheGuest() throws {
