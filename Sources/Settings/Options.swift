@@ -36,7 +36,7 @@ public enum ListOption<Value: Sendable & Equatable>: Sendable, Equatable {
     case values([Value])
 }
 
-/// A port option as it was written. The text is not looked into here.
+/// A port option as it was written.
 public struct PortOption: Sendable, Equatable {
     public enum Kind: Sendable, Equatable {
         /// Host to guest.
@@ -136,6 +136,8 @@ public struct Options: Sendable, Equatable {
 
     // Ports, in the order of the command line.
     public var portOptions: [PortOption] = []
+    /// What they come to.
+    public var forwardRules: [ForwardRule] = []
     /// Connections to the host's loopback end at the namespace's loopback, not at its external address.
     public var hostLoopbackToNamespaceLoopback = false
     /// Loopback connections go through the tap like all others.

@@ -9,7 +9,7 @@ extension OptionsTests {
     @Test("Callers", arguments: callers)
     func caller(_ example: OptionsCase) throws { try example.check() }
 
-    @Test("Callers that need forwarded ports, which this build refuses in so many words", arguments: callersWithPorts)
+    @Test("Callers that forward ports, or ask for what this build refuses in so many words", arguments: callersWithPorts)
     func callerWithPorts(_ example: OptionsCase) throws { try example.check() }
 
     /// Podman tries an option that older releases lack, and looks for these words and this status.
@@ -152,24 +152,51 @@ private let callers: [OptionsCase] = [
     options.userNamespace = "/proc/self/fd/1"
 }
 
-private func refused(_ option: String, _ value: String) -> String {
-    "\(option) '\(value)': this build does not forward ports, only 'none' is accepted"
-}
-
 private let callersWithPorts: [OptionsCase] = [
     // podman
-    .bad("pasta --config-net -t 127.0.0.1/8080-8080:80-80 --dns-forward 169.254.1.1 -u none -T none -U none --no-map-gw --quiet "
-        + "--netns /run/netns/x --map-guest-addr 169.254.1.2", refused("--tcp-ports", "127.0.0.1/8080-8080:80-80")),
-    .bad("pasta --config-net -u ::1/80-80:80-80 --dns-forward 169.254.1.1 -t none -T none -U none --no-map-gw --quiet "
-        + "--netns /run/netns/x --map-guest-addr 169.254.1.2", refused("--udp-ports", "::1/80-80:80-80")),
+    .ok("pasta --config-net -t 127.0.0.1/8080-8080:80-80 -u ::1/80-80:80-80 --dns-forward 169.254.1.1 -T none -U none --no-map-gw --quiet "
+        + "--netns /run/netns/x --map-guest-addr 169.254.1.2") {
+        podman(&$0)
+        $0.target = .path("/run/netns/x")
+        $0.portOptions = [
+            .init(.tcpIn, "127.0.0.1/8080-8080:80-80"), .init(.udpIn, "::1/80-80:80-80"), .init(.tcpOut, "none"), .init(.udpOut, "none"),
+        ]
+        $0.forwardRules = [
+            ForwardRule(
+                .tcpIn, 8080...8080, address: IPAddress(v4("127.0.0.1")), targetOffset: 80 - 8080, text: "127.0.0.1/8080-8080:80-80"),
+            ForwardRule(.udpIn, 80...80, address: IPAddress(v6("::1")), text: "::1/80-80:80-80"),
+        ]
+    },
     // rootlesskit
     .bad("pasta --stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 --dns-forward=10.0.2.3 "
-        + "--no-map-gw --ipv4-only --tcp-ports=auto --udp-ports=auto --host-lo-to-ns-lo 4711", refused("--tcp-ports", "auto")),
+        + "--no-map-gw --ipv4-only --tcp-ports=auto --udp-ports=auto --host-lo-to-ns-lo 4711",
+        "--tcp-ports 'auto': 'auto' is not available in this build"),
     // libvirt
-    .bad("passt --one-off --socket /run/x.socket --pid /run/x.pid --tcp-ports %eth0/all", refused("--tcp-ports", "%eth0/all")),
+    .ok("passt --one-off --socket /run/x.socket --pid /run/x.pid --tcp-ports %eth0/all --udp-ports 192.0.2.1/~53") {
+        $0.oneOff = true
+        $0.socketPath = "/run/x.socket"
+        $0.pidFile = "/run/x.pid"
+        $0.portOptions = [.init(.tcpIn, "%eth0/all"), .init(.udpIn, "192.0.2.1/~53")]
+        let address = IPAddress(v4("192.0.2.1"))
+        $0.forwardRules = [
+            ForwardRule(.tcpIn, 1...65535, interface: "eth0", isBestEffort: true, text: "%eth0/all"),
+            ForwardRule(.udpIn, 1...52, address: address, isBestEffort: true, text: "192.0.2.1/~53"),
+            ForwardRule(.udpIn, 54...65535, address: address, isBestEffort: true, text: "192.0.2.1/~53"),
+        ]
+    },
     // libkrun, muvm
-    .bad("passt -q -f --fd 7 -t all", refused("--tcp-ports", "all")),
-    .bad("passt -q -f --fd 7 -u 127.0.0.1/5353-5353:53-53", refused("--udp-ports", "127.0.0.1/5353-5353:53-53")),
+    .ok("passt -q -f --fd 7 -t all -u 127.0.0.1/5353-5353:53-53") {
+        $0.quiet = true
+        $0.foreground = true
+        $0.socketDescriptor = 7
+        $0.oneOff = true
+        $0.portOptions = [.init(.tcpIn, "all"), .init(.udpIn, "127.0.0.1/5353-5353:53-53")]
+        $0.forwardRules = [
+            ForwardRule(.tcpIn, 1...65535, isBestEffort: true, text: "all"),
+            ForwardRule(
+                .udpIn, 5353...5353, address: IPAddress(v4("127.0.0.1")), targetOffset: 53 - 5353, text: "127.0.0.1/5353-5353:53-53"),
+        ]
+    },
     // Agent sandboxes
     .bad("pasta -q -f --splice-only -T 3128", "--splice-only is not available in this build of pasta"),
     // podman with its port controller

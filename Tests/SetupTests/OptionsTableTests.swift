@@ -125,6 +125,13 @@ private let goodCases: [OptionsCase] = [
     .ok("pasta -t none -u none -T none -U none") {
         $0.portOptions = [.init(.tcpIn, "none"), .init(.udpIn, "none"), .init(.tcpOut, "none"), .init(.udpOut, "none")]
     },
+    .ok("pasta -t 8080 -u 53:5353 --tcp-ports=[::1]/22") {
+        $0.portOptions = [.init(.tcpIn, "8080"), .init(.udpIn, "53:5353"), .init(.tcpIn, "[::1]/22")]
+        $0.forwardRules = [
+            ForwardRule(.tcpIn, 8080...8080, text: "8080"), ForwardRule(.udpIn, 53...53, targetOffset: 5300, text: "53:5353"),
+            ForwardRule(.tcpIn, 22...22, address: IPAddress("::1"), text: "[::1]/22"),
+        ]
+    },
     .ok("pasta --udp-ns=none --tcp-ns=none") { $0.portOptions = [.init(.udpOut, "none"), .init(.tcpOut, "none")] },
     .ok("pasta --host-lo-to-ns-lo") { $0.hostLoopbackToNamespaceLoopback = true },
     .ok("pasta --no-splice") { $0.noSplice = true },
@@ -228,8 +235,12 @@ private let badCases: [OptionsCase] = [
     .bad(["pasta", ""], "COMMAND '': a program is needed"),
     .bad("pasta --no-copy-routes", "--no-copy-routes: only with --config-net"),
     .bad("pasta --no-copy-addrs", "--no-copy-addrs: only with --config-net"),
-    .bad("pasta -t 8080", "--tcp-ports '8080': this build does not forward ports, only 'none' is accepted"),
-    .bad("pasta -U auto", "--udp-ns 'auto': this build does not forward ports, only 'none' is accepted"),
+    .bad("pasta -t 8080-", "--tcp-ports '8080-': '8080-' is not a range of ports"),
+    .bad("pasta --udp-ports=80 -u none", "--udp-ports 'none': there are other values of --udp-ports"),
+    .bad("pasta -U auto", "--udp-ns 'auto': 'auto' is not available in this build"),
+    .bad("passt -t auto", "--tcp-ports 'auto': 'auto' is for namespaces, which passt has none of"),
+    .bad("pasta -4 -t [::1]/80", "-t '[::1]/80': ::1 cannot be used with --ipv4-only"),
+    .bad("pasta -u 80:192.0.2.1 -6", "-u '80:192.0.2.1': 192.0.2.1 cannot be used with --ipv6-only"),
     .bad("pasta --host-lo-to-ns-lo --no-splice", "--host-lo-to-ns-lo and --no-splice exclude each other"),
     .bad("pasta --splice-only", "--splice-only is not available in this build of pasta"),
     .bad("pasta --one-off", "--one-off is an option of passt, not of pasta"),

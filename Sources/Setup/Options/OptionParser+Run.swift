@@ -66,7 +66,8 @@ extension OptionParser {
     }
 
     private mutating func addPorts(_ kind: PortOption.Kind, _ given: GivenOption) throws(SetupError) {
-        guard given.value == "none" else { throw given.refused("this build does not forward ports, only 'none' is accepted") }
+        try ports.add(kind, given, program: options.program)
         options.portOptions.append(PortOption(kind, given.value))
+        options.forwardRules = ports.rules
     }
 }

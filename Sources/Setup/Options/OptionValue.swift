@@ -130,12 +130,15 @@ enum OptionValue {
 
     /// As the kernel's dev_valid_name() has it: 1 to 15 bytes, not a dot or two, no slash, colon or blank.
     static func interface(_ given: GivenOption) throws(SetupError) -> String {
-        let name = given.value
-        let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":") }
-        guard (1...15).contains(name.utf8.count), isPlain, name != ".", name != ".." else {
+        guard isInterface(given.value) else {
             throw given.refused("Invalid interface name, which has 1 to 15 bytes without '/', ':' and blanks")
         }
-        return name
+        return given.value
+    }
+
+    static func isInterface(_ name: String) -> Bool {
+        let isPlain = name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":") }
+        return (1...15).contains(name.utf8.count) && isPlain && name != "." && name != ".."
     }
 
     static func hostName(_ given: GivenOption) throws(SetupError) -> String {

@@ -37,6 +37,7 @@ extension Options {
 /// The options so far, and what is needed to judge them together.
 struct OptionParser {
     var options = Options()
+    var ports = PortRules()
     /// As written, for messages.
     var netmask: GivenOption?
     var addressWithPrefix: GivenOption?
@@ -84,6 +85,11 @@ struct OptionParser {
         if !options.configureNetwork {
             if options.noCopyRoutes { throw SetupError(.options, "--no-copy-routes: only with --config-net") }
             if options.noCopyAddresses { throw SetupError(.options, "--no-copy-addrs: only with --config-net") }
+        }
+        for rule in options.forwardRules {
+            guard let address = rule.address ?? rule.targetAddress else { continue }
+            guard address.isIPv4 ? options.ipv6Only : options.ipv4Only else { continue }
+            throw SetupError(.options, "-\(rule.kind.letter) \(OptionValue.quoted(rule.text)): \(address) cannot be used with --\(address.isIPv4 ? "ipv6" : "ipv4")-only")
         }
         if let netmask, let addressWithPrefix {
             throw netmask.refused("Redundant prefix length specification, as in --address '\(addressWithPrefix.value)'")

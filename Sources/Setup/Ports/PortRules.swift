@@ -1,0 +1,57 @@
+internal import Settings
+internal import Wire
+
+/// The rules of all port options so far, in order.
+struct PortRules {
+    private(set) var rules: [ForwardRule] = []
+    private var given: [PortOption.Kind: (isNone: Bool, name: String)] = [:]
+
+    /// Adds one option. What repeats an earlier rule is left out; what contradicts one is refused.
+    mutating func add(_ kind: PortOption.Kind, _ option: GivenOption, program: Program) throws(SetupError) {
+        let added: [ForwardRule]
+        let isNone: Bool
+        do throws(PortSpecError) {
+            let spec = try PortSpec(option.value)
+            isNone = spec.isNone
+            added = try spec.rules(kind, text: option.value)
+        } catch {
+            throw option.refused(error.reason)
+        }
+        if let before = given[kind], before.isNone != isNone {
+            throw option.refused(isNone ? "there are other values of \(option.name)" : "excluded by \(option.name) none")
+        }
+        given[kind] = (isNone, option.name)
+        if added.contains(where: \.scans) {
+            if program == .passt { throw option.refused("'auto' is for namespaces, which passt has none of") }
+            throw option.refused("'auto' is not available in this build")
+        }
+        if !kind.isInbound && !isNone {
+            throw option.refused("forwarding from the namespace's loopback is not available in this build, only 'none' is accepted")
+        }
+        for rule in added { try add(rule, option) }
+    }
+
+    private mutating func add(_ rule: ForwardRule, _ option: GivenOption) throws(SetupError) {
+        var pieces = [rule.ports]
+        for earlier in rules where earlier.listensLike(rule) && earlier.isBestEffort == rule.isBestEffort && earlier.ports.overlaps(rule.ports) {
+            guard earlier.targetOffset == rule.targetOffset, earlier.targetAddress == rule.targetAddress else {
+                let port = max(earlier.first, rule.first)
+                throw option.refused("port \(port) leads elsewhere by \(option.name) \(OptionValue.quoted(earlier.text))")
+            }
+            pieces = pieces.flatMap { PortSpec.pieces(of: $0, without: [earlier.ports]) }
+        }
+        for piece in pieces {
+            var part = rule
+            part.first = piece.lowerBound
+            part.last = piece.upperBound
+            rules.append(part)
+        }
+    }
+}
+
+extension ForwardRule {
+    /// Whether both want the same sockets, where their ports are the same.
+    fileprivate func listensLike(_ other: ForwardRule) -> Bool {
+        kind == other.kind && address == other.address && interface == other.interface
+    }
+}
