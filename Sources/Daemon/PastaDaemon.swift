@@ -45,6 +45,7 @@ struct PastaDaemon {
         let (network, plan, interface) = try discover()
         let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
         let capture: Descriptor? = if let path = options.captureFile { try openCapture(path) } else { nil }
+        let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
         if command != nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
 
@@ -67,6 +68,7 @@ struct PastaDaemon {
             if command == nil { try identity?.drop(keeping: []) }
             var worker = try makeWorker(opened.tap, network, capture)
             var neighbours = NeighbourFeed.open(network, &worker, log)
+            try listen(&worker, listeners)
             try hide()
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
@@ -128,6 +130,18 @@ struct PastaDaemon {
             return try PastaWorker(tap: tap, network: network, capture: capture)
         } catch {
             throw SetupError(.sockets, "Couldn't set up the data path", error)
+        }
+    }
+
+    private func listen(_ worker: inout PastaWorker, _ listeners: [Listener]) throws(SetupError) {
+        do throws(Errno) {
+            for listener in listeners {
+                try worker.listen(
+                    on: listener.socket, isTCP: listener.isTCP, port: listener.port, targetPort: listener.targetPort,
+                    targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
+            }
+        } catch {
+            throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error)
         }
     }
 

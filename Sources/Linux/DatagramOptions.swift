@@ -57,7 +57,8 @@ extension Descriptor {
             unsafe linux_setsockopt(number, Int32(IPPROTO_IP), IP_MULTICAST_IF, &request, UInt32(MemoryLayout<ip_mreqn>.size)))
     }
 
-    public func setIPv6Only() throws(Errno) { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+    /// Off, a socket bound to all addresses serves IPv4, too.
+    public func setIPv6Only(_ on: Bool = true) throws(Errno) { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, on ? 1 : 0) }
     public func setReuseAddress(_ on: Bool = true) throws(Errno) { try set(SOL_SOCKET, SO_REUSEADDR, on ? 1 : 0) }
     public func setBroadcast() throws(Errno) { try set(SOL_SOCKET, SO_BROADCAST, 1) }
 

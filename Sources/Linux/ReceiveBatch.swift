@@ -67,6 +67,9 @@ public struct ReceiveBatch: ~Copyable {
 
     public func source(_ index: Int) -> Endpoint? { names[index].endpoint }
 
+    /// The interface that a link-local source is reached by; 0 for other sources.
+    public func sourceScope(_ index: Int) -> Int32 { Int32(truncatingIfNeeded: names[index].scope) }
+
     /// The size of each datagram of several that arrived as one (UDP_GRO, Linux 5.0), the last of which may be shorter; 0 for a single one.
     public func segmentSize(_ index: Int) -> Int {
         var size: Int32 = 0

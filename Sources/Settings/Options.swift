@@ -37,8 +37,8 @@ public enum ListOption<Value: Sendable & Equatable>: Sendable, Equatable {
 }
 
 /// A port option as it was written.
-public struct PortOption: Sendable, Equatable {
-    public enum Kind: Sendable, Equatable {
+public struct PortOption: Sendable, Hashable {
+    public enum Kind: Sendable, Hashable {
         /// Host to guest.
         case tcpIn, udpIn
         /// The namespace's loopback to the host (pasta).

@@ -6,6 +6,8 @@ struct EventTag: BitwiseCopyable {
         case tcp
         case udp
         case ping
+        /// A socket on which others open connections to the guest, or send it datagrams.
+        case listener
         /// Anything that the daemon watches and the data path does not know: the index says which.
         case external
     }

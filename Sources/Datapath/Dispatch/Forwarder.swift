@@ -33,6 +33,9 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var ping: PingTranslator
     var guest: GuestIdentity
     var services: LocalServices
+    var listeners: ListenerTable
+    /// When paused listeners are tried again, in milliseconds.
+    var listenersResumeAt = Int64.max
     /// When the guest hears of its router again, and how often it has.
     var nextAdvertisement: Int64
     var advertisements = 0
@@ -55,6 +58,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             sockets: sockets, translation: translation, mtu: network.mtu, capacity: flows, seed: seed, now: now)
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
+        let listeners = try ListenerTable()
         let inbound = try FrameBatch(capacity: 64, byteLimit: 192 << 10)
         let events = try EventList(capacity: 64)
         try epoll.add(descriptor, .input, tag: EventTag(.link).bits)
@@ -62,6 +66,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.tcp = tcp
         self.udp = udp
         self.ping = ping
+        self.listeners = listeners
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
@@ -108,6 +113,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             udp.fromHost(tag.index, mask, &port, now: now)
         case .ping where ping.table.isCurrent(tag.index, generation: tag.generation):
             ping.fromHost(tag.index, mask, &port, now: now)
+        case .listener where listeners.isCurrent(tag.index, generation: tag.generation):
+            acceptInbound(tag.index, now: now)
         default: port.counters.add(.staleEvents)
         }
     }
@@ -139,6 +146,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     }
 
     private mutating func endRound(now: Int64) {
+        if now >= listenersResumeAt { resumeListeners() }
         tcp.expireTimers(&port, now: now)
         udp.expireTimers(&port, now: now)
         ping.expireTimers(&port, now: now)
@@ -152,6 +160,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = udp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = ping.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        if listenersResumeAt != .max { due = min(due ?? .max, listenersResumeAt * 1_000_000) }
         if nextAdvertisement != .max { due = min(due ?? .max, nextAdvertisement * 1_000_000) }
         guard let due else { return -1 }
         return max(due - now, 0)
@@ -169,21 +178,5 @@ struct EnabledHandlers: BitwiseCopyable {
         dhcp = network.dhcp && network.ipv4 != nil
         ndp = network.ndp && network.ipv6 != nil
         dhcpv6 = network.dhcpv6 && network.ipv6 != nil
-    }
-}
-
-/// Who the guest is, as seen from its frames.
-struct GuestIdentity: BitwiseCopyable {
-    /// The addresses it used last as a source.
-    var ipv4: IPv4Address?
-    var ipv6: IPv6Address?
-    var linkLocal: IPv6Address?
-    let hasIPv4, hasIPv6: Bool
-
-    init(_ network: Network) {
-        ipv4 = network.ipv4?.address
-        ipv6 = network.ipv6?.address
-        hasIPv4 = network.ipv4 != nil
-        hasIPv6 = network.ipv6 != nil
     }
 }

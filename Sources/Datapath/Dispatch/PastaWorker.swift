@@ -35,6 +35,15 @@ public struct PastaWorker: ~Copyable {
 
     public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
 
+    /// Takes over a listening or datagram socket: what comes in there goes to the guest's `targetPort`, at `targetAddress` or at whatever
+    /// address the guest has. ENOSPC when there are too many.
+    public mutating func listen(
+        on socket: Descriptor, isTCP: Bool, port: UInt16, targetPort: UInt16, targetAddress: IPAddress?, hasIPv4: Bool, hasIPv6: Bool
+    ) throws(Errno) {
+        let target = ListenerTarget(port: targetPort, address: targetAddress)
+        try forwarder.listen(on: socket, isTCP: isTCP, port: port, target: target, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
+    }
+
     /// Forwards until something happens that is not the data path's. `deadline`: nanoseconds of the monotonic clock.
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake {
         try forwarder.run(until: deadline)

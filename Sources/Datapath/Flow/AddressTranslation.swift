@@ -15,6 +15,8 @@ struct AddressTranslation: BitwiseCopyable {
         var hasGuest = false
         var mapHostLoopback: IPAddress?
         var mapGuestAddress: IPAddress?
+        /// What the host itself is called towards the guest where no mapping says so.
+        var router: IPAddress?
         var dnsForward: IPAddress?
         var dnsHost: IPAddress?
         var outboundAddress: IPAddress?
@@ -33,6 +35,8 @@ struct AddressTranslation: BitwiseCopyable {
     init(_ network: Network) {
         ipv4 = AddressTranslation.family(network.ipv4, unassigned: IPAddress(IPv4Address.any), loopback: IPAddress(IPv4Address.loopback)) { IPAddress($0) }
         ipv6 = AddressTranslation.family(network.ipv6, unassigned: IPAddress(IPv6Address.any), loopback: IPAddress(IPv6Address.loopback)) { IPAddress($0) }
+        // Even without a gateway, IPv6 has a router on this link.
+        if ipv6.isOn, ipv6.router == nil { ipv6.router = IPAddress(network.routerLinkLocal) }
         templateInterface = network.templateInterfaceIndex ?? 0
         freebind = network.freebind
     }
@@ -45,6 +49,7 @@ struct AddressTranslation: BitwiseCopyable {
         result.hasGuest = family.address != nil
         result.mapHostLoopback = family.mapHostLoopback.map(convert)
         result.mapGuestAddress = family.mapGuestAddress.map(convert)
+        result.router = family.gateway.map(convert)
         result.dnsForward = family.dnsForward.map(convert)
         result.dnsHost = family.dnsHost.map(convert)
         result.outboundAddress = family.outboundAddress.map(convert)
@@ -84,6 +89,19 @@ struct AddressTranslation: BitwiseCopyable {
         let family = self.family(of: source)
         if source.isLoopback { return family.mapHostLoopback }
         if family.hasGuest, source == family.guest { return family.mapGuestAddress ?? family.mapHostLoopback }
+        return source
+    }
+
+    /// How the guest sees who opens a conversation with it: as itself, but for the host, whose own addresses the guest may have too. `local` is
+    /// the address that was contacted. Being seen as an address opens no way to it: answers are matched to the flow. nil: nobody to answer to.
+    @_noAllocation @_noLocks
+    func inboundSource(_ source: IPAddress, local: IPAddress) -> IPAddress? {
+        let family = self.family(of: source)
+        guard family.isOn, !source.isAny, !source.isMulticast else { return nil }
+        if source.isLoopback { return family.mapHostLoopback ?? family.mapGuestAddress ?? family.router }
+        if source == local || family.hasGuest && source == family.guest {
+            return family.mapGuestAddress ?? family.mapHostLoopback ?? family.router
+        }
         return source
     }
 }

@@ -40,6 +40,11 @@ enum Counter: Int, CaseIterable {
     case pingRequests
     case pingReplies
     case icmpErrorsToGuest
+    // Forwarded ports.
+    case tcpAccepted
+    case udpAccepted
+    case inboundUnanswerable
+    case listenersPaused
     // Local services.
     case arpReplies
     case neighbourAdvertisements
@@ -89,6 +94,10 @@ enum Counter: Int, CaseIterable {
         case .pingRequests: "pings from guest"
         case .pingReplies: "pings answered"
         case .icmpErrorsToGuest: "ICMP errors to guest"
+        case .tcpAccepted: "TCP connections accepted for guest"
+        case .udpAccepted: "UDP flows opened by others"
+        case .inboundUnanswerable: "refused to guest: no address for one side"
+        case .listenersPaused: "pauses of listeners for lack of descriptors or memory"
         case .arpReplies: "ARP replies"
         case .neighbourAdvertisements: "neighbour advertisements"
         case .routerAdvertisements: "router advertisements"
@@ -101,7 +110,7 @@ enum Counter: Int, CaseIterable {
 }
 
 struct Counters: BitwiseCopyable {
-    private var values = InlineArray<48, UInt64>(repeating: 0)
+    private var values = InlineArray<64, UInt64>(repeating: 0)
 
     init() {}
 

@@ -12,6 +12,7 @@
 // boundaries everywhere; runs of equal size travel as one (UDP_SEGMENT, UDP_GRO and virtio's USO).
 //
 //   UDPFlow         one flow, and what comes in
+//   UDPInbound      what others send to forwarded ports
 //   UDPTranslator   the owner of it all, its entry points, and the end of a flow
 //   UDPOpening      sockets: made, bound, connected
 //   PortClaims      which ports are ours and may be shared
@@ -42,6 +43,10 @@ struct UDPFlow: FlowEntry {
         static var answered: Flags { Flags(rawValue: 1 << 1) }
         /// The guest's port is claimed.
         static var claimsPort: Flags { Flags(rawValue: 1 << 2) }
+        /// Opened by the remote: the socket is bound to what the remote contacted, beside a listener.
+        static var inbound: Flags { Flags(rawValue: 1 << 3) }
+        /// The guest's port is one that we listen on: before it was connected, the socket may have taken what is a listener's.
+        static var besideListener: Flags { Flags(rawValue: 1 << 4) }
     }
 
     let key: FlowKey

@@ -8,6 +8,7 @@ extension UDPTranslator {
     /// Takes what the socket has, straight into frames. What the guest does not take is lost, and never left in the queue (lesson 33).
     mutating func receive<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         let flow = table[index]
+        let generation = table.generation(of: index)
         let start = SlotLayout.udpPayload(flow.key.guest)
         let most = SlotLayout.mostUDPPayload(flow.key.guest)
         for _ in 0..<UDPTranslator.budget {
@@ -24,6 +25,8 @@ extension UDPTranslator {
             }
             for number in 0..<outcome.count {
                 deliver(number, slot: slot + number * SlotLayout.size, flow, index, &port, now: now)
+                // Another flow may have taken its place.
+                if !table.isCurrent(index, generation: generation) { return }
             }
             table[index].burst = UDPTranslator.nextBurst(asked: asked, got: outcome.count)
             if outcome.count < asked { return }
@@ -39,10 +42,15 @@ extension UDPTranslator {
         _ number: Int, slot: Int, _ flow: UDPFlow, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
     ) {
         guard let key = senderKey(number, flow) else {
-            port.counters.add(.udpStrays)
+            reroute(number, slot: slot, from: flow, &port, now: now)
             return
         }
-        noteAnswer(index, now: now)
+        if flow.flags.contains(.inbound) { use(index, now: now) } else { noteAnswer(index, now: now) }
+        pass(number, slot: slot, key, &port)
+    }
+
+    /// Sends a received datagram on to the guest.
+    func pass<Link: GuestLink & ~Copyable>(_ number: Int, slot: Int, _ key: FlowKey, _ port: inout GuestPort<Link>) {
         var length = incoming.length(number)
         let segmentSize = incoming.segmentSize(number)
         if incoming.isTruncated(number) {

@@ -37,7 +37,7 @@ extension UDPTranslator {
     }
 
     /// Enters a flow into the table and its socket into epoll, or closes the socket.
-    private mutating func insert<Link: GuestLink & ~Copyable>(
+    mutating func insert<Link: GuestLink & ~Copyable>(
         _ key: FlowKey, _ remote: Endpoint, _ opened: OpenSocket, _ port: inout GuestPort<Link>, now: Int64
     ) throws(Errno) -> Int {
         let isIPv4 = remote.address.isIPv4
@@ -98,7 +98,10 @@ extension UDPTranslator {
             // The guest's own fragments could not be translated: what is too large is cut here or on the way.
             try socket.setMayFragment(isIPv4: isIPv4)
             if coalesces { try? socket.setCoalescing() }
-            if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) { opened.flags.insert(.claimsPort) }
+            if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) {
+                opened.flags.insert(.claimsPort)
+                if ports.isListened(key.guestPort, isIPv4: isIPv4) { opened.flags.insert(.besideListener) }
+            }
             if remote.address.isGroup {
                 try prepareGroup(socket, remote.address)
                 opened.flags.insert(.group)

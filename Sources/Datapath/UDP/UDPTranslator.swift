@@ -86,7 +86,7 @@ struct UDPTranslator: ~Copyable {
             pending[Int(table[index].lastPending) - 1].next = entry
         }
         table[index].lastPending = entry
-        use(index, now: now)
+        if table[index].flags.contains(.inbound) { noteAnswer(index, now: now) } else { use(index, now: now) }
     }
 
     /// Something happened on the socket of `index`; the caller has checked that it is still the same flow.

@@ -14,10 +14,11 @@ final class Guest {
     unowned let network: Network
 
     /// Returns when the command runs, which is when pasta says that the namespace is ready.
-    init(_ network: Network, _ options: [String], as user: User, resolvConf: String?) throws {
+    init(_ network: Network, _ options: [String], as user: User, resolvConf: String?, descriptors: Int?) throws {
         self.network = network
         let mark = UUID().uuidString
-        let arguments = [Pasta.path] + options + ["--", "sleep", "infinity"]
+        let limit = descriptors.map { ["prlimit", "--nofile=\($0)", "--"] } ?? []
+        let arguments = limit + [Pasta.path] + options + ["--", "sleep", "infinity"]
         pasta = try network.host.start(arguments, as: user, resolvConf: resolvConf, environment: ["E2E_GUEST": mark])
         var command: pid_t?
         let pasta = pasta
@@ -51,9 +52,11 @@ final class Guest {
 }
 
 extension Network {
-    /// Connects a new namespace. Without options it gets a copy of the host's configuration.
-    func guest(_ options: [String] = ["--config-net"], as user: User = .ordinary, resolvConf: String? = nil) throws -> Guest {
-        let guest = try Guest(self, options, as: user, resolvConf: resolvConf)
+    /// Connects a new namespace. Without options it gets a copy of the host's configuration. `descriptors`: as many as pasta may have.
+    func guest(
+        _ options: [String] = ["--config-net"], as user: User = .ordinary, resolvConf: String? = nil, descriptors: Int? = nil
+    ) throws -> Guest {
+        let guest = try Guest(self, options, as: user, resolvConf: resolvConf, descriptors: descriptors)
         add(guest)
         return guest
     }

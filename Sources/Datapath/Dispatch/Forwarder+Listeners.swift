@@ -1,0 +1,71 @@
+internal import Linux
+internal import Wire
+
+/// Forwarded ports: what others open towards the guest.
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Connections of one listener before others have their turn.
+    private static var budget: Int { 16 }
+    /// Milliseconds that a listener which could not accept is left alone.
+    private static var pause: Int64 { 100 }
+
+    mutating func listen(
+        on socket: Descriptor, isTCP: Bool, port: UInt16, target: ListenerTarget, hasIPv4: Bool, hasIPv6: Bool
+    ) throws(Errno) {
+        if !isTCP, self.port.offloads.contains(.udpSegmentation) { try? socket.setCoalescing() }
+        try listeners.add(socket, isTCP: isTCP, port: port, target, to: epoll)
+        guard !isTCP, port == target.port, target.address == nil else { return }
+        if hasIPv4 { udp.ports.listen(port, isIPv4: true) }
+        if hasIPv6 { udp.ports.listen(port, isIPv4: false) }
+    }
+
+    mutating func acceptInbound(_ index: Int, now: Int64) {
+        let listener = listeners[index]
+        if !listener.isTCP {
+            udp.receiveInbound(on: listener, guest, &port, now: now)
+            return
+        }
+        for _ in 0..<Forwarder.budget {
+            do throws(Errno) {
+                guard let (socket, source) = try listener.socket.accept() else { return }
+                openInbound(socket, source, listener.target, now: now)
+            } catch {
+                switch error.code {
+                case 24, 23, 12, 105:  // EMFILE, ENFILE, ENOMEM, ENOBUFS
+                    port.counters.add(.listenersPaused)
+                    listeners.pause(index, in: epoll)
+                    listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
+                    return
+                default: continue  // What went wrong with one connection says nothing of the next (accept(2)).
+                }
+            }
+        }
+    }
+
+    mutating func resumeListeners() {
+        listenersResumeAt = .max
+        listeners.resumeAll(in: epoll)
+    }
+
+    private mutating func openInbound(_ socket: Descriptor, _ source: SocketAddress, _ target: ListenerTarget, now: Int64) {
+        port.counters.add(.tcpAccepted)
+        guard let key = inboundKey(socket, source, target) else {
+            port.counters.add(.inboundUnanswerable)
+            tcp.sockets.abort(socket)
+            return
+        }
+        tcp.openToGuest(socket, key: key, &port, now: now)
+    }
+
+    private func inboundKey(_ socket: Descriptor, _ source: SocketAddress, _ target: ListenerTarget) -> FlowKey? {
+        guard let peer = source.endpoint, let local = try? socket.localAddress().endpoint,
+            let seen = tcp.translation.inboundSource(peer.address, local: local.address),
+            let destination = guest.destination(for: seen, target: target.address, mac: port.guestMAC)
+        else { return nil }
+        var key = FlowKey(guest: destination, guestPort: target.port, remote: seen, remotePort: peer.port)
+        // Several addresses of the host may be one to the guest, where their ports must differ.
+        if seen != peer.address {
+            for _ in 0..<64 where tcp.table.find(key) != nil { key.remotePort = key.remotePort == .max ? 1024 : key.remotePort + 1 }
+        }
+        return key
+    }
+}

@@ -1,0 +1,150 @@
+import Glibc
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// Datagrams of others to forwarded ports, with real sockets on loopback.
+@Suite struct UDPInboundTests {
+    static let v4 = IPAddress(IPv4Address.loopback)
+    static let v6 = IPAddress(IPv6Address.loopback)
+
+    /// A listener as Setup makes it, on every address of both families, and how it leads to the guest's port 53.
+    private static func listener(_ target: IPAddress? = nil) throws -> ListenerEntry {
+        let any = IPAddress(IPv6Address.any)
+        let socket = try Descriptor.socket(.datagram, for: any)
+        try socket.setIPv6Only(false)
+        try socket.setPacketInformation(isIPv4: true)
+        try socket.setPacketInformation(isIPv4: false)
+        try socket.bind(SocketAddress(Endpoint(any, 0)))
+        try socket.setReuseAddress()
+        let port = try #require(try socket.localAddress().endpoint).port
+        var table = try ListenerTable()
+        let epoll = try Epoll()
+        defer { epoll.descriptor.close() }
+        try table.add(socket, isTCP: false, port: port, ListenerTarget(port: 53, address: target), to: epoll)
+        return table[0]
+    }
+
+    private static let guest: GuestIdentity = GuestIdentity(TestHost.network())
+
+    @Test("Lesson 31: answers leave from the address that the client contacted", arguments: [v4, v6])
+    func lesson31_answersLeaveFromTheAddressContacted(_ loopback: IPAddress) throws {
+        var host = try TestHost()
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let client = try FarEnd(loopback)
+        let others = loopback.isIPv4 ? [loopback, IPAddress(IPv4Address("127.0.0.9")!), loopback] : [loopback]
+        for (round, address) in others.enumerated() {
+            try client.send([UInt8(round)], to: Endpoint(address, listener.port))
+            host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+            let frame = try #require(host.frames.last)
+            #expect(frame.udpPayload == [UInt8(round)])
+            #expect(frame.source == client.seen.address && frame.sourcePort == client.endpoint.port)
+            #expect(frame.destination == (loopback.isIPv4 ? TestHost.guest4 : TestHost.guest6) && frame.destinationPort == 53)
+            #expect(frame.offload.flags.contains(.needsChecksum))
+            host.send([99, UInt8(round)], from: 53, to: client.seen)
+            host.endRound()
+            let answers = try client.receive(1)
+            #expect(answers.map(\.payload) == [[99, UInt8(round)]])
+            #expect(answers.map(\.source) == [Endpoint(address, listener.port)])
+        }
+        #expect(host.udp.table.count == 1)
+    }
+
+    @Test("Lesson 32: what was queued before the flow had its socket is not lost", arguments: [v4, v6])
+    func lesson32_queuedDatagramsArriveInOrder(_ loopback: IPAddress) throws {
+        var host = try TestHost()
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let first = try FarEnd(loopback)
+        let second = try FarEnd(loopback)
+        let place = Endpoint(loopback, listener.port)
+        for number in 0..<12 {
+            try first.send([1, UInt8(number)], to: place)
+            try second.send([2, UInt8(number)], to: place)
+        }
+        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        #expect(host.frames.count == 24 && host.udp.table.count == 2)
+        // From now on the flow's own sockets take them.
+        for number in 12..<20 {
+            try first.send([1, UInt8(number)], to: place)
+            try second.send([2, UInt8(number)], to: place)
+        }
+        try host.run(untilFrames: 40)
+        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        for (sender, far) in [(UInt8(1), first.endpoint), (2, second.endpoint)] {
+            let received = host.frames.filter { $0.sourcePort == far.port }.map(\.udpPayload)
+            #expect(received == (0..<20).map { [sender, UInt8($0)] })
+        }
+    }
+
+    @Test("Lesson 36: what is for a group is not for the guest")
+    func lesson36_groupsAreNotForwarded() throws {
+        var host = try TestHost()
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let client = try FarEnd()
+        try client.socket.setBroadcast()
+        try client.send([1], to: Endpoint(IPAddress(IPv4Address("127.255.255.255")!), listener.port))
+        try client.send([2], to: Endpoint(Self.v4, listener.port))
+        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        #expect(host.frames.map(\.udpPayload) == [[2]])
+        #expect(host.port.counters[.udpStrays] == 1)
+    }
+
+    @Test func nobodyIsAnsweredWithoutAnAddress() throws {
+        var network = TestHost.network()
+        network.ipv6 = nil
+        var host = try TestHost(network: network)
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let client = try FarEnd(Self.v6)
+        try client.send([1], to: Endpoint(Self.v6, listener.port))
+        host.udp.receiveInbound(on: listener, GuestIdentity(network), &host.port, now: host.now)
+        #expect(host.frames.isEmpty && host.udp.table.count == 0)
+        #expect(host.port.counters[.inboundUnanswerable] == 1)
+    }
+
+    @Test func aFullTableLosesTheDatagramOnly() throws {
+        var host = try TestHost(capacity: 1)
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let first = try FarEnd()
+        let second = try FarEnd()
+        try first.send([1], to: Endpoint(Self.v4, listener.port))
+        try second.send([2], to: Endpoint(Self.v4, listener.port))
+        try first.send([3], to: Endpoint(Self.v4, listener.port))
+        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        #expect(host.frames.map(\.udpPayload) == [[1], [3]])
+        #expect(host.port.counters[.udpTableFull] == 1)
+    }
+
+    @Test("What stands for whom", arguments: [
+        // Source, contacted, seen; with nothing mapped but the gateway's place.
+        ("203.0.113.7", "198.51.100.1", "203.0.113.7"), ("127.0.0.1", "127.0.0.1", "192.0.2.1"), ("127.0.0.7", "127.0.0.1", "192.0.2.1"),
+        ("192.0.2.2", "198.51.100.1", "192.0.2.1"), ("198.51.100.1", "198.51.100.1", "192.0.2.1"), ("2001:db8::7", "2001:db8::2", "2001:db8::7"),
+        ("::1", "::1", "fe80::1234"), ("2001:db8::2", "2001:db8::9", "fe80::1234"), ("fe80::7", "fe80::2", "fe80::7"),
+    ])
+    func sources(_ source: String, _ local: String, _ seen: String) throws {
+        var network = TestHost.network()
+        network.ipv4?.mapHostLoopback = nil
+        network.ipv6?.mapHostLoopback = nil
+        let translation = AddressTranslation(network)
+        let result = translation.inboundSource(try #require(IPAddress(source)), local: try #require(IPAddress(local)))
+        #expect(result == IPAddress(seen))
+    }
+
+    @Test func linkLocalSendersReachTheLinkLocalAddress() throws {
+        var guest = Self.guest
+        let mac = MACAddress(0x5254_0012_3456)
+        let sender = try #require(IPAddress("fe80::7"))
+        #expect(guest.destination(for: sender, target: nil, mac: mac) == IPAddress("fe80::5054:ff:fe12:3456"))
+        #expect(guest.destination(for: sender, target: nil, mac: .broadcast) == nil)
+        guest.linkLocal = IPv6Address("fe80::2")
+        #expect(guest.destination(for: sender, target: nil, mac: mac) == IPAddress("fe80::2"))
+        #expect(guest.destination(for: sender, target: IPAddress("192.0.2.9"), mac: mac) == nil)
+    }
+}

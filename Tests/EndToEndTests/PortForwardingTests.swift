@@ -1,0 +1,212 @@
+import Testing
+
+/// Ports of the host that lead to the guest.
+@Suite struct PortForwardingTests {
+    // MARK: Who reaches whom
+
+    @Test(arguments: Family.allCases)
+    func theRemoteHostReachesTheGuestAndKeepsItsAddress(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000"])
+            try guest.serveTests()
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            for what in ["send", "receive", "duplex"] {
+                try network.remote.client(what, family.hostAddress, 8080, 4 << 20).check()
+            }
+            try network.remote.client("parallel", family.hostAddress, 8080, 100, 10_000).check()
+            try network.remote.client("first", family.hostAddress, 8080, 100_000).check()
+            try network.remote.client("abort", family.hostAddress, 8080).check()
+            try network.remote.client("udp-flows", family.hostAddress, 8080, 200).check()
+            try network.remote.client("udp-sizes", family.hostAddress, 8080, 0, 1, 1400, 1473, 9000, 65000).check()
+        }
+    }
+
+    /// The guest has the host's address itself, and no use for a peer on loopback: the host is the gateway to it.
+    @Test(arguments: Family.allCases)
+    func theHostReachesTheGuestAsTheGateway(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000"])
+            try guest.serveTests()
+            for address in [family.loopback, family.hostAddress] {
+                #expect(try network.host.client("ask", address, 8080, "whoami").check().text == family.gateway)
+                #expect(try network.host.client("udp-ask", address, 8080, "whoami").check().text == family.gateway)
+                try network.host.client("duplex", address, 8080, 1 << 20).check()
+            }
+        }
+    }
+
+    /// podman's arguments: nothing is mapped but the one address, and the host still reaches what it published.
+    @Test func podmanPublishesPorts() throws {
+        try withNetwork { network in
+            let guest = try network.guest([
+                "--config-net", "-t", "8080-8080:4000-4000", "-u", "127.0.0.1/8081-8081:4000-4000", "-t", "::1/8082-8082:4000-4000",
+                "--dns-forward", "169.254.1.1", "-T", "none", "-U", "none", "--no-map-gw", "--quiet", "--map-guest-addr", "169.254.1.2",
+            ])
+            try guest.serveTests()
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
+            #expect(try network.remote.client("ask", Family.v6.hostAddress, 8080, "whoami").check().text == Family.v6.server)
+            #expect(try network.host.client("ask", "127.0.0.1", 8080, "whoami").check().text == "169.254.1.2")
+            #expect(try network.host.client("udp-ask", "127.0.0.1", 8081, "whoami").check().text == "169.254.1.2")
+            try network.host.client("send", "::1", 8082, 100_000).check()
+            // Being seen as an address opens no way to it.
+            try network.host.serveTests(port: 4100)
+            #expect(try guest.client("error", Family.v4.gateway, 4100).check().text.hasPrefix("ECONNREFUSED"))
+        }
+    }
+
+    @Test(arguments: Family.allCases)
+    func targetAddressesAreKept(_ family: Family) throws {
+        try withNetwork { network in
+            let second = family == .v4 ? "198.51.100.77" : "2001:db8:1::77"
+            let guest = try network.guest(["--config-net", "-t", "8080:[\(second)]/4000", "-u", "8080:[\(second)]/4000"])
+            try guest.run(["ip", "addr", "add", second + (family == .v4 ? "/24" : "/64"), "dev", "wan0"] + (family == .v6 ? ["nodad"] : [])).check()
+            try guest.serve(["socat", "TCP\(family == .v4 ? 4 : 6)-LISTEN:4000,bind=\(family.bracketed(second)),fork", "EXEC:echo second"], port: 4000)
+            let answer = try network.remote.sh("socat -t2 - TCP:\(family.bracketed(family.hostAddress)):8080 </dev/null").check()
+            #expect(answer.text == "second")
+        }
+    }
+
+    // MARK: Nothing by accident
+
+    @Test func lesson39_nothingListensUnlessAskedTo() throws {
+        try withNetwork { network in
+            _ = try network.guest()
+            #expect(try network.host.run(["ss", "-Hlntu"]).check().text == "")
+        }
+    }
+
+    @Test(arguments: ["127.0.0.1/8080:4000", "%lo/8080:4000", "[::1]/8080:4000"])
+    func lesson39_addressAndInterfaceAreKeptTo(_ spec: String) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", spec, "-u", spec])
+            try guest.serveTests()
+            for family in Family.allCases {
+                #expect(try network.remote.client("error", family.hostAddress, 8080).check().text.hasPrefix("ECONNREFUSED"))
+                #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").ending == .exited(1))
+            }
+            let family: Family = spec.hasPrefix("[") ? .v6 : .v4
+            try network.host.client("ask", family.loopback, 8080, "whoami").check()
+            try network.host.client("udp-ask", family.loopback, 8080, "whoami").check()
+        }
+    }
+
+    /// What listens on the namespace's loopback only is not for others.
+    @Test func lesson39_loopbackOfTheNamespaceStaysItsOwn() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4001"])
+            try guest.serve(["socat", "TCP4-LISTEN:4001,bind=127.0.0.1,fork", "EXEC:echo inside"], port: 4001)
+            for host in [network.host!, network.remote!] {
+                let answer = try host.sh("socat -t2 - TCP4:198.51.100.1:8080 </dev/null")
+                #expect(!answer.out.contains("inside"))
+            }
+        }
+    }
+
+    // MARK: Binding
+
+    @Test func lesson39_aPortThatIsTakenEndsTheStart() throws {
+        try withNetwork { network in
+            try network.host.serveTests(port: 8080)
+            let taken = "(Address already in use) for option"
+            for (option, line) in [
+                (["-t", "8079-8081"], "Failed to bind port 8080 \(taken) '-t 8079-8081', exiting"),
+                (["--udp-ports=127.0.0.1/8080:53"], "Failed to bind port 8080 \(taken) '-u 127.0.0.1/8080:53', exiting"),
+                (["-t", "192.0.2.1/80"], "Failed to bind port 80 (Cannot assign requested address) for option '-t 192.0.2.1/80', exiting"),
+                (["-t", "%nowhere/80"], "Failed to bind port 80 (No such device) for option '-t %nowhere/80', exiting"),
+                (["-u", "192.0.2.1/~1-65000"], "Failed to bind any port for option '-u 192.0.2.1/~1-65000', exiting"),
+            ] {
+                let output = try network.host.run([Pasta.path, "--config-net"] + option + ["--", "true"])
+                #expect(output.ending == .exited(1))
+                #expect(output.err.split(separator: "\n").last.map(String.init) == line)
+            }
+        }
+    }
+
+    @Test func lowPortsNeedTheRight() throws {
+        try withNetwork { network in
+            let output = try network.host.run([Pasta.path, "--config-net", "-t", "80:4000", "--", "true"], as: .ordinary)
+            #expect(output.ending == .exited(1))
+            #expect(output.err.contains("Failed to bind port 80 (Permission denied) for option '-t 80:4000', exiting"))
+            let guest = try network.guest(["--config-net", "-t", "80:4000"], as: .root)
+            try guest.serveTests()
+            try network.remote.client("ask", Family.v4.hostAddress, 80, "whoami").check()
+        }
+    }
+
+    @Test func freebindListensOnAddressesToCome() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "--freebind", "-t", "198.51.100.9/8080:4000", "-u", "198.51.100.9/8080:4000"])
+            try guest.serveTests()
+            try network.host.run(["ip", "addr", "add", "198.51.100.9/24", "dev", "wan0"]).check()
+            try network.remote.client("ask", "198.51.100.9", 8080, "whoami").check()
+            try network.remote.client("udp-ask", "198.51.100.9", 8080, "whoami").check()
+        }
+    }
+
+    /// Whatever is free, of what the kernel does not give out itself.
+    @Test func exclusionsAndAllLeaveOutWhatIsTaken() throws {
+        try withNetwork { network in
+            try network.host.serveTests(port: 65001)
+            let guest = try network.guest(["--config-net", "-t", "~1-64999,~65003", "-t", "65010:4000"])
+            let ports = try network.host.sh("ss -Hlnt | awk '{ sub(/.*:/, \"\", $4); print $4 }' | sort -n | uniq -c | awk '{ print $2 \"x\" $1 }'").check().lines
+            #expect(ports.count == 65535 - 65000 + 1 - 1)
+            #expect(ports.contains("65001x1") && ports.contains("65002x1") && !ports.contains("65003x1"))
+            try guest.serveTests(port: 65100)
+            try guest.serveTests()
+            try network.remote.client("ask", Family.v6.hostAddress, 65100, "whoami").check()
+            try network.remote.client("ask", Family.v4.hostAddress, 65010, "whoami").check()
+        }
+    }
+
+    // MARK: Lessons
+
+    /// Clients that are connected to the address they contacted see no answer from another one.
+    @Test(arguments: Family.allCases)
+    func lesson31_answersLeaveFromTheAddressThatWasContacted(_ family: Family) throws {
+        try withNetwork { network in
+            let second = family == .v4 ? "198.51.100.9" : "2001:db8:1::9"
+            try network.host.run(["ip", "addr", "add", second + (family == .v4 ? "/24" : "/64"), "dev", "wan0"] + (family == .v6 ? ["nodad"] : [])).check()
+            let guest = try network.guest(["--config-net", "-u", "8080:4000", "-t", "8080:4000"])
+            try guest.serveTests()
+            for address in [second, family.hostAddress, second] {
+                #expect(try network.remote.client("udp-ask", address, 8080, "whoami").check().text == family.server)
+                #expect(try network.remote.client("ask", address, 8080, "whoami").check().text == family.server)
+            }
+        }
+    }
+
+    /// More connections at once than there can be descriptors: nobody is turned away, and all is well afterwards.
+    @Test func runningOutOfDescriptorsOnlyDelays() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4000"], descriptors: 60)
+            try guest.serveTests()
+            try network.remote.client("parallel", Family.v4.hostAddress, 8080, 200, 1000, seconds: 40).check()
+            try network.remote.client("ask", Family.v6.hostAddress, 8080, "whoami").check()
+        }
+    }
+}
+
+extension Guest {
+    /// The tests' own server, in the guest.
+    func serveTests(port: Int = 4000) throws {
+        let child = try start(["python3", Helpers.path("server.py"), "\(port)"])
+        try require("server.py to be ready") { child.poll() != nil || child.standardOutput.contains("ready") }
+        if child.poll() != nil { throw Failure("server.py: \(child.standardError)") }
+    }
+
+    func serve(_ arguments: [String], port: Int) throws {
+        let child = try start(arguments)
+        try require("\(arguments.joined(separator: " ")) to listen") {
+            child.poll() != nil || (try? run(["ss", "-Hlnt", "sport = :\(port)"]))?.text.isEmpty == false
+        }
+        if child.poll() != nil { throw Failure("\(arguments): \(child.standardError)") }
+    }
+}
+
+extension Host {
+    /// The tests' own client, on this host.
+    func client(_ words: Any..., seconds: Double = 30) throws -> Output {
+        try run(["python3", Helpers.path("client.py")] + words.map { "\($0)" }, seconds: seconds)
+    }
+}
