@@ -137,6 +137,6 @@ extension SystemCall {
         ]
     }
 
-    /// Taking in connections.
-    public static var listeners: [Permission] { [Permission(.listen), Permission(.accept4)] }
+    /// Taking in connections, on sockets that listen already.
+    public static var accepting: [Permission] { [Permission(.accept4)] }
 }

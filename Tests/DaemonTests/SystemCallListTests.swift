@@ -43,7 +43,7 @@ import Testing
             ("read", 0), ("write", 1), ("close", 3), ("poll", 7), ("lseek", 8), ("pread64", 17), ("pwrite64", 18), ("writev", 20),
             ("socket", 41), ("connect", 42), ("sendto", 44), ("recvfrom", 45), ("sendmsg", 46), ("recvmsg", 47), ("shutdown", 48),
             ("bind", 49), ("getsockname", 51), ("setsockopt", 54), ("getsockopt", 55), ("wait4", 61), ("kill", 62), ("ftruncate", 77),
-            ("clock_gettime", 228), ("exit_group", 231), ("epoll_wait", 232), ("epoll_ctl", 233), ("newfstatat", 262), ("recvmmsg", 299),
+            ("clock_gettime", 228), ("exit_group", 231), ("epoll_wait", 232), ("epoll_ctl", 233), ("newfstatat", 262), ("accept4", 288), ("recvmmsg", 299),
             ("sendmmsg", 307), ("epoll_pwait2", 441),
         ]
         #else

@@ -7,6 +7,9 @@ extension PastaWorker {
             + SystemCall.datagramOptions + SystemCall.errorQueue + SystemCall.clock
     }
 
+    /// What it calls in addition with forwarded ports.
+    public static var listenerCalls: [SystemCall.Permission] { SystemCall.accepting }
+
     /// What it calls in addition with a capture file.
     public static var captureCalls: [SystemCall.Permission] { SystemCall.filePieces }
 }
