@@ -25,7 +25,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + lookInterval(table[index])
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = now + 1
+            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 : 1)
         }
     }
 
@@ -78,25 +78,36 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         let free = buffer.limit > buffer.queued ? buffer.limit - buffer.queued : 0
         // The kernel counts its own bookkeeping as well: about an eighth for small segments.
-        table[index].sendSpace = min(free - free / 8, 16 << 20)
-        if table[index].largestSpace < table[index].sendSpace { table[index].largestSpace = table[index].sendSpace }
-    }
-
-    /// Looks again once half of what was free has been used.
-    private mutating func refreshSendSpace(_ index: Int) {
-        let connection = table[index]
-        guard !connection.events.contains(.outputBlocked), connection.sentSinceLook > connection.sendSpace else { return }
-        lookAtSendSpace(index)
-        // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell.
-        if needsRoomLook(table[index]) {
+        let space = min(free - free / 8, 16 << 20)
+        table[index].sendSpace = space
+        // An empty buffer has no more room than this, whatever it once had.
+        if table[index].largestSpace < space || buffer.queued < buffer.limit / 8 { table[index].largestSpace = space }
+        // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell. It takes note only while less
+        // than half as much is free as is queued (`sk_stream_is_writeable`).
+        if free < buffer.queued / 2, !table[index].events.contains(.awaitsRoom) {
             table[index].events.insert(.awaitsRoom)
             sockets.awaitRoom(table[index].socket)
         }
     }
 
-    /// The window is so small that the guest may stop, and no event is certain to end that.
+    /// Looks again once half of what was free has been used, and whenever the guest has so little window that it may stop.
+    private mutating func refreshSendSpace(_ index: Int) {
+        let connection = table[index]
+        guard !connection.events.contains(.outputBlocked), connection.sentSinceLook > 0 else { return }
+        let isLow = connection.windowEdge - connection.expected < Int(enoughWindow(connection))
+        if connection.sentSinceLook > connection.sendSpace || isLow { lookAtSendSpace(index) }
+    }
+
+    /// A window that any guest goes on with: its stack sends whole segments, or half of the largest window that it has seen
+    /// (RFC 9293, section 3.8.6.2.1).
+    private func enoughWindow(_ connection: TCPConnection) -> UInt32 {
+        min(2 * UInt32(connection.guestSegmentSize), connection.largestSpace / 2)
+    }
+
+    /// The window is so small that the guest may stop, and no event is certain to end that: a timer looks soon where the kernel would not
+    /// tell, and seldom where it should.
     private func needsRoomLook(_ connection: TCPConnection) -> Bool {
-        connection.sendSpace < 65536 && connection.sentSinceLook == 0 && connection.sendSpace < connection.largestSpace / 2
+        connection.sendSpace < enoughWindow(connection) && !connection.events.contains(.finFromGuest)
     }
 
     /// The socket says that it can take more.
@@ -119,7 +130,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         // Without window scaling, little can be told.
         let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
         let now = min(Int(connection.sendSpace), most)
-        return now >= 2 * known && now - known >= min(2 * Int(connection.guestSegmentSize), Int(connection.largestSpace / 2))
+        let enough = Int(enoughWindow(connection))
+        return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
 
     /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6).
