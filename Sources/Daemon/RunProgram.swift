@@ -13,6 +13,9 @@ public func runProgram(arguments: [String]) -> Int32 {
             try? Descriptor(1).write(text)
             return status
         case .run(let options):
+            if program == .passt {
+                throw SetupError(.options, "This build connects namespaces only, not virtual machines: call it as pasta")
+            }
             var daemon = PastaDaemon(options: options, log: log, null: null)
             do throws(SetupError) { return try daemon.run() } catch {
                 // Wherever this run's lines go by now.
