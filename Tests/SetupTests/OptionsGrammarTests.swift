@@ -130,7 +130,8 @@ extension OptionsTests {
     @Test("The mode is in the name", arguments: [
         ("pasta", Program.pasta), ("/usr/bin/pasta", .pasta), ("pasta.avx2", .pasta), ("mypasta-static", .pasta),
         ("passt", .passt), ("/usr/bin/passt.avx2", .passt), ("/opt/passt/pasta", .pasta), ("/opt/pasta/passt", .passt),
-        ("pasta-passt", .pasta), ("passt-pasta", .pasta),
+        ("pasta-passt", .pasta), ("passt-pasta", .pasta), ("passt4netns", .pasta), ("/usr/bin/passt4netns", .pasta),
+        ("passt4vm", .passt), ("/opt/passt4netns/passt", .passt),
     ])
     func mode(_ name: String, _ program: Program) throws {
         #expect(try Program(calledAs: name) == program)

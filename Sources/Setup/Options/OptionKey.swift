@@ -2,7 +2,7 @@
 // table, from which getopt's arrays and the help text are made, so that they cannot disagree.
 //
 //     OptionKey      every option there is, by group; raw values are the long names
-//     OptionTable    what getopt and the reader need to know of each
+//     OptionTable    what getopt and the reader need to know of each; shells' completions (Completion) are made from it as well
 //     Options+Parse  the way from arguments to `Options`
 //     OptionParser+  what each option does when it is met, one file per group
 //     Options+Implied  what follows from the options together, before the host is known
@@ -11,7 +11,7 @@
 // Options are looked at in order, and the first that is wrong, or that only prints, ends the search.
 
 /// An option's identity. Groups are types of their own so that each switch over one is complete.
-enum OptionKey: Hashable, Sendable {
+package enum OptionKey: Hashable, Sendable {
     case run(Run)
     case address(Address)
     case name(Name)
@@ -20,7 +20,7 @@ enum OptionKey: Hashable, Sendable {
     case port(Port)
     case machine(Machine)
 
-    enum Run: String, CaseIterable, Sendable {
+    package enum Run: String, CaseIterable, Sendable {
         case help, version, foreground, pid, quiet, debug, trace, stderr, pcap, stats, runas
         case logFile = "log-file"
         case logSize = "log-size"
@@ -28,7 +28,7 @@ enum OptionKey: Hashable, Sendable {
         case confPath = "conf-path"
     }
 
-    enum Address: String, CaseIterable, Sendable {
+    package enum Address: String, CaseIterable, Sendable {
         case address, netmask, gateway, interface, outbound, mtu, freebind
         case ipv4Only = "ipv4-only"
         case ipv6Only = "ipv6-only"
@@ -40,7 +40,7 @@ enum OptionKey: Hashable, Sendable {
         case mapGuestAddr = "map-guest-addr"
     }
 
-    enum Name: String, CaseIterable, Sendable {
+    package enum Name: String, CaseIterable, Sendable {
         case dns, search, hostname, fqdn
         case dnsForward = "dns-forward"
         case dnsHost = "dns-host"
@@ -50,7 +50,7 @@ enum OptionKey: Hashable, Sendable {
         case noDHCPSearch = "no-dhcp-search"
     }
 
-    enum Handler: String, CaseIterable, Sendable {
+    package enum Handler: String, CaseIterable, Sendable {
         case noTCP = "no-tcp"
         case noUDP = "no-udp"
         case noICMP = "no-icmp"
@@ -60,7 +60,7 @@ enum OptionKey: Hashable, Sendable {
         case noRA = "no-ra"
     }
 
-    enum Namespace: String, CaseIterable, Sendable {
+    package enum Namespace: String, CaseIterable, Sendable {
         case netns, userns
         case netnsOnly = "netns-only"
         case noNetnsQuit = "no-netns-quit"
@@ -71,7 +71,7 @@ enum OptionKey: Hashable, Sendable {
         case nsMacAddr = "ns-mac-addr"
     }
 
-    enum Port: String, CaseIterable, Sendable {
+    package enum Port: String, CaseIterable, Sendable {
         case tcpPorts = "tcp-ports"
         case udpPorts = "udp-ports"
         case tcpNs = "tcp-ns"
@@ -81,7 +81,7 @@ enum OptionKey: Hashable, Sendable {
         case spliceOnly = "splice-only"
     }
 
-    enum Machine: String, CaseIterable, Sendable {
+    package enum Machine: String, CaseIterable, Sendable {
         case socket, fd
         case oneOff = "one-off"
         case vhostUser = "vhost-user"
@@ -92,7 +92,7 @@ enum OptionKey: Hashable, Sendable {
     }
 
     /// Without the two dashes.
-    var longName: String {
+    package var longName: String {
         switch self {
         case .run(let key): key.rawValue
         case .address(let key): key.rawValue

@@ -1,30 +1,32 @@
 internal import Linux
-internal import Settings
+package import Settings
 
 /// A set of the two programs.
-struct Programs: OptionSet, Sendable {
-    let rawValue: UInt8
-    static let pasta = Programs(rawValue: 1)
-    static let passt = Programs(rawValue: 2)
-    static let both: Programs = [.pasta, .passt]
+package struct Programs: OptionSet, Sendable {
+    package let rawValue: UInt8
+    package static let pasta = Programs(rawValue: 1)
+    package static let passt = Programs(rawValue: 2)
+    package static let both: Programs = [.pasta, .passt]
 
-    func contains(_ program: Program) -> Bool {
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package func contains(_ program: Program) -> Bool {
         contains(program == .pasta ? Programs.pasta : .passt)
     }
 }
 
-/// What getopt and a reader need to know of one option.
-struct OptionEntry: Sendable {
-    let key: OptionKey
-    let short: Character?
+/// What getopt, a reader and a shell's completion need to know of one option.
+package struct OptionEntry: Sendable {
+    package let key: OptionKey
+    package let short: Character?
     /// What the help calls the value; nil for an option without one.
-    let argument: String?
+    package let argument: String?
     /// Who knows the option.
-    let programs: Programs
+    package let programs: Programs
     /// Who knows it in other builds only.
-    let missing: Programs
+    package let missing: Programs
     /// Sentences without line breaks.
-    let help: String
+    package let help: String
 
     init(
         _ key: OptionKey, short: Character? = nil, value argument: String? = nil,
@@ -39,21 +41,21 @@ struct OptionEntry: Sendable {
     }
 
     /// As it is written in messages.
-    var name: String { "--" + key.longName }
+    package var name: String { "--" + key.longName }
 }
 
 /// A headline of the help text and the options under it.
-struct OptionGroup: Sendable {
-    let title: String
-    let entries: [OptionEntry]
+package struct OptionGroup: Sendable {
+    package let title: String
+    package let entries: [OptionEntry]
 }
 
 /// All options of both programs. An option that is unknown to one of them is parsed all the same, so that the message can say so.
-enum OptionTable {
-    static let groups = [run, addresses, names, handlers, namespace, ports, machine]
-    static let entries = groups.flatMap(\.entries)
+package enum OptionTable {
+    package static let groups = [run, addresses, names, handlers, namespace, ports, machine]
+    package static let entries = groups.flatMap(\.entries)
     /// Second names.
-    static let aliases = ["socket-path": OptionKey.machine(.socket)]
+    package static let aliases = ["socket-path": OptionKey.machine(.socket)]
 
     /// getopt reports long options from here on, beyond every character.
     private static let base: Int32 = 256

@@ -1,11 +1,11 @@
 public import Settings
 
 extension Program {
-    /// The program that a name stands for: anything with "pasta" in it is pasta, anything else with "passt" in it is passt.
-    /// Directories do not count.
+    /// The program that a name stands for: anything with "pasta" in it is pasta, and so is its old name "passt4netns";
+    /// anything else with "passt" in it is passt. Directories do not count.
     public init(calledAs name: String) throws(SetupError) {
         let base = String(name.utf8.split(separator: UInt8(ascii: "/")).last.map(Substring.init) ?? "")
-        if base.containsText("pasta") {
+        if base.containsText("pasta") || base.containsText("passt4netns") {
             self = .pasta
         } else if base.containsText("passt") {
             self = .passt
