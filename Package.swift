@@ -17,10 +17,17 @@ let strict: [SwiftSetting] = [
 // Targets that own memory hand out spans into it.
 let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 
+// The programs that are installed: one file each, without shared libraries.
+let programLinkage: [LinkerSetting] = [
+    .unsafeFlags(["-static-executable"]),
+    .unsafeFlags(["-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release)),
+]
+
 let package = Package(
     name: "swift-passt",
     products: [
         .executable(name: "pasta", targets: ["pasta"]),
+        .executable(name: "qrap", targets: ["qrap"]),
     ],
     targets: [
         // From the bottom: every target may import only what stands above it here.
@@ -32,11 +39,16 @@ let package = Package(
         .target(name: "Datapath", dependencies: ["Settings", "Linux", "Wire"], swiftSettings: lifetimes),
         .target(name: "Daemon", dependencies: ["Setup", "Datapath", "Settings", "Linux", "Wire"], swiftSettings: strict),
         .executableTarget(
-            name: "pasta", dependencies: ["Daemon", "Linux"], swiftSettings: strict,
-            linkerSettings: [
-                .unsafeFlags(["-static-executable"]),
-                .unsafeFlags(["-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release)),
-            ]),
+            name: "pasta", dependencies: ["Daemon", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
+
+        // The wrapper for old versions of QEMU.
+        .target(name: "QEMUWrapper", dependencies: ["Linux"], swiftSettings: strict),
+        .executableTarget(
+            name: "qrap", dependencies: ["QEMUWrapper", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
+
+        // Writes the shells' completion files, from the option table.
+        .target(name: "Completion", dependencies: ["Setup", "Settings"], swiftSettings: strict),
+        .executableTarget(name: "completions", dependencies: ["Completion", "Linux", "CLinux"], swiftSettings: strict),
 
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
@@ -44,6 +56,8 @@ let package = Package(
         .testTarget(name: "DaemonTests", dependencies: ["Daemon", "Setup", "Linux"], swiftSettings: strict),
         // Runs the built program between hosts made of namespaces; only Scripts/test can start it.
         .testTarget(name: "EndToEndTests", exclude: ["Helpers"], swiftSettings: strict),
+        // Manual pages, completions, qrap. They use Foundation, so nothing here may import Linux: two definitions of one structure.
+        .testTarget(name: "PackagingTests", dependencies: ["Completion", "QEMUWrapper", "Settings"], swiftSettings: strict),
         .testTarget(name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire"], swiftSettings: lifetimes),
     ]
 )

@@ -79,6 +79,12 @@ public enum Process {
         return Errno(-result)
     }
 
+    /// Whether this user may run the file. (access)
+    public static func mayExecute(_ path: String) -> Bool {
+        // SAFETY: the string lives as long as the call.
+        unsafe linux_access(path, X_OK) == 0
+    }
+
     public static func newSession() throws(Errno) { try Errno.check(linux_setsid()) }
 
     public static func changeDirectory(to path: String) throws(Errno) {

@@ -19,6 +19,7 @@ static inline int linux_setsid(void) { return LINUX_RESULT(setsid()); }
 static inline int linux_chdir(const char *path) { return LINUX_RESULT(chdir(path)); }
 static inline int linux_chroot(const char *path) { return LINUX_RESULT(chroot(path)); }
 static inline int linux_execvp(const char *file, char *const arguments[]) { return LINUX_RESULT(execvp(file, arguments)); }
+static inline int linux_access(const char *path, int mode) { return LINUX_RESULT(access(path, mode)); }
 static inline int linux_WSTOPSIG(int status) { return WSTOPSIG(status); }
 static inline int linux_WIFSIGNALED(int status) { return WIFSIGNALED(status); }
 static inline int linux_pidfd_open(int pid) {
@@ -107,6 +108,15 @@ static inline long linux_local_offset(void) {
     time_t now = time(NULL);
     struct tm local;
     return localtime_r(&now, &local) ? local.tm_gmtoff : 0;
+}
+
+// Connecting to the UNIX socket of that path. Its structure is one that Swift can only fill byte by byte.
+static inline int linux_connect_local(int fd, const char *path) {
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    size_t length = strlen(path);
+    if (length >= sizeof address.sun_path) return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, length + 1);
+    return LINUX_RESULT(connect(fd, (struct sockaddr *)&address, sizeof address));
 }
 
 // Sending descriptors over a UNIX socket. The kernel takes at most 253 at a time (SCM_MAX_FD).

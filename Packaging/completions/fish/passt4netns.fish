@@ -1,0 +1,1 @@
+complete -c passt4netns -w pasta
