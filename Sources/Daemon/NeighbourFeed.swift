@@ -14,7 +14,7 @@ struct NeighbourFeed: ~Copyable {
     private var buffer: Mapping
 
     /// Listens, and tells `worker` what is known already. nil where there is no interface to look at, or the kernel does not let us.
-    static func open(_ network: Network, _ worker: inout PastaWorker, _ log: Log) -> NeighbourFeed? {
+    static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> NeighbourFeed? {
         guard let interface = network.templateInterfaceIndex else { return nil }
         do throws(Errno) {
             let feed = try NeighbourFeed(interface)
@@ -41,7 +41,7 @@ struct NeighbourFeed: ~Copyable {
     }
 
     /// Passes on what has changed. Allocates nothing. (recvmsg)
-    mutating func read(into worker: inout PastaWorker) {
+    mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
         let (listener, interface) = (listener, interface)
         // Level-triggered: what a busy network has beyond this comes with the next round.
         for _ in 0..<16 {

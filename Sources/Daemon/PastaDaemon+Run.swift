@@ -62,6 +62,7 @@ extension PastaDaemon {
                 return ended("Tap device is gone, exiting", spawned)
             case .pingForbidden:
                 log.warning("Pings are not forwarded: this group is not in the host's sysctl net.ipv4.ping_group_range")
+            case .guest: break  // A namespace does not come and go.
             case .deadline:
                 printStatistics(worker)
                 deadline = interval.map { monotonicNanoseconds() + $0 }
@@ -87,18 +88,5 @@ extension PastaDaemon {
             }
         }
         return nil
-    }
-
-    // Both run in a process that is closed in already, hence without making strings.
-
-    private func logCounters(_ worker: borrowing PastaWorker) {
-        log.info("Counters:")
-        worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
-    }
-
-    private func printStatistics(_ worker: borrowing PastaWorker) {
-        let output = Descriptor(1)
-        worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
-        Log.print("", nil, to: output)
     }
 }

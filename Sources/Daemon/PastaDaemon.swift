@@ -13,7 +13,7 @@ internal import Setup
 internal import Wire
 
 /// One run of pasta.
-struct PastaDaemon {
+struct PastaDaemon: ProgramRun {
     let options: Options
     var log: Log
     private let null: Descriptor
@@ -44,7 +44,7 @@ struct PastaDaemon {
         for warning in options.warnings { log.warning(warning) }
         let (network, plan, interface) = try discover()
         let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
-        let capture: Descriptor? = if let path = options.captureFile { try openCapture(path) } else { nil }
+        let capture = try openCapture()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
         if command != nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
@@ -107,22 +107,9 @@ struct PastaDaemon {
 
     /// What the host looks like, and what the guest is to look like.
     private func discover() throws(SetupError) -> (Network, NamespacePlan, String) {
-        let host = try Host.discover(options: options)
-        let resolvers = ResolvConf(path: "/etc/resolv.conf")
-        let resolved = Network.resolve(
-            options: options, host: host, nameservers: resolvers.addresses, searchDomains: resolvers.searchDomains)
-        for warning in resolved.warnings { log.warning(warning) }
-        if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
+        let (host, resolved) = try resolveNetwork()
         let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: resolved.namespaceInterface)
         return (resolved.network, plan, resolved.namespaceInterface)
-    }
-
-    private func openCapture(_ path: String) throws(SetupError) -> Descriptor {
-        do throws(Errno) {
-            return try Descriptor.create(path)
-        } catch {
-            throw SetupError(.process, "Couldn't open capture file for option --pcap \(path)", error)
-        }
     }
 
     private func makeWorker(_ tap: Tap, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PastaWorker {
@@ -130,29 +117,6 @@ struct PastaDaemon {
             return try PastaWorker(tap: tap, network: network, capture: capture)
         } catch {
             throw SetupError(.sockets, "Couldn't set up the data path", error)
-        }
-    }
-
-    private func listen(_ worker: inout PastaWorker, _ listeners: [Listener]) throws(SetupError) {
-        do throws(Errno) {
-            for listener in listeners {
-                try worker.listen(
-                    on: listener.socket, isTCP: listener.isTCP, port: listener.port, targetPort: listener.targetPort,
-                    targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
-            }
-        } catch {
-            throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error)
-        }
-    }
-
-    /// Leaves an empty file system. Where the kernel does not let us, as in some containers, what is left to do is said.
-    private func hide() throws(SetupError) {
-        _ = try Isolation.enterUserNamespace(log: log)
-        do throws(SetupError) {
-            try Isolation.detach()
-            try Isolation.hideFiles(chrootFallback: false)
-        } catch {
-            log.debug(error.message)
         }
     }
 }

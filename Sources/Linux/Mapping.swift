@@ -43,6 +43,13 @@ public struct Mapping: ~Copyable {
             return unsafe _overrideLifetime(span, mutating: &self)
         }
     }
+
+    /// Moves `count` bytes within the mapping; the two ranges may overlap. A range outside of it traps.
+    public mutating func move(from source: Int, to destination: Int, count: Int) {
+        precondition(source >= 0 && destination >= 0 && count >= 0 && byteCount - source >= count && byteCount - destination >= count)
+        // SAFETY: both ranges were just checked, and access is exclusive.
+        unsafe (base + destination).copyMemory(from: base + source, byteCount: count)
+    }
 }
 
 /// A fixed number of elements in a mapping. Zeroed memory must be a valid `Element`; untouched pages cost nothing.

@@ -91,6 +91,14 @@ extension Descriptor {
         return Outcome(restarting { unsafe linux_write(number, start, length) })
     }
 
+    /// Sends `length` bytes at `offset` of `mapping`; a range outside of it traps.
+    public func send(from mapping: borrowing Mapping, offset: Int, length: Int) -> Outcome {
+        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        let start = unsafe mapping.base + offset
+        // SAFETY: the range was just checked.
+        return Outcome(restarting { unsafe linux_send(number, start, length, Int32(MSG_DONTWAIT | MSG_NOSIGNAL)) })
+    }
+
     /// Throws away `count` bytes of a stream's receive queue without copying them (TCP only).
     public func discard(_ count: Int) -> Outcome {
         // SAFETY: with MSG_TRUNC, TCP takes no buffer.
@@ -114,6 +122,31 @@ extension SystemCall {
     public static var pieces: [Permission] { [Permission(.recvmsg), Permission(.sendmsg), Permission(.recvfrom)] }
     /// Files, by pieces.
     public static var filePieces: [Permission] { [Permission(.writev)] }
+}
+
+extension ScatterList {
+    /// Copies what lies behind the first `skipped` bytes of the pieces to `offset` of `mapping`: how many bytes. Traps where there is too little room.
+    public func copy(skipping skipped: Int, to mapping: inout Mapping, at offset: Int) -> Int {
+        var skip = skipped
+        var end = offset
+        for index in 0..<count {
+            let piece = pieces[index]
+            let length = Int(piece.length)
+            if skip >= length {
+                skip -= length
+                continue
+            }
+            let rest = length - skip
+            precondition(end >= 0 && mapping.byteCount - end >= rest)
+            // SAFETY: the piece was checked when it was added, and the caller keeps its mapping alive, which is another one; the destination was just checked.
+            if let source = unsafe UnsafeRawPointer(bitPattern: piece.address) {
+                unsafe (mapping.base + end).copyMemory(from: source + skip, byteCount: rest)
+            }
+            end += rest
+            skip = 0
+        }
+        return end - offset
+    }
 }
 
 /// For who stands in for the kernel: scripts that drive a translator without sockets.

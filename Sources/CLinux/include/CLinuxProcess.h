@@ -74,6 +74,7 @@ static inline const char *linux_entry_name(const struct dirent *entry) { return 
 static inline int linux_dup2(int from, int to) { return LINUX_RESULT(dup2(from, to)); }
 static inline int linux_pipe(int pair[2]) { return LINUX_RESULT(pipe2(pair, O_CLOEXEC)); }
 static inline int linux_fstat(int fd, struct stat *status) { return LINUX_RESULT(fstat(fd, status)); }
+static inline int linux_unlink(const char *path) { return LINUX_RESULT(unlink(path)); }
 static inline int linux_fstatat(int directory, const char *path, struct stat *status, int flags) { return LINUX_RESULT(fstatat(directory, path, status, flags)); }
 // The file system's magic number, or -errno.
 static inline long linux_filesystem_kind(int fd) {

@@ -21,6 +21,8 @@ public enum Wake: Sendable, Equatable {
     case deadline
     /// The kernel has refused a ping socket; comes once.
     case pingForbidden
+    /// The link has something to tell.
+    case guest(GuestNotice)
 }
 
 struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>: ~Copyable {
@@ -40,6 +42,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var nextAdvertisement: Int64
     var advertisements = 0
     let enabled: EnabledHandlers
+    /// The guest before its first frame.
+    let unknownGuest: GuestIdentity
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
     private var fullBatches = 0
@@ -52,16 +56,16 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let key = randomKey()
         let seed = SipHash(key0: key.0, key1: key.1)
         let translation = AddressTranslation(network)
-        let descriptor = link.descriptor
-        let port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, seed: seed)
+        let batch = link.batchSize
+        var port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, seed: seed)
         let tcp = try TCPTranslator(
             sockets: sockets, translation: translation, mtu: network.mtu, capacity: flows, seed: seed, now: now)
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
         let listeners = try ListenerTable()
-        let inbound = try FrameBatch(capacity: 64, byteLimit: 192 << 10)
+        let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
-        try epoll.add(descriptor, .input, tag: EventTag(.link).bits)
+        try port.link.watch(by: epoll)
         self.port = port
         self.tcp = tcp
         self.udp = udp
@@ -70,7 +74,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
-        guest = GuestIdentity(network)
+        unknownGuest = GuestIdentity(network)
+        guest = unknownGuest
         services = LocalServices(network)
         nextAdvertisement = network.ipv6 != nil && network.ndp && network.routerAdvertisements ? now + 1000 : .max
         enabled = EnabledHandlers(network)
@@ -88,6 +93,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             }
             let now = monotonicNanoseconds()
             endRound(now: now / 1_000_000)
+            if let notice = port.link.takeNotice() { return .guest(notice) }
             if port.isClosed { return .guestGone }
             if let deadline, now >= deadline { return .deadline }
             if ping.isForbidden && !hasToldOfPing {
@@ -105,7 +111,10 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private mutating func handle(_ tag: EventTag, _ mask: Epoll.Events, now: Int64) {
         switch tag.kind {
         case .link:
-            receive(mask, now: now)
+            let event = port.link.attend(tag.index, mask)
+            if event.contains(.arrived) { guestArrived() }
+            if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }
+            if event.contains(.frames) { receive(mask, now: now) }
             return
         case .tcp where tcp.table.isCurrent(tag.index, generation: tag.generation):
             tcp.fromHost(tag.index, mask, &port, now: now)
@@ -130,7 +139,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)
         udp.flushPending(&port, now: now)
-        if !isOpen { port.close() }
+        if !isOpen { guestLeft() }
     }
 
     /// A batch that was not full has cost one call to find that out. Full ones in a row mean a burst: then it pays to ask on.

@@ -57,6 +57,9 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     /// The guest is gone: nothing more is sent.
     mutating func close() { isClosed = true }
 
+    /// Another guest may have another address.
+    mutating func forgetGuest() { guestMAC = .broadcast }
+
     /// Ends a round.
     mutating func flush() {
         link.flush(&arena)

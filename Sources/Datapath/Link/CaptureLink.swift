@@ -13,6 +13,14 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
 
     var descriptor: Descriptor { inner.descriptor }
     var offloads: LinkOffloads { inner.offloads }
+    var hasRoom: Bool { inner.hasRoom }
+    var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
+    var figures: LinkFigures { inner.figures }
+
+    mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }
+    mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { inner.attend(part, events) }
+    mutating func awaitAnother() -> Bool { inner.awaitAnother() }
+    mutating func takeNotice() -> GuestNotice? { inner.takeNotice() }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         let first = batch.count

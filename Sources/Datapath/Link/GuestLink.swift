@@ -51,11 +51,62 @@ enum LinkVerdict {
     case closed
 }
 
+/// What an event of a link came to.
+struct LinkEvent: OptionSet, BitwiseCopyable {
+    let rawValue: UInt8
+    /// There are frames to receive, or the guest's end to be found.
+    static var frames: LinkEvent { LinkEvent(rawValue: 1) }
+    /// What was refused as `full` may be sent again.
+    static var room: LinkEvent { LinkEvent(rawValue: 2) }
+    /// A guest has come: nothing is known of it yet.
+    static var arrived: LinkEvent { LinkEvent(rawValue: 4) }
+}
+
+/// What happened to the link itself, for who writes the log.
+public enum GuestNotice: Sendable, Equatable {
+    case arrived
+    case left
+    /// The guest's end was cut: it sent a frame of impossible length.
+    case brokeFraming
+    /// Somebody else wanted to be the guest while there was one.
+    case turnedAway
+}
+
+/// What a link counts for itself.
+struct LinkFigures: BitwiseCopyable {
+    /// System calls that brought frames, and that took them away.
+    var batchesFromGuest = 0
+    var batchesToGuest = 0
+    /// Frames from and to the guest that were segments of larger ones.
+    var segmentsToGuest = 0
+    /// Times that the guest did not take all at once.
+    var stops = 0
+    var guests = 0
+    var turnedAway = 0
+}
+
 /// The guest's side of a worker.
 protocol GuestLink: ~Copyable {
     /// What becomes readable when the guest has sent something.
     var descriptor: Descriptor { get }
     var offloads: LinkOffloads { get }
+    /// Whether a large frame would be taken now.
+    var hasRoom: Bool { get }
+    /// Frames and bytes of a batch.
+    var batchSize: (frames: Int, bytes: Int) { get }
+    var figures: LinkFigures { get }
+
+    /// Begins to be watched, by tags of kind `link`, whose index is the link's own matter.
+    mutating func watch(by epoll: Epoll) throws(Errno)
+
+    /// Does what an event asks of the link itself. `part` is the index in the event's tag.
+    mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent
+
+    /// The guest has gone. Whether another one may come.
+    mutating func awaitAnother() -> Bool
+
+    /// What is to be told, oldest first.
+    mutating func takeNotice() -> GuestNotice?
 
     /// Reads frames behind those that the batch holds, until it is full or there are no more. False when the guest is gone.
     mutating func receive(into batch: inout FrameBatch) -> Bool
@@ -66,6 +117,17 @@ protocol GuestLink: ~Copyable {
 
     /// Ends a round: everything sent so far is on its way afterwards.
     mutating func flush(_ arena: inout Mapping)
+}
+
+/// A link whose guest is there from the start, and the only one.
+extension GuestLink where Self: ~Copyable {
+    var hasRoom: Bool { true }
+    var batchSize: (frames: Int, bytes: Int) { (64, 192 << 10) }
+    var figures: LinkFigures { LinkFigures() }
+    mutating func watch(by epoll: Epoll) throws(Errno) { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
+    mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
+    mutating func awaitAnother() -> Bool { false }
+    mutating func takeNotice() -> GuestNotice? { nil }
 }
 
 /// Bytes before an Ethernet header that belong to the link. With 18, an IP header is aligned to 32 bytes in its slot.
@@ -85,6 +147,8 @@ struct FrameBatch: ~Copyable {
     /// The same for the next batch only, at most `capacity`.
     var limit: Int
     private let byteLimit: Int
+    /// What was read of a frame that goes on in the next batch, where it comes first.
+    private var kept = 0..<0
 
     /// `byteLimit` is what a batch may hold before it counts as full; one more frame still fits behind it.
     init(capacity: Int, byteLimit: Int) throws(Errno) {
@@ -108,7 +172,25 @@ struct FrameBatch: ~Copyable {
     mutating func removeAll() {
         count = 0
         end = 0
+        guard kept.lowerBound > 0 else { return }
+        arena.move(from: kept.lowerBound, to: 0, count: kept.count)
+        kept = 0..<kept.count
     }
+
+    // MARK: Filled by one read
+
+    /// Where the next read goes, behind what was kept; from there on, the arena is free. The batch must be empty.
+    var fillOffset: Int { kept.upperBound }
+
+    /// Takes in a frame wherever it lies in the arena.
+    mutating func append(at offset: Int, length: Int) {
+        precondition(count < capacity && length <= largestFrame)
+        frames[count] = Frame(offset: offset, length: length, offload: VirtioNetHeader())
+        count += 1
+    }
+
+    /// Leaves these bytes for the next batch.
+    mutating func keep(_ range: Range<Int>) { kept = range.isEmpty ? 0..<0 : range }
 
     /// Takes in the frame that was put at `nextOffset`.
     mutating func append(length: Int, offload: VirtioNetHeader) {

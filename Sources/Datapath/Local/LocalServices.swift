@@ -30,6 +30,7 @@ public struct LocalServices: Sendable {
     let answersNDP: Bool
     let guest4: IPv4Address?
     let guest6: IPv6Address?
+    let gateway4: IPv4Address?
     let gateway6: IPv6Address?
     let own: OwnAddresses
     /// A whole ICMPv6 message but for its checksum; empty where routers are not advertised.
@@ -47,6 +48,7 @@ public struct LocalServices: Sendable {
         answersNDP = network.ipv6 != nil && network.ndp
         guest4 = network.ipv4?.address
         guest6 = network.ipv6?.address
+        gateway4 = network.ipv4?.gateway
         gateway6 = network.ipv6?.gateway
         own = OwnAddresses(network)
         advertisement = LocalServices.routerAdvertisement(network)

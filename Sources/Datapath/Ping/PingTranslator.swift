@@ -208,6 +208,10 @@ struct PingTranslator: ~Copyable {
     }
 
     /// The only way in which a flow ends. Closing takes the socket out of epoll, too.
+    mutating func closeAll<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) { close(index, &port) }
+    }
+
     private mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         table[index].socket.close()
         timers.cancel(index)

@@ -62,6 +62,8 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var isTouched: TCPEvents { TCPEvents(rawValue: 1 << 14) }
     /// The kernel was asked to tell when the socket has room.
     static var awaitsRoom: TCPEvents { TCPEvents(rawValue: 1 << 16) }
+    /// Is in the list of connections that wait for the link.
+    static var waitsForLink: TCPEvents { TCPEvents(rawValue: 1 << 21) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }

@@ -57,6 +57,11 @@ extension TCPTranslator where Sockets: ~Copyable {
             if connection.flight == 0, connection.retransmitAt == 0 { startRetransmitTimer(index, now: now) }
             return .done
         }
+        // Nothing is peeked at that could not be sent.
+        if !port.link.hasRoom {
+            waitForLink(index)
+            return .done
+        }
         return transfer(index, limit: room, &port, now: now)
     }
 
@@ -126,6 +131,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             if isLast && ends { flags.insert(.fin) }
             guard sendData(index, slot: slot + frame * SlotLayout.size, length: length, flags: flags, &port) else {
                 // Sequence and peek position stand behind what was sent (lesson 17).
+                waitForLink(index)
                 if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
                 return .done
             }

@@ -30,6 +30,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     /// Connections to finish at the end of the round.
     private var touched: FixedTable<UInt32>
     private var touchedCount = 0
+    /// Connections that the link had no room for.
+    var waiting: WaitingList
 
     init(sockets: consuming Sockets, translation: AddressTranslation, mtu: Int, capacity: Int, seed: SipHash, now: Int64) throws(Errno) {
         let table = try FlowTable<TCPConnection>(capacity: capacity, seed: seed)
@@ -38,6 +40,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let slots = try ScatterList(capacity: 64)
         let scrap = try Mapping(byteCount: 65536)
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
+        let waiting = try WaitingList(capacity: capacity)
+        self.waiting = waiting
         self.table = table
         self.timers = timers
         self.pending = pending

@@ -1,0 +1,68 @@
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+
+/// Descriptors of ours in the worker's loop.
+private enum Watched {
+    static var signals: Int { 0 }
+    static var neighbours: Int { 1 }
+}
+
+extension PasstDaemon {
+    func watchEvents(_ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: Descriptor?) throws(SetupError) {
+        do throws(Errno) {
+            try worker.watch(signals.descriptor, number: Watched.signals)
+            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the event loop", error)
+        }
+    }
+
+    /// The run itself to its end, under the filter; see `PastaDaemon.runClosed`.
+    func runClosed(_ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?) -> Int32 {
+        do throws(Errno) {
+            return Process.leave(try forward(&worker, signals, &neighbours))
+        } catch {
+            log.error("Couldn't wait for events: error ", Int(error.code))
+            return Process.leave(1)
+        }
+    }
+
+    private func forward(
+        _ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?
+    ) throws(Errno) -> Int32 {
+        let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
+        var deadline = interval.map { monotonicNanoseconds() + $0 }
+        while true {
+            switch try worker.run(until: deadline) {
+            case .external(Watched.signals):
+                while let event = signals.next() {
+                    if event == .quit { return 0 }
+                    if event == .printCounters { logCounters(worker) }
+                }
+            case .external:
+                neighbours?.read(into: &worker)
+            case .guest(let notice):
+                tell(notice)
+            case .guestGone:
+                log.info("Virtual machine is gone, exiting")
+                return 0
+            case .pingForbidden:
+                log.warning("Pings are not forwarded: this group is not in the host's sysctl net.ipv4.ping_group_range")
+            case .deadline:
+                printStatistics(worker)
+                deadline = interval.map { monotonicNanoseconds() + $0 }
+            }
+        }
+    }
+
+    private func tell(_ notice: GuestNotice) {
+        switch notice {
+        case .arrived: log.info("Virtual machine connected")
+        case .left: log.info("Virtual machine disconnected")
+        case .brokeFraming: log.warning("Virtual machine sent a frame of impossible length: its connection is closed")
+        case .turnedAway: log.info("Turned away: one virtual machine is connected already")
+        }
+    }
+}

@@ -1,0 +1,79 @@
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+internal import Wire
+
+/// One run of passt.
+struct PasstDaemon: ProgramRun {
+    let options: Options
+    var log: Log
+    private let null: Descriptor
+
+    init(options: Options, log: Log, null: Descriptor) {
+        self.options = options
+        self.log = log
+        self.null = null
+    }
+
+    mutating func run() throws(SetupError) -> Int32 {
+        let signals = try QuitSignals.install(withCommand: false)
+        // Before anything else that is open gets closed, wherever on the command line it was (lesson 46).
+        let inherited: MachineSocket? = if let number = options.socketDescriptor { try .adopt(number, null: null) } else { nil }
+        try StandardDescriptors.closeInherited(keeping: [null, signals.descriptor, inherited?.descriptor ?? .none])
+        try Isolation.limitCapabilities()
+        let identity = try UserIdentity.resolve(runAs: options.runAs)
+        _ = OpenFileLimit.raise()
+
+        try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
+        for warning in options.warnings { log.warning(warning) }
+        let network = try resolveNetwork().1.network
+        let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
+        let capture = try openCapture()
+        let listeners = try ListenerPlan(network: network).open(options.forwardRules)
+        let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
+        if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
+        try identity?.drop(keeping: [])
+
+        var worker = try makeWorker(machine, network, capture)
+        var neighbours = NeighbourFeed.open(network, &worker, log)
+        try listen(&worker, listeners)
+        try hide()
+        let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
+        // Only now: a descriptor of signals wakes up the process that began to watch it.
+        try watchEvents(&worker, signals, neighbours?.descriptor)
+        try Isolation.close()
+        try pidFile?.write(readiness?.processID ?? Process.identifier)
+        let filter = try SeccompFilter(permissions).prepared()
+        if let readiness {
+            log.wentToBackground(processID: readiness.processID)
+            try readiness.ready()
+        }
+        try filter.install()
+        return runClosed(&worker, signals, &neighbours)
+    }
+
+    private func makeWorker(_ machine: MachineSocket, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PasstWorker {
+        do throws(Errno) {
+            return try PasstWorker(
+                listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
+                isOneOff: options.oneOff, network: network, capture: capture)
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the data path", error)
+        }
+    }
+
+    // MARK: What the filter lets through
+
+    private var permissions: [SystemCall.Permission] {
+        var calls = PasstWorker.systemCalls + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
+        if options.captureFile != nil { calls += PastaWorker.captureCalls }
+        return calls
+    }
+
+    /// All that a run with every option has.
+    static var mostPermissions: [SystemCall.Permission] {
+        PasstWorker.systemCalls + PastaWorker.captureCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true)
+            + SystemCall.end
+    }
+}

@@ -1,0 +1,71 @@
+internal import Datapath
+internal import Linux
+internal import Settings
+internal import Setup
+
+/// What the runs of both programs have in common: steps that each of them takes at its own time.
+protocol ProgramRun {
+    var options: Options { get }
+    var log: Log { get }
+    /// Returns the exit status once everything has ended.
+    mutating func run() throws(SetupError) -> Int32
+}
+
+extension ProgramRun {
+    /// What the host looks like, and what the guest is to look like.
+    func resolveNetwork() throws(SetupError) -> (Host, ResolvedNetwork) {
+        let host = try Host.discover(options: options)
+        let resolvers = ResolvConf(path: "/etc/resolv.conf")
+        let resolved = Network.resolve(
+            options: options, host: host, nameservers: resolvers.addresses, searchDomains: resolvers.searchDomains)
+        for warning in resolved.warnings { log.warning(warning) }
+        if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
+        return (host, resolved)
+    }
+
+    /// The file of `--pcap`.
+    func openCapture() throws(SetupError) -> Descriptor? {
+        guard let path = options.captureFile else { return nil }
+        do throws(Errno) {
+            return try Descriptor.create(path)
+        } catch {
+            throw SetupError(.process, "Couldn't open capture file for option --pcap \(path)", error)
+        }
+    }
+
+    func listen<Work: Worker & ~Copyable>(_ worker: inout Work, _ listeners: [Listener]) throws(SetupError) {
+        do throws(Errno) {
+            for listener in listeners {
+                try worker.listen(
+                    on: listener.socket, isTCP: listener.isTCP, port: listener.port, targetPort: listener.targetPort,
+                    targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
+            }
+        } catch {
+            throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error)
+        }
+    }
+
+    /// Leaves an empty file system. Where the kernel does not let us, as in some containers, what is left to do is said.
+    func hide() throws(SetupError) {
+        _ = try Isolation.enterUserNamespace(log: log)
+        do throws(SetupError) {
+            try Isolation.detach()
+            try Isolation.hideFiles(chrootFallback: options.chrootFallback)
+        } catch {
+            log.debug(error.message)
+        }
+    }
+
+    // These run in a process that is closed in already, hence without making strings.
+
+    func logCounters<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
+        log.info("Counters:")
+        worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
+    }
+
+    func printStatistics<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
+        let output = Descriptor(1)
+        worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
+        Log.print("", nil, to: output)
+    }
+}

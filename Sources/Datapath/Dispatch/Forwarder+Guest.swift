@@ -1,0 +1,70 @@
+internal import Linux
+internal import Wire
+
+/// Guests that come and go.
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Whatever the guest had is gone with it: the hosts at the other ends see resets, and the next guest finds nothing (lesson 42).
+    mutating func guestLeft() {
+        tcp.abortAll(&port)
+        udp.closeAll(&port)
+        ping.closeAll(&port)
+        port.forgetGuest()
+        guest = unknownGuest
+        if !port.link.awaitAnother() { port.close() }
+    }
+
+    /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
+    mutating func guestArrived() {
+        askForGuest()
+        advertisements = 0
+        if nextAdvertisement != .max { nextAdvertisement = 0 }
+    }
+
+    /// Any answer tells the guest's link address.
+    mutating func askForGuest() {
+        if let address = guest.ipv4 { port.ask(forIPv4: address, services) }
+        if let address = guest.ipv6, services.answersNDP { port.ask(forIPv6: address, services) }
+    }
+}
+
+extension GuestPort where Link: ~Copyable {
+    /// Who has this address? Asked from the gateway's address, or as a probe where there is none (RFC 5227).
+    fileprivate mutating func ask(forIPv4 address: IPv4Address, _ services: borrowing LocalServices) {
+        let slot = reserve()
+        let start = slot + linkHeadroom
+        let sender = services.gateway4 ?? IPv4Address(0)
+        let mac = gatewayMAC
+        var bytes = arena.mutableBytes
+        EthernetHeader(destination: .broadcast, source: mac, type: .arp).write(to: &bytes, at: start)
+        ARPPacket(.request, senderMAC: mac, sender: sender, targetMAC: .zero, target: address)
+            .write(to: &bytes, at: start + EthernetHeader.length)
+        _ = send(slot: slot, end: start + EthernetHeader.length + ARPPacket.length, offload: VirtioNetHeader())
+    }
+
+    /// The same for IPv6, to the address's solicited-node group (RFC 4861, section 7.2.2; RFC 4291, section 2.7.1).
+    fileprivate mutating func ask(forIPv6 address: IPv6Address, _ services: borrowing LocalServices) {
+        let slot = reserve()
+        let start = slot + linkHeadroom
+        let mac = gatewayMAC
+        let group = IPv6Address(high: 0xff02 << 48, low: 0x1_ff00_0000 | address.low & 0xff_ffff)
+        var bytes = arena.mutableBytes
+        var frame = bytes._mutatingExtracting(start..<(start + 128))
+        let question = NeighbourSolicitation(target: address, sourceLinkLayer: mac)
+        question.write(to: &frame, at: LocalFrame.icmpv6)
+        let length = LocalFrame.finishICMPv6(
+            &frame, to: .multicast(group), from: mac, source: services.routerLinkLocal, destination: group, length: question.length)
+        _ = send(slot: slot, end: start + length, offload: VirtioNetHeader())
+    }
+}
+
+extension TCPTranslator where Sockets: ~Copyable {
+    mutating func abortAll<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) { abort(index, &port) }
+    }
+}
+
+extension UDPTranslator {
+    mutating func closeAll<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) { close(index, &port) }
+    }
+}

@@ -1,0 +1,44 @@
+public import Linux
+public import Settings
+public import Wire
+
+/// The data path of passt: one worker over the socket of a virtual machine.
+public struct PasstWorker: Worker, ~Copyable {
+    private var forwarder: Forwarder<CaptureLink<MachineLink>, KernelSockets>
+
+    /// Machines connect to `listener`, one at a time; or `client` is a machine that is connected, and the only one. With `isOneOff`, `run` ends with
+    /// `.guestGone` when a machine goes. Both sockets must be non-blocking. `capture` is a file for `--pcap`, or none.
+    public init(listener: Descriptor, client: Descriptor, isOneOff: Bool, network: Network, capture: Descriptor?) throws(Errno) {
+        let epoll = try Epoll()
+        let file: CaptureFile?
+        if let capture { file = try CaptureFile(capture) } else { file = nil }
+        let link = try MachineLink(listener: listener, client: client, isOneOff: isOneOff)
+        forwarder = try Forwarder(
+            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
+            flows: PastaWorker.flows, now: monotonicNanoseconds() / 1_000_000)
+    }
+
+    public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
+        try forwarder.epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+    }
+
+    public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
+
+    public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
+
+    public mutating func listen(
+        on socket: Descriptor, isTCP: Bool, port: UInt16, targetPort: UInt16, targetAddress: IPAddress?, hasIPv4: Bool, hasIPv6: Bool
+    ) throws(Errno) {
+        let target = ListenerTarget(port: targetPort, address: targetAddress)
+        try forwarder.listen(on: socket, isTCP: isTCP, port: port, target: target, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
+    }
+
+    public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake { try forwarder.run(until: deadline) }
+
+    public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+}
+
+extension PasstWorker {
+    /// What the data path calls while it runs, the most frequent first.
+    public static var systemCalls: [SystemCall.Permission] { PastaWorker.systemCalls + SystemCall.machines }
+}

@@ -1,0 +1,246 @@
+internal import Linux
+internal import Wire
+
+/// A virtual machine's socket: the framing of QEMU on a stream, or a frame per message. Machines come and go, one at a time.
+///
+/// There is no virtio-net header, so what it would say is done here: checksums are completed, and super-frames cut to segments (`SegmentCutter`). Frames
+/// to the guest are collected as pieces and leave with one call. What the socket then did not take waits in a
+/// backlog of fixed size: frames that were accepted are never torn and never lost, and no large ones are accepted until the backlog is gone.
+///
+///     send: pieces  | length | headers | payload | length | headers | payload | ...
+///     flush:        one sendmsg -------------------------> socket
+///                   what was not taken  --> backlog -----> socket, as soon as it is writable
+struct MachineLink: GuestLink, ~Copyable {
+    /// Indices of event tags.
+    private enum Part {
+        static var client: Int { 0 }
+        static var listener: Int { 1 }
+    }
+
+    /// Where machines connect; none with an inherited connection.
+    private let listener: Descriptor
+    private(set) var client = Descriptor.none
+    private let endsWithGuest: Bool
+    private var epoll: Epoll?
+    private var watchesOutput = false
+    var figures = LinkFigures()
+    /// One bit for each kind of notice.
+    private var notices: UInt8 = 0
+
+    var pieces: ScatterList
+    /// Prefix and headers of cut segments.
+    var headers: Mapping
+    var headerCount = 0
+    var backlog: Backlog
+
+    /// From this many bytes on, collected frames leave at once: a socket that is full is noticed while little has been accepted.
+    private static var eagerFlush: Int { 128 << 10 }
+    /// While there is a backlog, frames up to this length still go behind it: what the guest must hear to go on.
+    private static var smallFrame: Int { 640 }
+    /// What the kernel may hold for the guest, if it lets us.
+    private static var sendBuffer: Int { 1 << 20 }
+    private static var headerStride: Int { 128 }
+
+    /// With a `listener`, machines connect to it, and after the first one no other if `isOneOff`; with a `client`, that is the machine.
+    init(listener: Descriptor, client: Descriptor, isOneOff: Bool) throws(Errno) {
+        let pieces = try ScatterList(capacity: 1024)
+        let headers = try Mapping(byteCount: 512 * MachineLink.headerStride)
+        // What one call may leave, small frames behind it, and one frame that was cut into the smallest segments there are.
+        let backlog = try Backlog(byteCount: 1 << 20)
+        self.pieces = pieces
+        self.headers = headers
+        self.backlog = backlog
+        self.listener = listener
+        self.client = client
+        endsWithGuest = isOneOff || !listener.isOpen
+    }
+
+    var descriptor: Descriptor { client }
+    var offloads: LinkOffloads { [.checksum, .tcpSegmentation, .udpSegmentation] }
+    var hasRoom: Bool { client.isOpen && backlog.isEmpty }
+
+    /// As many frames as one read can bring.
+    var batchSize: (frames: Int, bytes: Int) {
+        let bytes = 192 << 10
+        return ((bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1, bytes)
+    }
+
+    // MARK: Guests
+
+    mutating func watch(by epoll: Epoll) throws(Errno) {
+        self.epoll = epoll
+        if listener.isOpen { try epoll.add(listener, .input, tag: EventTag(.link, index: Part.listener).bits) }
+        if client.isOpen { try begin(client) }
+    }
+
+    private mutating func begin(_ socket: Descriptor) throws(Errno) {
+        try? socket.setSendBuffer(MachineLink.sendBuffer)
+        // Level-triggered (lesson 40): what one read leaves is found by the next wait.
+        try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
+        client = socket
+        watchesOutput = false
+        figures.guests += 1
+    }
+
+    mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent {
+        if part == Part.listener { return acceptGuest() }
+        guard client.isOpen else { return [] }
+        var result: LinkEvent = events.isDisjoint(with: [.input, .hangUp, .error]) ? [] : .frames
+        if events.contains(.output), writeBacklog() { result.insert(.room) }
+        return result
+    }
+
+    private mutating func acceptGuest() -> LinkEvent {
+        guard let (socket, _) = try? listener.accept() else { return [] }
+        guard !client.isOpen else {
+            socket.close()
+            figures.turnedAway += 1
+            note(.turnedAway)
+            return []
+        }
+        do throws(Errno) {
+            try begin(socket)
+            note(.arrived)
+            return .arrived
+        } catch {
+            socket.close()
+            return []
+        }
+    }
+
+    mutating func awaitAnother() -> Bool {
+        client.close()
+        client = .none
+        pieces.removeAll()
+        headerCount = 0
+        backlog.removeAll()
+        note(.left)
+        return !endsWithGuest
+    }
+
+    // MARK: Notices
+
+    /// In the order in which they make sense when several came in one round.
+    private static var order: InlineArray<4, GuestNotice> { [.brokeFraming, .left, .arrived, .turnedAway] }
+
+    mutating func note(_ notice: GuestNotice) {
+        for index in 0..<4 where MachineLink.order[index] == notice { notices |= 1 << UInt8(index) }
+    }
+
+    mutating func takeNotice() -> GuestNotice? {
+        if notices == 0 { return nil }
+        let index = notices.trailingZeroBitCount
+        notices &= notices - 1
+        return MachineLink.order[index]
+    }
+
+    // MARK: To the guest
+
+    mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
+        guard client.isOpen else { return .refused }
+        if !backlog.isEmpty {
+            guard frame.length <= MachineLink.smallFrame, backlog.byteCount + pieces.byteCount < backlog.capacity / 2 else { return .full }
+        }
+        if frame.offload.segmentation == .none { add(frame, &arena) } else if !cut(frame, &arena) { return .refused }
+        if pieces.byteCount >= MachineLink.eagerFlush { flush(&arena) }
+        return .sent
+    }
+
+    /// The length goes where the frame has headroom, so that frame and length are one piece.
+    private mutating func add(_ frame: Frame, _ arena: inout Mapping) {
+        if pieces.isFull { flush(&arena) }
+        var bytes = arena.mutableBytes
+        if frame.offload.flags.contains(.needsChecksum) {
+            _ = Checksum.complete(
+                in: &bytes, start: frame.offset + Int(frame.offload.checksumStart), fieldOffset: Int(frame.offload.checksumOffset),
+                end: frame.offset + frame.length)
+        }
+        let start = frame.offset - StreamFraming.prefix
+        bytes.store(UInt32(truncatingIfNeeded: frame.length), at: start)
+        _ = pieces.append(arena, offset: start, length: frame.length + StreamFraming.prefix)
+    }
+
+    private mutating func cut(_ frame: Frame, _ arena: inout Mapping) -> Bool {
+        guard let cutter = SegmentCutter(frame, arena.bytes) else { return false }
+        for index in 0..<cutter.count {
+            let offset = (headerCount + 1) * MachineLink.headerStride
+            if pieces.count + 2 > pieces.capacity || offset > headers.byteCount { flush(&arena) }
+            let header = headerCount * MachineLink.headerStride
+            headerCount += 1
+            let (start, length) = cutter.payload(index)
+            var bytes = headers.mutableBytes
+            bytes.store(UInt32(truncatingIfNeeded: cutter.headerLength + length), at: header)
+            cutter.writeHeader(index, arena.bytes, to: &bytes, at: header + StreamFraming.prefix)
+            _ = pieces.append(headers, offset: header, length: StreamFraming.prefix + cutter.headerLength)
+            _ = pieces.append(arena, offset: start, length: length)
+        }
+        figures.segmentsToGuest += cutter.count
+        return true
+    }
+
+    mutating func flush(_ arena: inout Mapping) {
+        if pieces.count == 0 { return }
+        if !backlog.isEmpty {
+            backlog.append(pieces, skipping: 0)
+        } else if client.isOpen {
+            let outcome = pieces.send(on: client)
+            figures.batchesToGuest += 1
+            if outcome.count < pieces.byteCount, outcome.succeeded || outcome.wouldBlock {
+                figures.stops += 1
+                backlog.append(pieces, skipping: outcome.count)
+                watchOutput(true)
+            }
+            // Any other error is the guest's end, which reading will find.
+        }
+        pieces.removeAll()
+        headerCount = 0
+    }
+
+    /// True once nothing is left.
+    private mutating func writeBacklog() -> Bool {
+        if !backlog.isEmpty {
+            let outcome = backlog.write(to: client)
+            figures.batchesToGuest += 1
+            if !outcome.succeeded, !outcome.wouldBlock { backlog.removeAll() }
+        }
+        guard backlog.isEmpty else { return false }
+        watchOutput(false)
+        return true
+    }
+
+    private mutating func watchOutput(_ on: Bool) {
+        guard watchesOutput != on else { return }
+        watchesOutput = on
+        try? epoll?.modify(client, on ? [.input, .output] : .input, tag: EventTag(.link, index: Part.client).bits)
+    }
+
+    // MARK: From the guest
+
+    mutating func receive(into batch: inout FrameBatch) -> Bool {
+        guard client.isOpen else { return true }
+        let start = batch.fillOffset
+        let outcome = client.read(into: &batch.arena, offset: start, length: batch.arena.byteCount - start)
+        if outcome.wouldBlock { return true }
+        guard outcome.raw > 0 else {
+            batch.keep(0..<0)
+            return false
+        }
+        figures.batchesFromGuest += 1
+        let end = start + outcome.count
+        var offset = 0
+        while true {
+            switch StreamFraming.piece(batch.arena.bytes, at: offset, end: end) {
+            case .frame(let frame, let length):
+                batch.append(at: frame, length: length)
+                offset = frame + length
+            case .incomplete:
+                batch.keep(offset..<end)
+                return true
+            case .broken:
+                note(.brokeFraming)
+                batch.keep(0..<0)
+                return false
+            }
+        }
+    }
+}

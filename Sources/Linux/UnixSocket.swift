@@ -1,0 +1,110 @@
+internal import CLinux
+
+/// UNIX sockets that virtual machines connect to.
+public enum UnixSocket {
+    public enum Kind: Sendable, Equatable {
+        /// A stream of bytes.
+        case stream
+        /// A connection that keeps messages apart (SOCK_SEQPACKET).
+        case messages
+        case datagrams
+
+        var type: Int32 {
+            switch self {
+            case .stream: Int32(SOCK_STREAM.rawValue)
+            case .messages: Int32(SOCK_SEQPACKET.rawValue)
+            case .datagrams: Int32(SOCK_DGRAM.rawValue)
+            }
+        }
+    }
+
+    /// A path's limit in bytes: `sun_path` has 108 and ends in a zero.
+    public static var longestPath: Int { 107 }
+
+    /// A socket bound to `path`, which listens unless it is for datagrams. EADDRINUSE when there is anything of that name.
+    public static func bind(_ kind: Kind, to path: String) throws(Errno) -> Descriptor {
+        let socket = try open(kind)
+        do throws(Errno) {
+            var address = try self.address(path)
+            // SAFETY: the address is of the announced size.
+            try Errno.check(unsafe linux_bind(socket.number, &address, socklen_t(MemoryLayout<sockaddr_un>.size)))
+            if kind != .datagrams { try Errno.check(linux_listen(socket.number, 16)) }
+            return socket
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+
+    /// What stands behind a name.
+    public enum Holder: Sendable, Equatable {
+        case nobody
+        /// A socket's file whose process has gone.
+        case stale
+        case somebody
+    }
+
+    /// Who holds `path`, without that anyone notices: a socket of another kind cannot connect, and the kernel's reason tells.
+    public static func holder(of path: String, for kind: Kind) throws(Errno) -> Holder {
+        var status = stat()
+        // SAFETY: the structure is written during the call.
+        let result = unsafe linux_fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW)
+        if result == -ENOENT { return .nobody }
+        try Errno.check(result)
+        guard status.st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) else { return .somebody }
+        let socket = try open(kind == .datagrams ? .stream : .datagrams)
+        defer { socket.close() }
+        var address = try self.address(path)
+        // SAFETY: the address is of the announced size.
+        let reason = unsafe linux_connect(socket.number, &address, socklen_t(MemoryLayout<sockaddr_un>.size))
+        return reason == -ECONNREFUSED ? .stale : reason == -ENOENT ? .nobody : .somebody
+    }
+
+    public static func remove(_ path: String) throws(Errno) {
+        // SAFETY: the string lives as long as the call.
+        try Errno.check(unsafe linux_unlink(path))
+    }
+
+    private static func open(_ kind: Kind) throws(Errno) -> Descriptor {
+        try Descriptor(Errno.check(linux_socket(AF_UNIX, kind.type | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)))
+    }
+
+    private static func address(_ path: String) throws(Errno) -> sockaddr_un {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        guard path.utf8.count <= longestPath, !path.utf8.contains(0) else { throw Errno(ENAMETOOLONG) }
+        // SAFETY: the path is shorter than the array, which stays zero behind it.
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+        return address
+    }
+}
+
+extension Descriptor {
+    /// What kind of socket this is; ENOTSOCK for anything else.
+    public func socketKind() throws(Errno) -> UnixSocket.Kind {
+        switch try get(SOL_SOCKET, SO_TYPE) {
+        case Int32(SOCK_STREAM.rawValue): return .stream
+        case Int32(SOCK_SEQPACKET.rawValue): return .messages
+        case Int32(SOCK_DGRAM.rawValue): return .datagrams
+        default: throw Errno(ESOCKTNOSUPPORT)
+        }
+    }
+
+    /// Whether the socket has a peer.
+    public var isConnected: Bool {
+        var address = SocketAddress()
+        var length = SocketAddress.capacity
+        // SAFETY: the value has room for `length` bytes, and the kernel writes no more.
+        return unsafe linux_getpeername(number, &address, &length) == 0
+    }
+
+    /// How much may be on its way to the peer of a UNIX socket; the kernel has a limit of its own (net.core.wmem_max).
+    public func setSendBuffer(_ byteCount: Int) throws(Errno) {
+        try set(SOL_SOCKET, SO_SNDBUF, Int32(clamping: byteCount))
+    }
+}
+
+extension SystemCall {
+    /// Taking in a machine.
+    public static var machines: [Permission] { [Permission(.accept4), .setting(SOL_SOCKET, SO_SNDBUF)] }
+}

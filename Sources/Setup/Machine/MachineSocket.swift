@@ -1,0 +1,64 @@
+// Machine: the socket that a virtual machine connects to, or has connected to. It is made or taken over while names and rights are the caller's.
+
+internal import CLinux
+public import Linux
+
+public struct MachineSocket: Equatable, Sendable {
+    public let descriptor: Descriptor
+    /// Machines connect to it; else it is the machine's own connection.
+    public let isListener: Bool
+    /// Where it listens.
+    public let path: String?
+
+    private static let defaultPaths = (1...64).map { "/tmp/passt_\($0).socket" }
+
+    /// Listens on `path`, or on the first of the usual paths that nobody listens on.
+    public static func listen(at path: String?) throws(SetupError) -> MachineSocket {
+        if let path {
+            do throws(Errno) {
+                guard let socket = try bind(path) else { throw Errno(EADDRINUSE) }
+                return MachineSocket(descriptor: socket, isListener: true, path: path)
+            } catch {
+                throw SetupError(.sockets, "Couldn't listen for option --socket \(path)", error)
+            }
+        }
+        var last = Errno(EADDRINUSE)
+        for path in defaultPaths {
+            do throws(Errno) {
+                if let socket = try bind(path) { return MachineSocket(descriptor: socket, isListener: true, path: path) }
+            } catch {
+                last = error
+            }
+        }
+        throw SetupError(.sockets, "Couldn't listen on any of \(defaultPaths[0]) to \(defaultPaths[63])", last)
+    }
+
+    /// nil where somebody else is. What a process left behind that has ended is replaced.
+    private static func bind(_ path: String) throws(Errno) -> Descriptor? {
+        switch try UnixSocket.holder(of: path, for: .stream) {
+        case .somebody: return nil
+        case .stale: try UnixSocket.remove(path)
+        case .nobody: break
+        }
+        do throws(Errno) {
+            return try UnixSocket.bind(.stream, to: path)
+        } catch {
+            if error.code == EADDRINUSE { return nil }
+            throw error
+        }
+    }
+
+    /// Takes over the connected socket of `--fd`, at a number that nothing else claims.
+    public static func adopt(_ number: Int32, null: Descriptor) throws(SetupError) -> MachineSocket {
+        let given = Descriptor(number)
+        do throws(Errno) {
+            let kind = try given.socketKind()
+            guard kind == .stream else { throw Errno(ESOCKTNOSUPPORT) }
+            guard given.isConnected else { throw Errno(ENOTCONN) }
+            try given.setNonBlocking()
+        } catch {
+            throw SetupError(.sockets, "Couldn't use the socket of option --fd \(number)", error)
+        }
+        return MachineSocket(descriptor: try StandardDescriptors.adopt(given, null: null), isListener: false, path: nil)
+    }
+}

@@ -1,0 +1,63 @@
+"""machine.py INTERFACE SOCKET [KIND]: a virtual machine in the eyes of passt. The kernel of the namespace that this runs in is the
+machine's: a tap device INTERFACE is bridged to the socket at the path SOCKET, or to the inherited descriptor fd:N.
+
+KIND is "stream" (frames behind a length of four bytes, as from QEMU; the default), "seqpacket" or "dgram" (a frame a message); "vfkt" is
+"dgram" with a greeting and a bound path of its own. Prints "ready" when the interface is there, and ends with the connection.
+"""
+import fcntl
+import os
+import select
+import socket
+import struct
+import sys
+
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+
+name, where, kind = sys.argv[1], sys.argv[2], (sys.argv[3:] + ["stream"])[0]
+types = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET, "dgram": socket.SOCK_DGRAM, "vfkt": socket.SOCK_DGRAM}
+tap = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+if where.startswith("fd:"):
+    sock = socket.socket(socket.AF_UNIX, types[kind], fileno=int(where[3:]))
+else:
+    sock = socket.socket(socket.AF_UNIX, types[kind])
+    if kind == "vfkt":
+        sock.bind(where + ".machine")
+    sock.connect(where)
+if kind == "vfkt":
+    sock.send(b"VFKT")
+print("ready", flush=True)
+
+
+def to_tap(frame):
+    try:
+        os.write(tap, frame)
+    except OSError:
+        pass  # The interface is down.
+
+
+buffer = b""
+while True:
+    for readable in select.select([tap, sock], [], [])[0]:
+        if readable is tap:
+            frame = os.read(tap, 65550)
+            if kind == "stream":
+                sock.sendall(struct.pack("!I", len(frame)) + frame)
+            else:
+                sock.send(frame)
+        elif kind != "stream":
+            frame = sock.recv(65550)
+            if not frame:
+                sys.exit()
+            to_tap(frame)
+        else:
+            data = sock.recv(1 << 20)
+            if not data:
+                sys.exit()
+            buffer += data
+            while len(buffer) >= 4:
+                length = struct.unpack_from("!I", buffer)[0]
+                if len(buffer) < 4 + length:
+                    break
+                to_tap(buffer[4 : 4 + length])
+                buffer = buffer[4 + length :]

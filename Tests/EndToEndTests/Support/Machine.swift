@@ -1,0 +1,66 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The program under test by its other name.
+enum Passt {
+    /// A link beside the tests' files: the name decides.
+    static func path(_ network: Network) throws -> String {
+        if let path = ProcessInfo.processInfo.environment["PASST"] { return path }
+        let link = network.path("passt")
+        let target = URL(fileURLWithPath: Pasta.path).path
+        try? FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: target)
+        return link
+    }
+}
+
+/// A virtual machine in the eyes of passt: the kernel of one more host, whose interface `eth0` leads to a socket (`machine.py`).
+final class Machine {
+    let host: Host
+    let bridge: Child
+
+    /// `socket` is a path, or `fd:N` of a descriptor that `prefix` hands on.
+    init(_ network: Network, _ name: String, socket: String, kind: String = "stream") throws {
+        host = try network.addHost(name)
+        try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
+        bridge = try host.start(["python3", Helpers.path("machine.py"), "eth0", socket, kind])
+        try waitForInterface()
+    }
+
+    private func waitForInterface() throws {
+        let bridge = bridge
+        try require("machine.py to be ready") { bridge.poll() != nil || bridge.standardOutput.contains("ready") }
+        if bridge.poll() != nil { throw Failure("machine.py: \(bridge.standardError)") }
+        try host.run(["ip", "link", "set", "eth0", "up"]).check()
+    }
+
+    /// Asks for an address as most guests do, and waits for the one of IPv6.
+    func configure() throws {
+        try host.run(["udhcpc", "-f", "-q", "-n", "-t", "5", "-T", "1", "-i", "eth0", "-s", Helpers.path("udhcpc-script")]).check()
+        let host = host
+        try require("an address by SLAAC") {
+            (try? host.run(["ip", "-6", "addr", "show", "dev", "eth0", "scope", "global"]))?.out.contains("inet6") == true
+        }
+    }
+
+    func client(_ words: Any..., seconds: Double = 60) throws -> Output {
+        try host.run(["python3", Helpers.path("client.py")] + words.map { "\($0)" }, seconds: seconds)
+    }
+
+    /// As a power failure does.
+    func cut() { bridge.kill() }
+}
+
+extension Network {
+    /// Starts passt, which listens when this returns.
+    func passt(_ options: [String], as user: User = .ordinary) throws -> Child {
+        let child = try host.start([try Passt.path(self)] + options, as: user)
+        if options.contains("--foreground") || options.contains("-f") {
+            try require("passt to listen") { child.poll() != nil || child.standardError.contains("Listening") }
+        } else {
+            _ = child.wait(seconds: 10)
+        }
+        if let ending = child.poll(), ending != .exited(0) { throw Failure("\(child.arguments): \(ending)\n\(child.standardError)") }
+        return child
+    }
+}
