@@ -18,6 +18,18 @@ import Testing
         #expect(Set(calls.map { $0.number(on: architecture) }).count == calls.count)
     }
 
+    /// The same for passt; upstream has 34.
+    @Test(arguments: SystemCall.Architecture.allCases)
+    func lesson47_passtNeedsFewCalls(_ architecture: SystemCall.Architecture) {
+        let calls = SeccompFilter.calls(PasstDaemon.mostPermissions)
+        print("passt, \(architecture): \(calls.count) system calls")
+        for call in calls { print("    \(call.number(on: architecture)) \(call.name)") }
+        #expect(calls.count < 34)
+        #expect(SeccompFilter(PasstDaemon.mostPermissions, on: architecture).program.count < 256)
+        let names = Set(calls.map(\.name))
+        #expect(names.isDisjoint(with: ["mmap", "munmap", "brk", "clone", "execve", "openat", "ioctl", "fcntl", "kill", "wait4", "setns", "unshare"]))
+    }
+
     /// Nothing that takes memory, starts programs, opens files or grants rights.
     @Test func lesson47_noCallTakesMemoryOrRights() {
         let names = SeccompFilter.calls(PastaDaemon.mostPermissions).map(\.name)
