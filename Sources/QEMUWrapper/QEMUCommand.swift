@@ -49,7 +49,7 @@ public struct QEMUCommand: Equatable, Sendable {
     private mutating func addInterface() {
         let base = words[0].split(separator: "/").last ?? ""
         // The one architecture of QEMU's whose virtual devices are on no PCI bus by default.
-        let device = base.contains("s390x") ? "virtio-net-ccw" : "virtio-net-pci"
+        let device = base.hasSuffix("s390x") ? "virtio-net-ccw" : "virtio-net-pci"
         words += ["-netdev", "socket,fd=\(descriptor),id=passt0", "-device", "\(device),netdev=passt0"]
     }
 

@@ -25,8 +25,8 @@ public struct SetupError: Error, Equatable, Sendable {
         self.message = message
     }
 
-    /// `message` followed by what the kernel said.
-    public init(_ stage: Stage, _ message: String, _ error: Errno) {
-        self.init(stage, "\(message): \(error.text)")
+    /// `message` followed by what the kernel said, and by what can be done about it where that is known.
+    public init(_ stage: Stage, _ message: String, _ error: Errno, hint: String? = nil) {
+        self.init(stage, "\(message): \(error.text)" + (hint.map { ", " + $0 } ?? ""))
     }
 }

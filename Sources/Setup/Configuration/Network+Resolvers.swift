@@ -23,13 +23,13 @@ extension Network {
             ipv4?.adopt(hosts4) { $0.isLoopback || $0 == .any }
             ipv6?.adopt(hosts6) { $0.isLoopback || $0 == .any }
             if (ipv4?.resolvers ?? []).isEmpty && (ipv6?.resolvers ?? []).isEmpty {
-                warnings.append("No resolver to advertise to the guest")
+                warnings.append("No resolver to advertise to the guest, name one with --dns, or none at all with --dns none")
             }
         case .unset:
             break
         }
-        if ipv4?.dnsForward != nil && ipv4?.dnsHost == nil { warnings.append("No IPv4 resolver on the host to forward queries to") }
-        if ipv6?.dnsForward != nil && ipv6?.dnsHost == nil { warnings.append("No IPv6 resolver on the host to forward queries to") }
+        if ipv4?.dnsForward != nil && ipv4?.dnsHost == nil { warnings.append("No IPv4 resolver on the host to forward queries to, name one with --dns-host") }
+        if ipv6?.dnsForward != nil && ipv6?.dnsHost == nil { warnings.append("No IPv6 resolver on the host to forward queries to, name one with --dns-host") }
     }
 
     mutating func setSearchDomains(_ options: Options, _ domains: [String]) {

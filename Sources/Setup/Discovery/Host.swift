@@ -66,11 +66,11 @@ public struct Host: Sendable, Equatable {
     private static func link(_ name: String?, option: String, _ facts: HostFacts) throws(SetupError) -> Link? {
         guard let name else { return nil }
         if let link = facts.link(named: name) { return link }
-        throw SetupError(.discovery, "Invalid interface name \(name) for option \(option)")
+        throw SetupError(.discovery, "Invalid interface name \(name) for option \(option), the host has no such interface")
     }
 
     private static func require(_ template: Template?, on link: Link?, _ family: IPFamily) throws(SetupError) {
         guard let link, template == nil else { return }
-        throw SetupError(.discovery, "External interface not usable: \(link.name) has neither address nor route for \(family.name)")
+        throw SetupError(.discovery, "External interface not usable: \(link.name) has neither address nor route for \(family.name), name another one with --outbound-if\(family == .ipv4 ? 4 : 6) or none")
     }
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 public import Linux
 
 /// A process in the guest's namespace that works for us. It holds everything that was open at the fork and knows what was known
@@ -70,12 +71,13 @@ public enum NamespaceHelper {
         do throws(Errno) {
             if let user = target.user { try Namespaces.enter(user, .user) }
         } catch {
-            throw SetupError(.namespace, "Couldn't enter user namespace", error)
+            throw SetupError(.namespace, "Couldn't enter user namespace", error, hint: error.code == EPERM ? "only the user who made it may" : nil)
         }
         do throws(Errno) {
             try Namespaces.enter(target.network, .network)
         } catch {
-            throw SetupError(.namespace, "Couldn't enter network namespace", error)
+            throw SetupError(.namespace, "Couldn't enter network namespace", error,
+                hint: error.code == EPERM && target.user == nil ? "name the user namespace that it belongs to with --userns" : nil)
         }
     }
 }

@@ -24,7 +24,7 @@ public enum NamespaceSpawner {
         }
         let child: Int32
         do throws(Errno) { child = try Process.fork(into: kinds) } catch {
-            throw SetupError(.namespace, netnsOnly ? "Couldn't create namespaces: \(error.text)" : UserNamespaceRefusal.explain(error))
+            throw SetupError(.namespace, netnsOnly ? "Couldn't create namespaces: \(error.text), with --netns-only this takes root's rights" : UserNamespaceRefusal.explain(error))
         }
         if child == 0 {
             ours.close()

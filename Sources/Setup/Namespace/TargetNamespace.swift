@@ -68,7 +68,7 @@ public struct TargetNamespace: Sendable {
             // Never waits, should it be a pipe or a device.
             descriptor = try Descriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         } catch {
-            throw SetupError(.namespace, "Couldn't open \(name) namespace \(path)", error)
+            throw SetupError(.namespace, "Couldn't open \(name) namespace \(path)", error, hint: hint(path, error))
         }
         let found = try? Namespaces.kind(of: descriptor)
         guard found == kind else {
@@ -76,6 +76,17 @@ public struct TargetNamespace: Sendable {
             throw SetupError(.namespace, found == nil ? "\(path) is not a namespace" : "\(path) is not a \(name) namespace")
         }
         return descriptor
+    }
+
+    /// What can be done about a file that cannot be opened.
+    private static func hint(_ path: String, _ error: Errno) -> String? {
+        let isProcess = path.hasPrefix("/proc/")
+        switch error.code {
+        case ENOENT where isProcess: return "the process has ended"
+        case ENOENT where path.hasPrefix("/run/netns/"): return "'ip netns list' shows those that have names"
+        case EACCES where isProcess: return "the process must be one of this user's"
+        default: return nil
+        }
     }
 
     public func close() {

@@ -19,7 +19,7 @@ extension OptionParser {
         case .logSize: options.logSize = try OptionValue.number(given, in: 4096...Int(Int32.max))
         case .pcap: options.captureFile = try OptionValue.filled(given)
         case .stats:
-            guard options.foreground else { throw given.refused("Can't display statistics if not running in foreground") }
+            guard options.foreground else { throw given.refused("Can't display statistics if not running in foreground, --foreground must come before") }
             options.statisticsInterval = try OptionValue.number(given, in: 1...86400)
         case .runas: options.runAs = try OptionValue.user(given)
         case .chrootFallback: options.chrootFallback = true

@@ -72,7 +72,7 @@ public struct UserIdentity: Equatable, Sendable {
             try Credentials.limitCapabilities(to: kept)
             try Process.setDumpable(true)
         } catch {
-            throw SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error)
+            throw SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error, hint: error == Errno(1) ? "--runas takes root's rights" : nil)
         }
     }
 }

@@ -135,9 +135,9 @@ import Wire
 
     @Test func refusals() {
         let cases: [(Options, String)] = [
-            (options { $0.interface = "nope" }, "Invalid interface name nope for option --interface"),
-            (options { $0.outboundInterface6 = "nope" }, "Invalid interface name nope for option --outbound-if6"),
-            (options { $0.outboundInterface6 = "eth1" }, "External interface not usable: eth1 has neither address nor route for IPv6"),
+            (options { $0.interface = "nope" }, "Invalid interface name nope for option --interface, the host has no such interface"),
+            (options { $0.outboundInterface6 = "nope" }, "Invalid interface name nope for option --outbound-if6, the host has no such interface"),
+            (options { $0.outboundInterface6 = "eth1" }, "External interface not usable: eth1 has neither address nor route for IPv6, name another one with --outbound-if6 or none"),
         ]
         for (options, message) in cases {
             #expect(throws: SetupError(.discovery, message)) { try Host(plainHost(), options: options) }
