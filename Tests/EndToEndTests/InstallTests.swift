@@ -1,0 +1,115 @@
+import Foundation
+import Testing
+
+/// `swift build` and `Scripts/install`, as README says, and what is there afterwards.
+@Suite struct InstallTests {
+    private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appendingPathComponent("Scripts/install").path
+
+    private func install(_ network: Network, _ words: [String] = [], prefix: String = "/usr") throws -> Output {
+        try network.run([Self.script] + words, environment: ["DESTDIR": network.path("root"), "PREFIX": prefix])
+    }
+
+    /// Everything below a folder that is no folder itself.
+    private func files(_ folder: String) -> Set<String> {
+        let all = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
+        return Set(all.filter { (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) != nil || !isFolder("\(folder)/\($0)") })
+    }
+
+    private func isFolder(_ path: String) -> Bool {
+        var isFolder: ObjCBool = false
+        return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+    }
+
+    @Test func installedProgramsRun() throws {
+        try withNetwork { network in
+            try install(network).check()
+            let bin = network.path("root/usr/bin")
+            for (name, mode) in [("passt", "passt"), ("pasta", "pasta"), ("passt4netns", "pasta")] {
+                let version = try network.run(["\(bin)/\(name)", "--version"]).check()
+                #expect(version.lines.first?.hasPrefix("\(mode) ") == true && version.out.contains("swift-passt"), "\(version)")
+                let help = try network.run(["\(bin)/\(name)", "--help"]).check()
+                #expect(help.out.hasPrefix("Usage: \(mode) "), "\(help)")
+            }
+            let help = try network.run(["\(bin)/qrap", "--help"]).check()
+            #expect(help.out.hasPrefix("Usage: qrap "), "\(help)")
+            let status = try network.host.run(["\(bin)/passt4netns", "--config-net", "--", "sh", "-c", "exit 7"], as: .ordinary)
+            #expect(status.ending == .exited(7), "\(status)")
+        }
+    }
+
+    @Test func everythingIsInItsPlace() throws {
+        try withNetwork { network in
+            try install(network).check()
+            let found = files(network.path("root/usr"))
+            let expected: Set = [
+                "bin/passt", "bin/pasta", "bin/passt4netns", "bin/qrap", "share/man/man1/passt.1", "share/man/man1/pasta.1",
+                "share/man/man1/passt4netns.1", "share/man/man1/qrap.1", "share/bash-completion/completions/passt",
+                "share/bash-completion/completions/pasta", "share/bash-completion/completions/passt4netns", "share/bash-completion/completions/qrap",
+                "share/zsh/site-functions/_passt", "share/fish/vendor_completions.d/pasta.fish", "share/fish/vendor_completions.d/passt.fish",
+                "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/qrap.fish",
+                "share/doc/swift-passt/LICENSE", "share/doc/swift-passt/README.md", "share/doc/swift-passt/INSTALLED",
+                "share/doc/swift-passt/Documentation/Callers.md",
+            ]
+            #expect(expected.isSubset(of: found), "missing: \(expected.subtracting(found))")
+            let listed = Set(contents(network.path("root/usr/share/doc/swift-passt/INSTALLED")).split(separator: "\n").map { String($0.dropFirst(5)) })
+            #expect(listed == found, "\(listed.symmetricDifference(found))")
+            // Links lead within the folder that they are in, wherever the whole is unpacked.
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: network.path("root/usr/bin/pasta")) == "passt")
+        }
+    }
+
+    /// Twice is the same as once, what an earlier version left goes, and what is not ours stays.
+    @Test func removingLeavesNothingOfOurs() throws {
+        try withNetwork { network in
+            try install(network).check()
+            let list = network.path("root/usr/share/doc/swift-passt/INSTALLED")
+            let first = contents(list)
+            let old = try network.file("root/usr/bin/of-an-earlier-version", "")
+            try (first + "/usr/bin/of-an-earlier-version\n").write(toFile: list, atomically: false, encoding: .utf8)
+            try install(network).check()
+            #expect(contents(list) == first && !FileManager.default.fileExists(atPath: old))
+            let other = try network.file("root/usr/share/man/man1/other.1", "")
+            try install(network, ["--uninstall"]).check()
+            #expect(files(network.path("root")) == ["usr/share/man/man1/other.1"], "\(other)")
+            #expect(!isFolder(network.path("root/usr/bin")) && !isFolder(network.path("root/usr/share/doc")))
+            let again = try install(network, ["--uninstall"])
+            #expect(again.ending == .exited(1) && again.err.contains("nothing was installed"), "\(again)")
+        }
+    }
+
+    @Test func aBadPrefixIsRefused() throws {
+        try withNetwork { network in
+            let output = try install(network, prefix: "usr")
+            #expect(output.ending == .exited(1) && output.errorLines.count == 1, "\(output)")
+            #expect(files(network.path("root")).isEmpty)
+        }
+    }
+
+    /// Nobody's regular expressions came in by an innocent `contains(_:)` of two strings: they are a megabyte of machine code.
+    @Test(arguments: ["pasta", "qrap"])
+    func programsAreNotLargerThanTheyMustBe(_ program: String) throws {
+        try withNetwork { network in
+            try install(network).check()
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: network.path("root/usr/bin/\(program)")))
+            #expect(bytes.range(of: Data("Anchor.startOfLine".utf8)) == nil)
+        }
+    }
+
+    // MARK: qrap
+
+    @Test func qrapConnectsWhatItStarts() throws {
+        try withNetwork { network in
+            try install(network).check()
+            let output = try network.run(["unshare", "--mount", "sh", Helpers.path("qrap.sh"), network.path("root/usr/bin")]).check()
+            #expect(output.lines == [
+                "no passt:", "qrap: no passt listens on /tmp/passt_1.socket to /tmp/passt_64.socket: start passt first", "status 1",
+                "usual:", "arguments: -m 64 -netdev socket,fd=5,id=passt0 -device virtio-net-pci,netdev=passt0", "answer: HELLO",
+                "named:", "arguments: -netdev socket,id=n,fd=9", "answer: HELLO",
+                "statuses:", "status 42", "qrap: absent: No such file or directory", "status 127", "qrap: /etc/passwd: Permission denied", "status 126",
+            ], "\(output)")
+            // Nothing but the connection and the standard streams; the list's own makes one more.
+            #expect(contents(network.path("root/usr/bin/open")).split(separator: " ") == ["0", "1", "2", "3", "9"])
+        }
+    }
+}
