@@ -49,7 +49,7 @@ extension PasstDaemon {
                 log.info("Virtual machine is gone, exiting")
                 return 0
             case .pingForbidden:
-                log.warning("Pings are not forwarded: this group is not in the host's sysctl net.ipv4.ping_group_range")
+                log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
             case .deadline:
                 printStatistics(worker)
                 deadline = interval.map { monotonicNanoseconds() + $0 }

@@ -61,7 +61,7 @@ extension PastaDaemon {
             case .guestGone:
                 return ended("Tap device is gone, exiting", spawned)
             case .pingForbidden:
-                log.warning("Pings are not forwarded: this group is not in the host's sysctl net.ipv4.ping_group_range")
+                log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
             case .guest: break  // A namespace does not come and go.
             case .deadline:
                 printStatistics(worker)
