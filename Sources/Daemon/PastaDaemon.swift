@@ -64,11 +64,13 @@ struct PastaDaemon: ProgramRun {
             let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
+            let sockets = try openSockets(in: target, network)
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
             var worker = try makeWorker(opened.tap, network, capture)
             var neighbours = NeighbourFeed.open(network, &worker, log)
-            try listen(&worker, listeners)
+            try connect(&worker, sockets)
+            try listen(&worker, listeners + (sockets?.listeners ?? []))
             try hide()
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
@@ -117,6 +119,19 @@ struct PastaDaemon: ProgramRun {
             return try PastaWorker(tap: tap, network: network, capture: capture)
         } catch {
             throw SetupError(.sockets, "Couldn't set up the data path", error)
+        }
+    }
+
+    /// Sockets of the namespace, where anything could need them.
+    private func openSockets(in target: TargetNamespace, _ network: Network) throws(SetupError) -> NamespaceSockets? {
+        guard options.forwardRules.contains(where: { !$0.kind.isInbound || !options.noSplice }) else { return nil }
+        return try NamespaceSockets.open(in: target, network: network, rules: options.forwardRules, null: null)
+    }
+
+    private func connect(_ worker: inout PastaWorker, _ sockets: NamespaceSockets?) throws(SetupError) {
+        guard let sockets else { return }
+        do throws(Errno) { try worker.connectNamespace(sockets.channel) } catch {
+            throw SetupError(.sockets, "Couldn't watch the channel to the namespace", error)
         }
     }
 }

@@ -35,11 +35,7 @@ extension ProgramRun {
 
     func listen<Work: Worker & ~Copyable>(_ worker: inout Work, _ listeners: [Listener]) throws(SetupError) {
         do throws(Errno) {
-            for listener in listeners {
-                try worker.listen(
-                    on: listener.socket, isTCP: listener.isTCP, port: listener.port, targetPort: listener.targetPort,
-                    targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
-            }
+            for listener in listeners { _ = try worker.listen(on: ForwardedPort(listener)) }
         } catch {
             throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error)
         }
@@ -67,5 +63,13 @@ extension ProgramRun {
         let output = Descriptor(1)
         worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
         Log.print("", nil, to: output)
+    }
+}
+
+extension ForwardedPort {
+    init(_ listener: Listener) {
+        self.init(
+            socket: listener.socket, isTCP: listener.isTCP, isOutbound: listener.isOutbound, address: listener.address, port: listener.port,
+            targetPort: listener.targetPort, targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
     }
 }

@@ -73,7 +73,7 @@ extension Descriptor {
     }
 }
 
-private enum LinuxOption {
+enum LinuxOption {
     /// IPV6_MULTICAST_ALL; headers before Linux 4.20 lack it.
     static let ipv6MulticastAll: Int32 = 29
 }

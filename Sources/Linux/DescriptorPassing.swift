@@ -30,7 +30,7 @@ public enum DescriptorPassing {
         try Errno.check(
             restarting {
                 // SAFETY: both arrays live as long as the call, with their counts.
-                unsafe linux_send_descriptors(socket.number, message.bytes, message.bytes.count, numbers, numbers.count)
+                unsafe linux_send_descriptors(socket.number, message.bytes, message.bytes.count, numbers, numbers.count, 0)
             })
     }
 
@@ -42,7 +42,7 @@ public enum DescriptorPassing {
         var complete: Int32 = 1
         let length = restarting {
             // SAFETY: the arrays have the room that is announced, and the counts are written during the call.
-            unsafe linux_receive_descriptors(socket.number, &bytes, limit, &numbers, &count, &complete)
+            unsafe linux_receive_descriptors(socket.number, &bytes, limit, &numbers, &count, &complete, 0)
         }
         let descriptors = numbers.prefix(count).map { Descriptor($0) }
         if try Errno.check(length) == 0 { return nil }

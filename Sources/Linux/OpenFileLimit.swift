@@ -5,6 +5,14 @@ public struct OpenFileLimit: Sendable, Equatable {
     public let soft: UInt64
     public let hard: UInt64
 
+    /// The soft limit; 1024 where the kernel does not tell.
+    public static var current: UInt64 {
+        var soft: UInt64 = 0
+        var hard: UInt64 = 0
+        // SAFETY: both numbers are written during the call.
+        return unsafe linux_open_file_limit(&soft, &hard) == 0 ? soft : 1024
+    }
+
     /// Raises the soft limit to the hard one and returns what was before, for children; nil where the kernel does not let us.
     public static func raise() -> OpenFileLimit? {
         var soft: UInt64 = 0

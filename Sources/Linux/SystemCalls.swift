@@ -86,6 +86,7 @@ extension SystemCall {
     static var listen: SystemCall { SystemCall("listen", 50, 201) }
     static var lseek: SystemCall { SystemCall("lseek", 8, 62) }
     static var newfstatat: SystemCall { SystemCall("newfstatat", 262, 79) }
+    static var pipe2: SystemCall { SystemCall("pipe2", 293, 59) }
     /// For glibc's poll(): on aarch64 it is ppoll.
     static var poll: SystemCall { SystemCall("poll", 7, 73) }
     static var pread64: SystemCall { SystemCall("pread64", 17, 67) }

@@ -24,8 +24,8 @@ import Wire
         var table = try ListenerTable()
         let epoll = try Epoll()
         defer { epoll.descriptor.close() }
-        try table.add(socket, isTCP: false, port: port, ListenerTarget(port: 53, address: target), to: epoll)
-        return table[0]
+        let entry = ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: 53, address: target))
+        return table[try table.add(entry, to: epoll)]
     }
 
     private static let guest: GuestIdentity = GuestIdentity(TestHost.network())

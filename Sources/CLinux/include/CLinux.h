@@ -25,6 +25,7 @@
 #include <linux/net_tstamp.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 #include <linux/virtio_net.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -114,6 +115,7 @@ static inline int linux_setsockopt(int fd, int level, int name, const void *valu
 static inline int linux_getsockopt(int fd, int level, int name, void *value, socklen_t *length) { return LINUX_RESULT(getsockopt(fd, level, name, value, length)); }
 static inline int linux_shutdown(int fd, int how) { return LINUX_RESULT(shutdown(fd, how)); }
 static inline int linux_close(int fd) { return LINUX_RESULT(close(fd)); }
+static inline long linux_splice(int from, int to, size_t count, unsigned int flags) { return LINUX_RESULT(splice(from, NULL, to, NULL, count, flags)); }
 static inline int linux_epoll_create(void) { return LINUX_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 static inline int linux_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) { return LINUX_RESULT(epoll_ctl(epoll, operation, fd, event)); }
 static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int count, int milliseconds) { return LINUX_RESULT(epoll_wait(epoll, events, count, milliseconds)); }

@@ -73,6 +73,7 @@ static inline int linux_signal_is_ignored(int number) {
 static inline const char *linux_entry_name(const struct dirent *entry) { return entry->d_name; }
 static inline int linux_dup2(int from, int to) { return LINUX_RESULT(dup2(from, to)); }
 static inline int linux_pipe(int pair[2]) { return LINUX_RESULT(pipe2(pair, O_CLOEXEC)); }
+static inline int linux_pipe_nonblocking(void *pair) { return LINUX_RESULT(pipe2((int *)pair, O_CLOEXEC | O_NONBLOCK)); }
 static inline int linux_fstat(int fd, struct stat *status) { return LINUX_RESULT(fstat(fd, status)); }
 static inline int linux_unlink(const char *path) { return LINUX_RESULT(unlink(path)); }
 static inline int linux_fstatat(int directory, const char *path, struct stat *status, int flags) { return LINUX_RESULT(fstatat(directory, path, status, flags)); }
@@ -122,7 +123,7 @@ static inline int linux_connect_local(int fd, const char *path) {
 
 // Sending descriptors over a UNIX socket. The kernel takes at most 253 at a time (SCM_MAX_FD).
 #define LINUX_MOST_DESCRIPTORS 253
-static inline long linux_send_descriptors(int fd, const void *bytes, size_t length, const int *descriptors, size_t count) {
+static inline long linux_send_descriptors(int fd, const void *bytes, size_t length, const int *descriptors, size_t count, int flags) {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(LINUX_MOST_DESCRIPTORS * sizeof(int))]; } control;
     struct iovec vector = { (void *)bytes, length };
     struct msghdr message;
@@ -134,10 +135,10 @@ static inline long linux_send_descriptors(int fd, const void *bytes, size_t leng
         message.msg_control = control.bytes;
         message.msg_controllen = linux_cmsg_put(control.bytes, sizeof control.bytes, 0, SOL_SOCKET, SCM_RIGHTS, descriptors, count * sizeof(int));
     }
-    return LINUX_RESULT(sendmsg(fd, &message, MSG_NOSIGNAL));
+    return LINUX_RESULT(sendmsg(fd, &message, MSG_NOSIGNAL | flags));
 }
 // `descriptors` has room for LINUX_MOST_DESCRIPTORS. `complete` is 0 if the message or its descriptors did not fit.
-static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacity, int *descriptors, size_t *count, int *complete) {
+static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacity, int *descriptors, size_t *count, int *complete, int flags) {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(LINUX_MOST_DESCRIPTORS * sizeof(int))]; } control;
     struct iovec vector = { bytes, capacity };
     struct msghdr message;
@@ -146,7 +147,7 @@ static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacit
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
-    long result = LINUX_RESULT(recvmsg(fd, &message, MSG_CMSG_CLOEXEC));
+    long result = LINUX_RESULT(recvmsg(fd, &message, MSG_CMSG_CLOEXEC | flags));
     long length = result < 0 ? -1 : linux_cmsg_get(&message, SOL_SOCKET, SCM_RIGHTS, descriptors, LINUX_MOST_DESCRIPTORS * sizeof(int));
     *count = length < 0 ? 0 : (size_t)length / sizeof(int);
     *complete = !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));

@@ -8,6 +8,12 @@ struct EventTag: BitwiseCopyable {
         case ping
         /// A socket on which others open connections to the guest, or send it datagrams.
         case listener
+        /// One side of a TCP connection that takes no detour over the guest's interface: the flow's index, doubled, and 1 for the far side.
+        case splice
+        /// The far side of datagrams that take none: the flow's index, doubled, and 1 where it is the host's.
+        case spliceDatagrams
+        /// Sockets of the guest's namespace have arrived.
+        case supply
         /// Anything that the daemon watches and the data path does not know: the index says which.
         case external
     }

@@ -8,14 +8,36 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Milliseconds that a listener which could not accept is left alone.
     private static var pause: Int64 { 100 }
 
-    mutating func listen(
-        on socket: Descriptor, isTCP: Bool, port: UInt16, target: ListenerTarget, hasIPv4: Bool, hasIPv6: Bool
-    ) throws(Errno) {
-        if !isTCP, self.port.offloads.contains(.udpSegmentation) { try? socket.setCoalescing() }
-        try listeners.add(socket, isTCP: isTCP, port: port, target, to: epoll)
-        guard !isTCP, port == target.port, target.address == nil else { return }
-        if hasIPv4 { udp.ports.listen(port, isIPv4: true) }
-        if hasIPv6 { udp.ports.listen(port, isIPv4: false) }
+    mutating func listen(on port: ForwardedPort) throws(Errno) -> Int {
+        let entry = ListenerEntry(
+            port.socket, isTCP: port.isTCP, isOutbound: port.isOutbound, address: port.address, port: port.port,
+            ListenerTarget(port: port.targetPort, address: port.targetAddress))
+        return try listen(entry, hasIPv4: port.hasIPv4, hasIPv6: port.hasIPv6)
+    }
+
+    /// Returns the listener's index, for `stopListening`.
+    mutating func listen(_ entry: ListenerEntry, hasIPv4: Bool, hasIPv6: Bool) throws(Errno) -> Int {
+        if !entry.isTCP, !entry.isOutbound, port.offloads.contains(.udpSegmentation) { try? entry.socket.setCoalescing() }
+        let index = try listeners.add(entry, to: epoll)
+        if sharesGuestPort(entry) {
+            if hasIPv4 { udp.ports.listen(entry.port, isIPv4: true) }
+            if hasIPv6 { udp.ports.listen(entry.port, isIPv4: false) }
+        }
+        return index
+    }
+
+    mutating func stopListening(_ index: Int, hasIPv4: Bool, hasIPv6: Bool) {
+        let entry = listeners[index]
+        listeners.remove(index)
+        if sharesGuestPort(entry) {
+            if hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }
+            if hasIPv6 { udp.ports.stopListening(entry.port, isIPv4: false) }
+        }
+    }
+
+    /// The guest's own socket behind this port sends from the port that we listen on.
+    private func sharesGuestPort(_ entry: ListenerEntry) -> Bool {
+        !entry.isTCP && !entry.isOutbound && entry.port == entry.target.port && entry.target.address == nil
     }
 
     mutating func acceptInbound(_ index: Int, now: Int64) {

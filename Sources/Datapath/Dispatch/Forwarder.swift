@@ -36,6 +36,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var guest: GuestIdentity
     var services: LocalServices
     var listeners: ListenerTable
+    var bypass: Bypass
     /// When paused listeners are tried again, in milliseconds.
     var listenersResumeAt = Int64.max
     /// When the guest hears of its router again, and how often it has.
@@ -63,6 +64,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
         let listeners = try ListenerTable()
+        let bypass = try Bypass(network)
         let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
@@ -71,6 +73,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.udp = udp
         self.ping = ping
         self.listeners = listeners
+        self.bypass = bypass
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
@@ -124,6 +127,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             ping.fromHost(tag.index, mask, &port, now: now)
         case .listener where listeners.isCurrent(tag.index, generation: tag.generation):
             acceptInbound(tag.index, now: now)
+        case .supply: bypass.receiveSockets(epoll)
         default: port.counters.add(.staleEvents)
         }
     }

@@ -26,12 +26,7 @@ public struct PasstWorker: Worker, ~Copyable {
 
     public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
 
-    public mutating func listen(
-        on socket: Descriptor, isTCP: Bool, port: UInt16, targetPort: UInt16, targetAddress: IPAddress?, hasIPv4: Bool, hasIPv6: Bool
-    ) throws(Errno) {
-        let target = ListenerTarget(port: targetPort, address: targetAddress)
-        try forwarder.listen(on: socket, isTCP: isTCP, port: port, target: target, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
-    }
+    public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }
 
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake { try forwarder.run(until: deadline) }
 

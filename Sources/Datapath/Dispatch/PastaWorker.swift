@@ -27,11 +27,23 @@ public struct PastaWorker: Worker, ~Copyable {
 
     public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
 
-    public mutating func listen(
-        on socket: Descriptor, isTCP: Bool, port: UInt16, targetPort: UInt16, targetAddress: IPAddress?, hasIPv4: Bool, hasIPv6: Bool
-    ) throws(Errno) {
-        let target = ListenerTarget(port: targetPort, address: targetAddress)
-        try forwarder.listen(on: socket, isTCP: isTCP, port: port, target: target, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
+    /// Lets connections between loopback addresses go straight to sockets of the guest's namespace, which come over `channel`
+    /// (`SocketCourier`), and outbound ones work at all.
+    public mutating func connectNamespace(_ channel: Descriptor) throws(Errno) {
+        try forwarder.bypass.connect(channel, to: forwarder.epoll)
+    }
+
+    /// Opens a socket that listens in the guest's namespace, or receives datagrams there, with the right to low ports where the namespace
+    /// grants it. Waits for the helper in there, some tens of microseconds. Errors are those of bind(2); ENOTCONN without a helper.
+    public mutating func openInNamespace(isTCP: Bool, _ address: IPAddress, port: UInt16) throws(Errno) -> Descriptor {
+        try forwarder.bypass.openListener(isTCP: isTCP, address, port: port)
+    }
+
+    public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }
+
+    /// Closes a listener. Connections that came by it go on.
+    public mutating func stopListening(_ index: Int, hasIPv4: Bool, hasIPv6: Bool) {
+        forwarder.stopListening(index, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
     }
 
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake {

@@ -11,11 +11,8 @@ public protocol Worker: ~Copyable {
 
     mutating func forget(neighbour address: IPAddress)
 
-    /// Takes over a listening or datagram socket: what comes in there goes to the guest's `targetPort`, at `targetAddress` or at whatever
-    /// address the guest has. ENOSPC when there are too many.
-    mutating func listen(
-        on socket: Descriptor, isTCP: Bool, port: UInt16, targetPort: UInt16, targetAddress: IPAddress?, hasIPv4: Bool, hasIPv6: Bool
-    ) throws(Errno)
+    /// Takes over a bound socket: its index, for what stops it again. ENOSPC when there are too many, and then the socket is still the caller's.
+    mutating func listen(on port: ForwardedPort) throws(Errno) -> Int
 
     /// Forwards until something happens that is not the data path's. `deadline`: nanoseconds of the monotonic clock.
     mutating func run(until deadline: Int64?) throws(Errno) -> Wake
@@ -48,5 +45,36 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private static func print(_ value: Int, _ label: StaticString, _ print: (StaticString, UInt64) -> Void) {
         if value != 0 { print(label, UInt64(truncatingIfNeeded: value)) }
+    }
+}
+
+/// A bound socket of a forwarded port, and where it leads.
+public struct ForwardedPort: Sendable {
+    public var socket: Descriptor
+    public var isTCP: Bool
+    /// In the guest's namespace, leading to the host; else a socket of the host that leads to the guest.
+    public var isOutbound: Bool
+    /// What it is bound to.
+    public var address: IPAddress
+    public var port: UInt16
+    public var targetPort: UInt16
+    /// nil: the guest, whatever its address, or the host's loopback.
+    public var targetAddress: IPAddress?
+    /// Which families it serves.
+    public var hasIPv4, hasIPv6: Bool
+
+    public init(
+        socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, targetPort: UInt16, targetAddress: IPAddress? = nil,
+        hasIPv4: Bool, hasIPv6: Bool
+    ) {
+        self.socket = socket
+        self.isTCP = isTCP
+        self.isOutbound = isOutbound
+        self.address = address
+        self.port = port
+        self.targetPort = targetPort
+        self.targetAddress = targetAddress
+        self.hasIPv4 = hasIPv4
+        self.hasIPv6 = hasIPv6
     }
 }

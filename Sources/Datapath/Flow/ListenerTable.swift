@@ -11,15 +11,30 @@ struct ListenerTarget: BitwiseCopyable {
 struct ListenerEntry: BitwiseCopyable {
     let socket: Descriptor
     let isTCP: Bool
+    /// In the guest's namespace, leading to the host.
+    let isOutbound: Bool
+    /// What it is bound to.
+    let address: IPAddress
     let port: UInt16
     let target: ListenerTarget
     /// Not watched for now.
     fileprivate(set) var isPaused = false
-    /// Index + 1 of the next paused one; 0 ends the list.
-    fileprivate var nextPaused: UInt32 = 0
+    /// Index + 1 of the next paused one; 0 ends the list. For a free entry: of the next free one.
+    fileprivate var next: UInt32 = 0
+    fileprivate(set) var isUsed = true
+    fileprivate(set) var generation: UInt16 = 0
+
+    init(_ socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, _ target: ListenerTarget) {
+        self.socket = socket
+        self.isTCP = isTCP
+        self.isOutbound = isOutbound
+        self.address = address
+        self.port = port
+        self.target = target
+    }
 }
 
-/// The sockets of forwarded ports. Their number is fixed after start.
+/// The sockets of forwarded ports.
 ///
 /// A listener that cannot accept, for lack of descriptors or memory, would wake us for ever: it is taken out of what is watched, and put
 /// back after a while. What waits in its queue is not lost.
@@ -28,39 +43,75 @@ struct ListenerTable: ~Copyable {
     static var capacity: Int { 5 << 16 }
 
     private var entries: FixedTable<ListenerEntry>
-    private(set) var count = 0
+    /// Entries from here on were never used.
+    private var untouched = 0
+    private var firstFree: UInt32 = 0
     private var firstPaused: UInt32 = 0
+    private(set) var count = 0
 
     init() throws(Errno) { entries = try FixedTable(count: ListenerTable.capacity) }
 
     subscript(index: Int) -> ListenerEntry { entries[index] }
 
-    func isCurrent(_ index: Int, generation: UInt16) -> Bool { index < count && generation == 0 }
+    func isCurrent(_ index: Int, generation: UInt16) -> Bool {
+        index < untouched && entries[index].isUsed && entries[index].generation == generation
+    }
 
-    private static func tag(_ index: Int) -> UInt64 { EventTag(.listener, index: index).bits }
+    private func tag(_ index: Int) -> UInt64 { EventTag(.listener, index: index, generation: entries[index].generation).bits }
 
-    mutating func add(_ socket: Descriptor, isTCP: Bool, port: UInt16, _ target: ListenerTarget, to epoll: Epoll) throws(Errno) {
-        guard count < ListenerTable.capacity else { throw Errno(28) }  // ENOSPC
-        try epoll.add(socket, .input, tag: ListenerTable.tag(count))
-        entries[count] = ListenerEntry(socket: socket, isTCP: isTCP, port: port, target: target)
+    /// The entry's index, which is its own until `remove`. The socket is ours from here on, unless this throws. ENOSPC: too many.
+    mutating func add(_ entry: ListenerEntry, to epoll: Epoll) throws(Errno) -> Int {
+        let index = firstFree != 0 ? Int(firstFree) - 1 : untouched
+        guard index < ListenerTable.capacity else { throw Errno(28) }  // ENOSPC
+        let free = entries[index].next
+        var entry = entry
+        entry.generation = entries[index].generation &+ 1
+        try epoll.add(entry.socket, .input, tag: EventTag(.listener, index: index, generation: entry.generation).bits)
+        if firstFree != 0 { firstFree = free } else { untouched += 1 }
+        entries[index] = entry
         count += 1
+        return index
+    }
+
+    /// Closes a listener. What waits in its queue is refused by the kernel; connections that were accepted stay.
+    mutating func remove(_ index: Int) {
+        guard index >= 0, index < untouched, entries[index].isUsed else { return }
+        if entries[index].isPaused { unpause(index) }
+        entries[index].socket.close()
+        entries[index].isUsed = false
+        entries[index].next = firstFree
+        firstFree = UInt32(truncatingIfNeeded: index + 1)
+        count -= 1
     }
 
     mutating func pause(_ index: Int, in epoll: Epoll) {
         if entries[index].isPaused { return }
-        try? epoll.modify(entries[index].socket, [], tag: ListenerTable.tag(index))
+        try? epoll.modify(entries[index].socket, [], tag: tag(index))
         entries[index].isPaused = true
-        entries[index].nextPaused = firstPaused
+        entries[index].next = firstPaused
         firstPaused = UInt32(truncatingIfNeeded: index + 1)
     }
 
     mutating func resumeAll(in epoll: Epoll) {
         while firstPaused != 0 {
             let index = Int(firstPaused) - 1
-            firstPaused = entries[index].nextPaused
+            firstPaused = entries[index].next
             entries[index].isPaused = false
             // This allocates nothing in the kernel, so it cannot fail for lack of anything.
-            try? epoll.modify(entries[index].socket, .input, tag: ListenerTable.tag(index))
+            try? epoll.modify(entries[index].socket, .input, tag: tag(index))
         }
+    }
+
+    /// Takes one out of the list of the paused, which is short and rarely there.
+    private mutating func unpause(_ index: Int) {
+        entries[index].isPaused = false
+        let entry = UInt32(truncatingIfNeeded: index + 1)
+        if firstPaused == entry {
+            firstPaused = entries[index].next
+            return
+        }
+        var before = firstPaused
+        while before != 0, entries[Int(before) - 1].next != entry { before = entries[Int(before) - 1].next }
+        if before != 0 { entries[Int(before) - 1].next = entries[index].next }
     }
 }

@@ -5,23 +5,30 @@ internal import Linux
 struct PortClaims: ~Copyable {
     private var counts: FixedTable<UInt32>
 
-    /// Ports that lead to the guest's port of the same number.
-    private var listened: FixedTable<Bool>
+    /// Listeners that lead to the guest's port of the same number.
+    private var listened: FixedTable<UInt16>
 
     init() throws(Errno) {
         let counts = try FixedTable<UInt32>(count: 2 << 16)
-        let listened = try FixedTable<Bool>(count: 2 << 16)
+        let listened = try FixedTable<UInt16>(count: 2 << 16)
         self.counts = counts
         self.listened = listened
     }
 
     func isOurs(_ port: UInt16, isIPv4: Bool) -> Bool { counts[PortClaims.index(port, isIPv4)] > 0 }
 
-    func isListened(_ port: UInt16, isIPv4: Bool) -> Bool { listened[PortClaims.index(port, isIPv4)] }
+    func isListened(_ port: UInt16, isIPv4: Bool) -> Bool { listened[PortClaims.index(port, isIPv4)] > 0 }
 
     mutating func listen(_ port: UInt16, isIPv4: Bool) {
         claim(port, isIPv4: isIPv4)
-        listened[PortClaims.index(port, isIPv4)] = true
+        listened[PortClaims.index(port, isIPv4)] += 1
+    }
+
+    mutating func stopListening(_ port: UInt16, isIPv4: Bool) {
+        let index = PortClaims.index(port, isIPv4)
+        guard listened[index] > 0 else { return }
+        listened[index] -= 1
+        release(port, isIPv4: isIPv4)
     }
 
     mutating func claim(_ port: UInt16, isIPv4: Bool) { counts[PortClaims.index(port, isIPv4)] += 1 }

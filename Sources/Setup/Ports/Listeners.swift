@@ -7,6 +7,10 @@ public import Wire
 public struct Listener: Sendable, Equatable {
     public let socket: Descriptor
     public let isTCP: Bool
+    /// In the guest's namespace, leading to the host.
+    public var isOutbound = false
+    /// What it is bound to.
+    public let address: IPAddress
     /// Which families it serves.
     public let hasIPv4, hasIPv6: Bool
     public let port: UInt16
@@ -15,8 +19,7 @@ public struct Listener: Sendable, Equatable {
     public let targetAddress: IPAddress?
 }
 
-/// The host's side of forwarding to the guest. Sockets are bound with whatever rights the caller still has, so that ports below 1024
-/// work wherever they can.
+/// Forwarded ports of one side. Sockets are bound with whatever rights the caller still has, so that ports below 1024 work wherever they can.
 public struct ListenerPlan {
     /// What the guest has.
     public var hasIPv4, hasIPv6: Bool
@@ -25,8 +28,12 @@ public struct ListenerPlan {
     public var freebind: Bool
     /// Ports that the kernel gives to outgoing connections.
     public var ephemeral: ClosedRange<UInt16>
+    /// Whose sockets these are: those of the namespace, which lead to the host, or those of the host.
+    public var isOutbound: Bool
 
-    public init(network: Network) {
+    /// For the namespace that this process is in.
+    public init(network: Network, isOutbound: Bool = false) {
+        self.isOutbound = isOutbound
         hasIPv4 = network.ipv4 != nil
         hasIPv6 = network.ipv6 != nil && IPFamily.ipv6.isSupported
         tcp = network.tcp
@@ -63,12 +70,15 @@ public struct ListenerPlan {
         }
     }
 
-    private func isWanted(_ rule: ForwardRule) -> Bool { rule.kind.isInbound && (rule.kind.isTCP ? tcp : udp) && !rule.scans }
+    private func isWanted(_ rule: ForwardRule) -> Bool { rule.kind.isInbound != isOutbound && (rule.kind.isTCP ? tcp : udp) && !rule.scans }
+
+    /// Whether `open` has anything to do.
+    public func opensAny(_ rules: [ForwardRule]) -> Bool { rules.contains { isWanted($0) } }
 
     private func openAll(_ rule: ForwardRule, _ listeners: inout [Listener]) throws(SetupError) {
         for port in rule.ports {
             do throws(Errno) {
-                listeners.append(try open(rule, port))
+                try open(rule, port, &listeners)
             } catch {
                 throw SetupError(
                     .sockets, "Failed to bind port \(port) (\(error.text)) for option '-\(rule.kind.letter) \(rule.text)', exiting")
@@ -79,7 +89,7 @@ public struct ListenerPlan {
     private func openMany(_ rule: ForwardRule, _ listeners: inout [Listener]) throws(SetupError) {
         for port in rule.ports where !ephemeral.contains(port) {
             do throws(Errno) {
-                listeners.append(try open(rule, port))
+                try open(rule, port, &listeners)
             } catch {
                 guard error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM || error.code == ENOBUFS else { continue }
                 throw SetupError(
@@ -89,53 +99,92 @@ public struct ListenerPlan {
         }
     }
 
-    // MARK: One socket
+    // MARK: One port
 
-    /// The families that a rule's socket serves.
-    private func families(_ rule: ForwardRule) -> (ipv4: Bool, ipv6: Bool) {
-        guard let address = rule.address ?? rule.targetAddress else { return (hasIPv4, hasIPv6) }
+    private func open(_ rule: ForwardRule, _ port: UInt16, _ listeners: inout [Listener]) throws(Errno) {
+        guard isOutbound, rule.address == nil else {
+            listeners.append(try open(rule, port, at: rule.address))
+            return
+        }
+        // Nobody but the namespace itself reaches these: each family's loopback has a socket of its own.
+        let loopbacks = [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)]
+        var opened = 0
+        for address in loopbacks where address.isIPv4 ? hasIPv4 : hasIPv6 {
+            if let target = rule.targetAddress, target.isIPv4 != address.isIPv4 { continue }
+            do throws(Errno) {
+                listeners.append(try open(rule, port, at: address))
+                opened += 1
+            } catch {
+                // A namespace may do without IPv6.
+                guard !address.isIPv4, opened > 0, error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT else { throw error }
+            }
+        }
+        if opened == 0 { throw Errno(EAFNOSUPPORT) }
+    }
+
+    /// The families that a socket at `address` serves.
+    private func families(_ address: IPAddress?, _ rule: ForwardRule) -> (ipv4: Bool, ipv6: Bool) {
+        guard let address = address ?? rule.targetAddress else { return (hasIPv4, hasIPv6) }
         return address.isIPv4 ? (hasIPv4, false) : (false, hasIPv6)
     }
 
-    private func open(_ rule: ForwardRule, _ port: UInt16) throws(Errno) -> Listener {
-        let families = families(rule)
+    private func open(_ rule: ForwardRule, _ port: UInt16, at given: IPAddress?) throws(Errno) -> Listener {
+        let families = families(given, rule)
         guard families.ipv4 || families.ipv6 else { throw Errno(EAFNOSUPPORT) }
         // One socket of IPv6 serves both.
-        let address = rule.address ?? (families.ipv6 ? IPAddress(IPv6Address.any) : IPAddress(IPv4Address.any))
-        var scope: Int32 = 0
-        let socket = try Descriptor.socket(rule.kind.isTCP ? .stream : .datagram, for: address)
+        let address = given ?? (families.ipv6 ? IPAddress(IPv6Address.any) : IPAddress(IPv4Address.any))
+        var socket = ListenerSocket(isTCP: rule.kind.isTCP, address: address, port: port, servesIPv4: families.ipv4, freebind: freebind)
+        if let name = rule.interface {
+            guard let index = InterfaceNames.index(of: name) else { throw Errno(ENODEV) }
+            socket.interface = index
+        }
+        return Listener(
+            socket: try socket.open(), isTCP: rule.kind.isTCP, isOutbound: isOutbound, address: address, hasIPv4: families.ipv4,
+            hasIPv6: families.ipv6, port: port, targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
+    }
+}
+
+/// One socket of a forwarded port. Opening it allocates nothing.
+struct ListenerSocket {
+    var isTCP: Bool
+    var address: IPAddress
+    var port: UInt16
+    /// For an address of IPv6: the other family's clients as well.
+    var servesIPv4: Bool
+    var freebind = false
+    /// Its index; 0: any.
+    var interface: Int32 = 0
+
+    func open() throws(Errno) -> Descriptor {
+        let socket = try Descriptor.socket(isTCP ? .stream : .datagram, for: address)
         do throws(Errno) {
-            if let name = rule.interface {
-                guard let index = InterfaceNames.index(of: name) else { throw Errno(ENODEV) }
-                try socket.bindToInterface(index: index)
-                if address.isLinkLocal { scope = index }
-            }
-            if !address.isIPv4 { try socket.setIPv6Only(!families.ipv4) }
+            if interface != 0 { try socket.bindToInterface(index: interface) }
+            if !address.isIPv4 { try socket.setIPv6Only(!servesIPv4) }
             if freebind { try socket.setFreebind(isIPv4: address.isIPv4) }
-            let place = SocketAddress(Endpoint(address, port), scope: scope)
-            if rule.kind.isTCP {
+            let place = SocketAddress(Endpoint(address, port), scope: address.isLinkLocal ? interface : 0)
+            if isTCP {
                 try socket.setReuseAddress()
+                // Connections have it from here: what comes in small pieces goes on in small pieces.
+                try socket.setNoDelay()
                 try socket.bind(place)
                 try socket.listen()
             } else {
-                try bindDatagrams(socket, place, isIPv4: address.isIPv4, serves4: families.ipv4)
+                try bindDatagrams(socket, place)
             }
-            return Listener(
-                socket: socket, isTCP: rule.kind.isTCP, hasIPv4: families.ipv4, hasIPv6: families.ipv6, port: port,
-                targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
+            return socket
         } catch {
             socket.close()
             throw error
         }
     }
 
-    private func bindDatagrams(_ socket: Descriptor, _ place: SocketAddress, isIPv4: Bool, serves4: Bool) throws(Errno) {
+    private func bindDatagrams(_ socket: Descriptor, _ place: SocketAddress) throws(Errno) {
         // A socket for both families tells which IPv4 address was meant only if asked in IPv4's way.
-        if serves4 { try socket.setPacketInformation(isIPv4: true) }
-        if !isIPv4 { try socket.setPacketInformation(isIPv4: false) }
+        if servesIPv4 { try socket.setPacketInformation(isIPv4: true) }
+        if !address.isIPv4 { try socket.setPacketInformation(isIPv4: false) }
         // Groups are not for the guest (lesson 36).
-        if serves4 { try? socket.setOwnGroupsOnly(isIPv4: true) }
-        if !isIPv4 { try? socket.setOwnGroupsOnly(isIPv4: false) }
+        if servesIPv4 { try? socket.setOwnGroupsOnly(isIPv4: true) }
+        if !address.isIPv4 { try? socket.setOwnGroupsOnly(isIPv4: false) }
         try socket.bind(place)
         // Only now: who has the port before us keeps it, while the sockets of our own flows will share it.
         try socket.setReuseAddress()
