@@ -28,5 +28,8 @@ public func randomKey() -> (UInt64, UInt64) {
 
 extension SystemCall {
     /// Mostly answered without the kernel, but not on every machine.
-    public static var clock: [Permission] { [Permission(.clockGettime)] }
+    public static var clock: [Permission] { [Permission(.clockGettime), Permission(.schedYield)] }
 }
+
+/// Lets whoever waits for this processor have it first.
+public func yieldProcessor() { _ = linux_sched_yield() }

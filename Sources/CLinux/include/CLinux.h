@@ -114,6 +114,7 @@ static inline int linux_getpeername(int fd, void *address, socklen_t *length) { 
 static inline int linux_setsockopt(int fd, int level, int name, const void *value, socklen_t length) { return LINUX_RESULT(setsockopt(fd, level, name, value, length)); }
 static inline int linux_getsockopt(int fd, int level, int name, void *value, socklen_t *length) { return LINUX_RESULT(getsockopt(fd, level, name, value, length)); }
 static inline int linux_shutdown(int fd, int how) { return LINUX_RESULT(shutdown(fd, how)); }
+static inline int linux_sched_yield(void) { return LINUX_RESULT(sched_yield()); }
 static inline int linux_close(int fd) { return LINUX_RESULT(close(fd)); }
 static inline long linux_splice(int from, int to, size_t count, unsigned int flags) { return LINUX_RESULT(splice(from, NULL, to, NULL, count, flags)); }
 static inline int linux_epoll_create(void) { return LINUX_RESULT(epoll_create1(EPOLL_CLOEXEC)); }

@@ -49,6 +49,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private var batchLimit = 1
     private var fullBatches = 0
     private var nextEvent = 0
+    private var eagerWait = EagerWait()
     private var hasToldOfPing = false
 
     init(
@@ -104,9 +105,26 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
                 return .pingForbidden
             }
             nextEvent = 0
-            try events.wait(on: epoll, nanoseconds: timeout(now: now, deadline: deadline))
+            try wait(now: now, deadline: deadline)
             port.counters.add(.wakeUps)
         }
+    }
+
+    /// Waits for events, and asks for them eagerly where they follow each other closely (`EagerWait`).
+    private mutating func wait(now: Int64, deadline: Int64?) throws(Errno) {
+        let timeout = timeout(now: now, deadline: deadline)
+        let bytes = port.counters[.bytesFromGuest] &+ port.counters[.bytesToGuest]
+        let span = eagerWait.span(bytes: bytes)
+        var present = now
+        while present - now < (timeout < 0 ? span : min(span, timeout)) {
+            try events.wait(on: epoll, nanoseconds: 0)
+            if events.count > 0 { return }
+            // Whoever else needs this processor goes first: a client or a server on the same machine often does.
+            yieldProcessor()
+            present = monotonicNanoseconds()
+        }
+        try events.wait(on: epoll, nanoseconds: timeout < 0 ? timeout : max(timeout - (present - now), 0))
+        eagerWait.slept(monotonicNanoseconds() - now)
     }
 
     private func milliseconds() -> Int64 { monotonicNanoseconds() / 1_000_000 }
