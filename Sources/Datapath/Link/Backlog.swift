@@ -30,7 +30,7 @@ struct Backlog: ~Copyable {
 
     /// Gives the socket what it takes now.
     mutating func write(to socket: Descriptor) -> Outcome {
-        let outcome = socket.send(from: mapping, offset: start, length: byteCount)
+        let outcome = socket.write(from: mapping, offset: start, length: byteCount)
         start += outcome.count
         if start == end { removeAll() }
         return outcome
