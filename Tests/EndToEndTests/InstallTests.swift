@@ -49,7 +49,7 @@ import Testing
                 "share/zsh/site-functions/_passt", "share/fish/vendor_completions.d/pasta.fish", "share/fish/vendor_completions.d/passt.fish",
                 "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/qrap.fish",
                 "share/doc/swift-passt/LICENSE", "share/doc/swift-passt/README.md", "share/doc/swift-passt/INSTALLED",
-                "share/doc/swift-passt/Documentation/Callers.md",
+                "share/doc/swift-passt/Documentation/Callers.md", "share/doc/swift-passt/apparmor/swift-passt",
             ]
             #expect(expected.isSubset(of: found), "missing: \(expected.subtracting(found))")
             let listed = Set(contents(network.path("root/usr/share/doc/swift-passt/INSTALLED")).split(separator: "\n").map { String($0.dropFirst(5)) })
@@ -93,6 +93,22 @@ import Testing
             try install(network).check()
             let bytes = try Data(contentsOf: URL(fileURLWithPath: network.path("root/usr/bin/\(program)")))
             #expect(bytes.range(of: Data("Anchor.startOfLine".utf8)) == nil)
+        }
+    }
+
+    /// What README promises to newcomers, as far as it needs no virtual machine.
+    @Test func theDemonstrationShowsWhatItSays() throws {
+        try withNetwork { network in
+            let demo = URL(fileURLWithPath: Self.script).deletingLastPathComponent().appendingPathComponent("demo").path
+            let output = try network.run([demo, "pasta"], seconds: 60).check()
+            for text in [
+                "2 packets transmitted, 2 received", "This is the remote host's page.", "This is a page of the host's loopback.",
+                "Connection refused", "This is the container's page.", "::ffff:198.51.100.254 - -", "is gone.", "Nothing is left of it.",
+            ] {
+                #expect(output.out.contains(text), "\(text): \(output)")
+            }
+            let words = try network.run([demo, "everything"])
+            #expect(words.ending == .exited(1) && words.errorLines.count == 1, "\(words)")
         }
     }
 
