@@ -44,7 +44,7 @@ while True:
             if line: connection.sendall(line.upper())
 END
 server=$!
-trap 'kill $server; cd /; umount "$place"; rmdir "$place"' EXIT
+trap 'kill $server; wait $server || :; cd /; umount "$place"; rmdir "$place"' EXIT
 while [ ! -e /tmp/ready ]; do sleep 0.01; done
 echo "usual:"
 DESCRIPTOR=5 ./qrap kvm -m 64
