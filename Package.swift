@@ -50,6 +50,8 @@ let package = Package(
         .target(name: "Completion", dependencies: ["Setup", "Settings"], swiftSettings: strict),
         .executableTarget(name: "completions", dependencies: ["Completion", "Linux", "CLinux"], swiftSettings: strict),
 
+        // Stands before malloc in the unit tests' program, and counts.
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
         .testTarget(name: "SetupTests", dependencies: ["Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
@@ -58,7 +60,8 @@ let package = Package(
         .testTarget(name: "EndToEndTests", exclude: ["Helpers"], swiftSettings: strict),
         // Manual pages, completions, qrap. They use Foundation, so nothing here may import Linux: two definitions of one structure.
         .testTarget(name: "PackagingTests", dependencies: ["Completion", "QEMUWrapper", "Settings"], swiftSettings: strict),
-        .testTarget(name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire"], swiftSettings: lifetimes),
+        .testTarget(
+            name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire", "CAllocations"], swiftSettings: lifetimes),
     ]
 )
 

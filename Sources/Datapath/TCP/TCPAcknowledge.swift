@@ -23,9 +23,9 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
         }
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge), table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = now + lookInterval(table[index])
+            table[index].acknowledgeAt = nextLook(table[index], now: now)
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 : 1)
+            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(connection.vainLooks) : 1)
         }
     }
 
@@ -39,15 +39,42 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     private func max(_ a: SequenceNumber, _ b: SequenceNumber) -> SequenceNumber { a < b ? b : a }
 
-    /// When to look again at what the far end has acknowledged: some times per round trip.
-    private func lookInterval(_ connection: TCPConnection) -> Int64 {
-        connection.isNear ? TCPTranslator.delay : Int64(connection.roundTrip) / 16000 + 1
+    /// When to look again at what the far end has acknowledged.
+    ///
+    /// What was sent after a pause can be answered after a round trip at the earliest. While data flows, sixteen times per round trip. A
+    /// far end that has been silent for longer than that is asked less and less: an eighth of its silence later.
+    private func nextLook(_ connection: TCPConnection, now: Int64) -> Int64 {
+        if connection.events.contains(.mustAcknowledge) { return now + TCPTranslator.refusalInterval(connection.refusals) }
+        if connection.isNear { return now + TCPTranslator.delay }
+        let roundTrip = Int64(connection.roundTrip) / 1000 + 1
+        let silence = Int64(UInt32(truncatingIfNeeded: now) &- connection.waitsSince)
+        if connection.events.contains(.awaitsFirst), silence < roundTrip { return now + roundTrip - silence + 1 }
+        return now + Int64(connection.roundTrip) / 16000 + 1 + min(max(silence - roundTrip, 0) / 8, 1000)
+    }
+
+    /// `expected` is about to move: from now on the far end owes an acknowledgement, if it did not before.
+    mutating func farEndOwes(_ index: Int, now: Int64) {
+        guard table[index].farAcknowledged == table[index].expected else { return }
+        table[index].waitsSince = UInt32(truncatingIfNeeded: now)
+        table[index].events.insert(.awaitsFirst)
+    }
+
+    private func max(_ a: Int64, _ b: Int64) -> Int64 { a < b ? b : a }
+
+    /// The far end has sent something. Where that may be the answer to what the guest has sent, its acknowledgement can travel with it.
+    mutating func lookBehindInput(_ index: Int, now: Int64) {
+        let connection = table[index]
+        guard connection.events.contains(.awaitsFirst), !connection.isNear, connection.events.contains(.established) else { return }
+        let silence = Int64(UInt32(truncatingIfNeeded: now) &- connection.waitsSince)
+        guard silence >= Int64(connection.roundTrip) / 1000 else { return }
+        table[index].events.remove(.awaitsFirst)
+        look(index, now: now)
     }
 
     // MARK: Looking at the socket
 
     /// Asks the kernel for the path's round-trip time and for how far the far end is.
-    mutating func look(_ index: Int) {
+    mutating func look(_ index: Int, now: Int64) {
         let connection = table[index]
         if let path = sockets.path(connection.socket) {
             let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
@@ -58,19 +85,21 @@ extension TCPTranslator where Sockets: ~Copyable {
                 }
                 let position = connection.initialFromGuest + 1 + Int(truncatingIfNeeded: bytes) + -Int(table[index].acknowledgedBase)
                 let dataEnd = connection.events.contains(.finFromGuest) ? connection.expected + -1 : connection.expected
-                table[index].farAcknowledged = position >= dataEnd ? connection.expected : position
+                let farAcknowledged = position >= dataEnd ? connection.expected : position
+                if farAcknowledged > connection.farAcknowledged {
+                    table[index].waitsSince = UInt32(truncatingIfNeeded: now)
+                    table[index].events.remove(.awaitsFirst)
+                }
+                table[index].farAcknowledged = farAcknowledged
             }
         }
         if connection.largestSpace == 0 {
             table[index].sendSpace = TCPTranslator.initialSpace
             table[index].largestSpace = TCPTranslator.initialSpace
-        } else if !table[index].events.contains(.outputBlocked) {
-            // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
-            lookAtSendSpace(index)
         }
     }
 
-    private mutating func lookAtSendSpace(_ index: Int) {
+    mutating func lookAtSendSpace(_ index: Int) {
         table[index].sentSinceLook = 0
         guard let buffer = sockets.sendBuffer(table[index].socket) else {
             table[index].sendSpace = 65536
@@ -106,7 +135,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The window is so small that the guest may stop, and no event is certain to end that: a timer looks soon where the kernel would not
     /// tell, and seldom where it should.
-    private func needsRoomLook(_ connection: TCPConnection) -> Bool {
+    func needsRoomLook(_ connection: TCPConnection) -> Bool {
         connection.sendSpace < enoughWindow(connection) && !connection.events.contains(.finFromGuest)
     }
 
@@ -114,6 +143,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard table[index].events.contains(.awaitsRoom) else { return }
         table[index].events.remove(.awaitsRoom)
+        table[index].vainLooks = 0
         lookAtSendSpace(index)
         guard table[index].events.contains(.outputBlocked) else { return }
         table[index].events.remove(.outputBlocked)

@@ -14,6 +14,7 @@
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPTimers         all deadlines
+//   ClosedConnections what the guest's late segments are told by
 //   TCPOutput         building segments
 //   HostSockets       what is asked of the host's kernel; tests put a script in its place
 //   TCPTranslator     the owner of it all, its entry points, and the end of a connection
@@ -64,6 +65,14 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var awaitsRoom: TCPEvents { TCPEvents(rawValue: 1 << 16) }
     /// Is in the list of connections that wait for the link.
     static var waitsForLink: TCPEvents { TCPEvents(rawValue: 1 << 21) }
+    /// The connection is gone, its socket closed, and the guest still has to hear of it.
+    static var mustReset: TCPEvents { TCPEvents(rawValue: 1 << 25) }
+    /// The socket did not take the guest's data for a reason that no event tells the end of: a timer tries again.
+    static var triesAgain: TCPEvents { TCPEvents(rawValue: 1 << 22) }
+    /// What was sent to a far end that owed nothing before is still without any answer: none can come before a round trip is over.
+    static var awaitsFirst: TCPEvents { TCPEvents(rawValue: 1 << 23) }
+    /// The link had no room for a segment in this round.
+    static var wasRefused: TCPEvents { TCPEvents(rawValue: 1 << 24) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }
@@ -120,6 +129,10 @@ struct TCPConnection: FlowEntry {
     var windowScale: UInt8 = 0
     var duplicateAcknowledgements: UInt8 = 0
     var retransmissions: UInt8 = 0
+    /// Rounds in a row in which the link had no room.
+    var refusals: UInt8 = 0
+    /// Looks for room in the send buffer that have found none, in a row.
+    var vainLooks: UInt8 = 0
     /// Acknowledgements that still go out at once before the connection may be called interactive.
     var quickAcknowledgements: UInt8 = 16
 
@@ -128,8 +141,10 @@ struct TCPConnection: FlowEntry {
     var acknowledgeAt: Int64 = 0
     /// The guest's last sign of life.
     var heardAt: UInt32 = 0
-    /// Smoothed round-trip time of the host's path, microseconds.
+    /// Round-trip time of the host's path, microseconds: the smaller of the smoothed and the least one.
     var roundTrip: UInt32 = 0
+    /// Since when the far end has acknowledged nothing although it owed that, in milliseconds of the worker's clock.
+    var waitsSince: UInt32 = 0
 
     init(key: FlowKey, socket: Descriptor) {
         self.key = key

@@ -48,7 +48,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             flushPending(&port, now: now)
             if table.isUsed(index) { abort(index, &port) }
         } else if header.sequence > connection.expected, header.sequence <= connection.windowEdge {
-            sendControl(index, .ack, &port)
+            table[index].events.insert(.mustAcknowledge)
+            touch(index, &port, now: now)
         }
     }
 
@@ -173,10 +174,17 @@ extension TCPTranslator where Sockets: ~Copyable {
     ) {
         if pendingIndex == index { flushPending(&port, now: now) }
         guard table.isUsed(index), header.sequence + header.payloadLength == table[index].expected else { return }
+        farEndOwes(index, now: now)
         table[index].expected += 1
         table[index].events.formUnion([.finFromGuest, .mustAcknowledge])
         // With both directions done, closing says the same.
         if !table[index].events.contains(.finAcknowledged) || !table[index].isNear { sockets.finish(table[index].socket) }
+    }
+
+    /// The kernel lacks memory, or was interrupted: nothing is wrong with the connection.
+    @_noAllocation @_noLocks
+    private static func isPassing(_ error: Errno) -> Bool {
+        error.code == 105 || error.code == 12 || error.code == 4  // ENOBUFS, ENOMEM, EINTR
     }
 
     /// Hands the collected data to its socket.
@@ -188,13 +196,15 @@ extension TCPTranslator where Sockets: ~Copyable {
         pending.removeAll()
         pendingIndex = -1
         if let error = outcome.error, !outcome.wouldBlock {
-            // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
-            _ = error
-            resetGuest(index, &port)
-            abort(index, &port)
-            return
+            guard TCPTranslator.isPassing(error) else {
+                // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
+                endByReset(index, &port, now: now)
+                return
+            }
+            table[index].events.insert(.triesAgain)
         }
         let taken = outcome.count
+        if taken > 0 { farEndOwes(index, now: now) }
         table[index].expected += taken
         table[index].sendSpace -= min(table[index].sendSpace, UInt32(truncatingIfNeeded: taken))
         table[index].sentSinceLook &+= UInt32(truncatingIfNeeded: taken)

@@ -7,7 +7,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Frames that one call to the kernel fills.
     private static var burst: Int { 4 }
 
-    private enum Step {
+    enum Step {
         /// There may be more.
         case again
         /// Nothing more can be sent now.
@@ -74,7 +74,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// Peeks at what comes next, straight into frames, and sends them.
-    private mutating func transfer<Link: GuestLink & ~Copyable>(
+    mutating func transfer<Link: GuestLink & ~Copyable>(
         _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let connection = table[index]
@@ -84,7 +84,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         let slot = port.reserve(frames)
         let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
         slots.removeAll()
-        let ignored = preparePeek(index, at: connection.next - connection.queueStart)
+        guard let ignored = preparePeek(index, at: connection.next - connection.queueStart) else {
+            endByReset(index, &port, now: now)
+            return .gone
+        }
         var left = asked
         for frame in 0..<frames {
             _ = slots.append(port.arena, offset: slot + frame * SlotLayout.size + start, length: min(left, payload))
@@ -99,14 +102,17 @@ extension TCPTranslator where Sockets: ~Copyable {
             return .done
         }
         if outcome.error != nil {
-            resetGuest(index, &port)
-            abort(index, &port)
+            endByReset(index, &port, now: now)
             return .gone
         }
         if count == 0 {
             // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
             if ignored > outcome.count { return .done }
-            // Behind bytes that are ignored, the kernel shows no end.
+            // Behind bytes that are ignored, the kernel shows neither an error nor an end.
+            if ignored > 0, connection.events.contains(.hasFailed) {
+                endByReset(index, &port, now: now)
+                return .gone
+            }
             if ignored > 0, !connection.events.contains(.inputEnds) {
                 table[index].events.remove(.hasInput)
                 return .done
@@ -162,11 +168,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     // MARK: Peeking
 
     /// Makes the kernel peek at `offset`. Where it cannot, the first pieces of the list take what comes before: their bytes are returned.
-    private mutating func preparePeek(_ index: Int, at offset: Int) -> Int {
+    /// nil where the kernel could, and now cannot: it would go on from where it stands.
+    private mutating func preparePeek(_ index: Int, at offset: Int) -> Int? {
         if table[index].events.contains(.peekOffset) {
-            if Int(table[index].peekPosition) != offset, sockets.setPeekOffset(offset, on: table[index].socket) {
-                table[index].peekPosition = UInt32(truncatingIfNeeded: offset)
-            }
+            if Int(table[index].peekPosition) == offset { return 0 }
+            guard sockets.setPeekOffset(offset, on: table[index].socket) else { return nil }
+            table[index].peekPosition = UInt32(truncatingIfNeeded: offset)
             return 0
         }
         if offset <= 0 { return 0 }
@@ -193,7 +200,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// What lies there takes room from the peer's window, and more than its bytes: a buffer of 64 KiB of which one byte is left counts as a
     /// whole, and so does one that never held more than a byte. A queue that looks almost empty can close the window for good. So a rest
     /// that a step left is always taken, and small answers are after some of them.
-    private mutating func discardAcknowledged(_ index: Int) {
+    mutating func discardAcknowledged(_ index: Int) {
         let connection = table[index]
         var end = connection.unacknowledged
         if connection.events.contains(.finAcknowledged) { end += -1 }
@@ -253,13 +260,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         port.counters.add(.tcpRetransmissionsToGuest)
         let slot = port.reserve()
         if length <= 0 {
-            if connection.events.contains(.finSent) {
-                _ = sendSegment(index, sequence: end, flags: [.fin, .ack], slot: slot, payload: 0, &port)
+            if connection.events.contains(.finSent), !sendSegment(index, sequence: end, flags: [.fin, .ack], slot: slot, payload: 0, &port) {
+                table[index].events.insert(.resendsFirst)
             }
             return true
         }
         slots.removeAll()
-        let ignored = preparePeek(index, at: connection.unacknowledged - connection.queueStart)
+        guard let ignored = preparePeek(index, at: connection.unacknowledged - connection.queueStart) else {
+            endByReset(index, &port, now: now)
+            return false
+        }
         let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
         _ = slots.append(port.arena, offset: slot + start, length: length)
         let outcome = sockets.peek(&slots, on: connection.socket)
@@ -267,13 +277,12 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count)
         }
         if outcome.error != nil, !outcome.wouldBlock {
-            resetGuest(index, &port)
-            abort(index, &port)
+            endByReset(index, &port, now: now)
             return false
         }
         let count = outcome.count - ignored
-        if count > 0 {
-            _ = sendSegment(index, sequence: connection.unacknowledged, flags: [.ack, .psh], slot: slot, payload: count, &port)
+        if count > 0, !sendSegment(index, sequence: connection.unacknowledged, flags: [.ack, .psh], slot: slot, payload: count, &port) {
+            table[index].events.insert(.resendsFirst)
         }
         return true
     }

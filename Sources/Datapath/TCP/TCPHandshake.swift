@@ -76,7 +76,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard events.contains(.output) else { return }
         if events.contains(.input) || events.contains(.readHangUp) { table[index].events.insert(.hasInput) }
         if events.contains(.readHangUp) { table[index].events.insert(.inputEnds) }
-        look(index)
+        look(index, now: now)
         let start = table[index].initialToGuest
         table[index].next = start + 1
         table[index].highest = start + 1
@@ -84,8 +84,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].queueStart = start + 1
         table[index].events.insert(.synSent)
         sendSyn(index, &port, now: now)
-        startRetransmitTimer(index, now: now)
-        armTimer(index, now: now)
     }
 
     // MARK: The host's peer opens
@@ -117,10 +115,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         port.counters.add(.tcpOpened)
-        look(index)
+        look(index, now: now)
         sendSyn(index, &port, now: now)
-        startRetransmitTimer(index, now: now)
-        armTimer(index, now: now)
     }
 
     // MARK: SYNs and their acknowledgements
@@ -133,15 +129,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         let connection = table[index]
         if connection.events.contains(.established) {
             // Both sides had finished and only our FIN's acknowledgement was lost: the guest starts anew (lesson 25).
-            // With that too, its new number may be any.
-            let isOver = connection.events.contains([.finSent, .finFromGuest])
+            // With that too, its new number may be any but the old one, of which this is a late copy.
+            let isOver = connection.events.contains([.finSent, .finFromGuest]) && header.sequence != connection.initialFromGuest
             if isOver, !header.flags.contains(.ack), header.sequence > connection.expected || connection.events.contains(.finAcknowledged) {
-                close(index, &port)
+                close(index, &port, now: now)
                 openToHost(segment, &port, now: now)
                 return
             }
             // RFC 5961, section 4: a guest that has forgotten the connection answers this with a reset.
-            sendControl(index, .ack, &port)
+            table[index].events.insert(.mustAcknowledge)
+            touch(index, &port, now: now)
             return
         }
         if !connection.events.contains(.opensToGuest) {

@@ -21,18 +21,22 @@ extension TCPTranslator where Sockets: ~Copyable {
         let header = TCPHeader(
             sourcePort: key.remotePort, destinationPort: key.guestPort, sequence: sequence, acknowledgment: acknowledgment,
             flags: flags, window: window)
-        if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize)) { return true }
+        if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize)) {
+            if table[index].refusals != 0 { table[index].refusals = 0 }
+            return true
+        }
         // The guest has not been told (lessons 1, 17).
         table[index].acknowledged = acknowledged
         table[index].windowEdge = windowEdge
-        table[index].events.insert(.mustAcknowledge)
+        table[index].events.formUnion([.mustAcknowledge, .wasRefused])
         return false
     }
 
-    /// Sends a segment without data at `next`.
-    mutating func sendControl<Link: GuestLink & ~Copyable>(_ index: Int, _ flags: TCPFlags, _ port: inout GuestPort<Link>) {
+    /// Sends a segment without data at `next`. False when the link refused it.
+    @discardableResult
+    mutating func sendControl<Link: GuestLink & ~Copyable>(_ index: Int, _ flags: TCPFlags, _ port: inout GuestPort<Link>) -> Bool {
         let slot = port.reserve()
-        _ = sendSegment(index, sequence: table[index].highest, flags: flags, slot: slot, payload: 0, &port)
+        return sendSegment(index, sequence: table[index].highest, flags: flags, slot: slot, payload: 0, &port)
     }
 
     /// One old byte that is not there: the guest answers with what it expects (RFC 9293, section 3.8.4).
@@ -41,8 +45,19 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ = sendSegment(index, sequence: table[index].unacknowledged + -1, flags: .ack, slot: slot, payload: 0, &port)
     }
 
-    /// Our SYN, or SYN-ACK where the guest's was taken.
+    /// Sends our SYN or SYN-ACK, and again later if it gets no answer.
     mutating func sendSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        if buildSyn(index, &port) {
+            table[index].refusals = 0
+            startRetransmitTimer(index, now: now)
+        } else {
+            table[index].retransmitAt = now + TCPTranslator.refusalInterval(table[index].refusals)
+            if table[index].refusals < 7 { table[index].refusals += 1 }
+        }
+        armTimer(index, now: now)
+    }
+
+    private mutating func buildSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) -> Bool {
         let connection = table[index]
         let isAnswer = !connection.events.contains(.opensToGuest)
         // A window here is not scaled.
@@ -55,34 +70,23 @@ extension TCPTranslator where Sockets: ~Copyable {
             window: UInt16(truncatingIfNeeded: space),
             maximumSegmentSize: connection.key.guest.isIPv4 ? segmentSize4 : segmentSize6,
             windowScale: offersScale ? TCPTranslator.offeredWindowScale : nil)
-        port.sendSegment(header, key: connection.key)
+        return port.sendSegment(header, key: connection.key)
     }
 
-    /// Tells the guest that its connection is gone.
-    mutating func resetGuest<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+    /// Tells the guest that its connection is gone. False when the link refused that.
+    mutating func resetGuest<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) -> Bool {
+        guard sendControl(index, [.rst, .ack], &port) else { return false }
         port.counters.add(.tcpResetsToGuest)
-        sendControl(index, [.rst, .ack], &port)
-    }
-
-    /// Sends the byte at `next` whatever the guest's window is.
-    mutating func probe<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        let window = table[index].guestWindow
-        let retransmissions = table[index].retransmissions
-        table[index].guestWindow = 1
-        table[index].retransmissions = 0
-        table[index].events.insert(.hasInput)
-        _ = pump(index, &port, now: now)
-        guard table.isUsed(index) else { return }
-        table[index].guestWindow = window
-        table[index].retransmissions = retransmissions
+        return true
     }
 }
 
 extension GuestPort where Link: ~Copyable {
-    /// A segment without payload.
-    mutating func sendSegment(_ header: TCPHeader, key: FlowKey) {
+    /// A segment without payload. False when the link refused it.
+    @discardableResult
+    mutating func sendSegment(_ header: TCPHeader, key: FlowKey) -> Bool {
         let slot = reserve()
-        _ = sendTCP(header, key: key, slot: slot, payload: 0, segmentSize: 0)
+        return sendTCP(header, key: key, slot: slot, payload: 0, segmentSize: 0)
     }
 
     /// A segment with `payload` bytes that lie in the slot already, behind where the header goes; more than `segmentSize` bytes are

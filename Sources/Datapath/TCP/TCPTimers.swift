@@ -5,6 +5,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Milliseconds before the first retransmission (RFC 6298), and the most between two.
     private static var firstTimeout: Int64 { 1000 }
     private static var lastTimeout: Int64 { 120_000 }
+    /// A link that has no room for a SYN either ends an attempt all the same.
+    private static var longestHandshake: UInt32 { 180_000 }
     private static var dataRetries: UInt8 { 15 }
     /// A window probe is repeated at `lastTimeout` from this retry on.
     static var slowestProbe: UInt8 { 7 }
@@ -12,6 +14,9 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var idleBeforeProbe: UInt32 { 2 * 3600 * 1000 }
     private static var idleBeforeEnd: UInt32 { 4 * 3600 * 1000 }
     private static var probeInterval: UInt32 { 600 * 1000 }
+    /// Between two tries to tell the guest that its connection is gone, doubling; and how many there are.
+    static var resetInterval: Int64 { 10 }
+    private static var resetTries: UInt8 { 10 }
 
     mutating func startRetransmitTimer(_ index: Int, now: Int64) {
         let shift = Int64(min(table[index].retransmissions, 16))
@@ -41,6 +46,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         while let index = timers.expire(at: now) {
             guard table.isUsed(index) else { continue }
             let connection = table[index]
+            if connection.events.contains(.mustReset) {
+                resetAgain(index, &port, now: now)
+                continue
+            }
             if connection.retransmitAt != 0, connection.retransmitAt <= now {
                 table[index].retransmitAt = 0
                 if !retransmit(index, &port, now: now) { continue }
@@ -55,29 +64,40 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
+    private mutating func resetAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        table[index].retransmissions += 1
+        let tries = table[index].retransmissions
+        if resetGuest(index, &port) || tries >= TCPTranslator.resetTries {
+            remove(index, &port)
+        } else {
+            timers.set(index, at: now + TCPTranslator.resetInterval << Int64(tries))
+        }
+    }
+
     /// The guest has not acknowledged in time. False when the connection is gone.
     private mutating func retransmit<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         table[index].retransmissions &+= 1
         if !table[index].events.contains(.established) {
             guard table[index].events.contains(.synSent) else { return true }
-            guard table[index].retransmissions <= TCPTranslator.synRetries else {
+            // What the link refused was no try of those that count.
+            if table[index].refusals > 0 { table[index].retransmissions -= 1 }
+            let silence = UInt32(truncatingIfNeeded: now) &- table[index].heardAt
+            guard table[index].retransmissions <= TCPTranslator.synRetries, silence < TCPTranslator.longestHandshake else {
                 abort(index, &port)
                 return false
             }
             port.counters.add(.tcpRetransmissionsToGuest)
             sendSyn(index, &port, now: now)
-            startRetransmitTimer(index, now: now)
             return true
         }
         guard table[index].retransmissions <= TCPTranslator.dataRetries else {
-            resetGuest(index, &port)
-            abort(index, &port)
+            endByReset(index, &port, now: now)
             return false
         }
         table[index].events.subtract([.recovering, .resendsFirst])
         if table[index].guestWindow == 0 || table[index].events.contains(.probing) {
             probeWindow(index, &port, now: now)
-            return true
+            return table.isUsed(index) && !table[index].events.contains(.mustReset)
         }
         guard table[index].flight > 0 else {
             table[index].retransmissions = 0
@@ -100,8 +120,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         table[index].next = table[index].unacknowledged
         table[index].events.insert(.probing)
-        probe(index, &port, now: now)
-        if table.isUsed(index), table[index].flight == 0 {
+        let step = transfer(index, limit: 1, &port, now: now)
+        if case .gone = step { return }
+        if table[index].events.contains(.wasRefused) {
+            // Not sent: this was no probe.
+            table[index].retransmissions -= 1
+            table[index].retransmitAt = now + TCPTranslator.refusalInterval(table[index].refusals)
+            return
+        }
+        discardAcknowledged(index)
+        if table[index].flight == 0 {
             // There was nothing to probe with.
             table[index].events.remove(.probing)
             table[index].retransmissions = 0
@@ -111,7 +139,15 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard table[index].events.contains(.established) else { return }
-        look(index)
+        if table[index].events.contains(.triesAgain) {
+            table[index].events.remove(.triesAgain)
+            roomAgain(index, &port, now: now)
+        }
+        look(index, now: now)
+        // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
+        let isScarce = needsRoomLook(table[index]) || table[index].events.contains(.awaitsRoom)
+        if isScarce, !table[index].events.contains(.outputBlocked) { lookAtSendSpace(index) }
+        table[index].vainLooks = needsRoomLook(table[index]) ? min(table[index].vainLooks + 1, 5) : 0
         if table[index].events.contains(.awaitsRoom), !table[index].events.contains(.outputBlocked), table[index].sendSpace > 65536 {
             table[index].events.remove(.awaitsRoom)
         }
@@ -129,8 +165,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     private mutating func checkIdle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         let silence = UInt32(truncatingIfNeeded: now) &- table[index].heardAt
         if silence >= TCPTranslator.idleBeforeEnd {
-            resetGuest(index, &port)
-            abort(index, &port)
+            endByReset(index, &port, now: now)
             return false
         }
         if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {

@@ -27,6 +27,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     /// Takes what is peeked at a second time where the kernel keeps no peek offset.
     var scrap: Mapping
     var hasPeekOffset = true
+    var closed: ClosedConnections
     /// Connections to finish at the end of the round.
     private var touched: FixedTable<UInt32>
     private var touchedCount = 0
@@ -41,13 +42,15 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let scrap = try Mapping(byteCount: 65536)
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
         let waiting = try WaitingList(capacity: capacity)
-        self.waiting = waiting
+        let closed = try ClosedConnections(seed: seed)
         self.table = table
         self.timers = timers
         self.pending = pending
         self.slots = slots
         self.scrap = scrap
         self.touched = touched
+        self.closed = closed
+        self.waiting = waiting
         self.sockets = sockets
         self.translation = translation
         self.seed = seed
@@ -69,11 +72,18 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         _ segment: GuestSegment, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
     ) {
         guard let index = table.find(segment.key) else {
+            if answerForClosed(segment, &port, now: now) { return }
             if segment.header.flags.contains(.syn), segment.header.flags.isDisjoint(with: [.ack, .rst, .fin]) {
                 openToHost(segment, &port, now: now)
             } else {
                 resetUnknown(segment, &port)
             }
+            return
+        }
+        if table[index].events.contains(.mustReset) {
+            // It is gone, and this segment is the occasion to say so.
+            remove(index, &port)
+            fromGuest(segment, in: arena, &port, now: now)
             return
         }
         if pendingIndex != index { flushPending(&port, now: now) }
@@ -84,6 +94,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     mutating func fromHost<Link: GuestLink & ~Copyable>(
         _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
     ) {
+        if table[index].events.contains(.mustReset) { return }
         if !table[index].events.contains(.synSent) {
             connectionDecided(index, events, &port, now: now)
             return
@@ -92,8 +103,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         if events.contains(.error) {
             if table[index].events.contains(.finSent), let _ = sockets.connectionError(table[index].socket) {
                 // Nothing is read any more that would tell of it.
-                resetGuest(index, &port)
-                abort(index, &port)
+                endByReset(index, &port, now: now)
                 return
             }
             table[index].events.insert(.hasFailed)
@@ -101,6 +111,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
             // With an error it is no end of the stream: the guest must see a reset behind the data.
             table[index].events.formUnion([.hasInput, .inputEnds])
         }
+        if events.contains(.input) { lookBehindInput(index, now: now) }
         if events.contains(.output) { roomAgain(index, &port, now: now) }
         touch(index, &port, now: now)
     }
@@ -130,41 +141,74 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     /// Sends what can be sent, acknowledges what has to be acknowledged, and ends what has ended.
     private mutating func settle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        guard table[index].events.contains(.established) else { return }
+        guard table[index].events.contains(.established), !table[index].events.contains(.mustReset) else { return }
         if !pump(index, &port, now: now) { return }
         acknowledgeIfDue(index, &port, now: now)
         let events = table[index].events
         if events.contains(.finFromGuest), events.contains(.finAcknowledged), table[index].acknowledged == table[index].expected {
-            close(index, &port)
+            close(index, &port, now: now)
         } else {
             armTimer(index, now: now)
             if events.contains(.hasMore) { timers.setNoLater(index, than: now) }
+            if events.contains(.wasRefused) { trySoon(index, now: now) }
         }
     }
+
+    /// What the link had no room for was not sent, and is not lost either: no retransmission timeout, but another try once the link may
+    /// have room (lesson 17).
+    private mutating func trySoon(_ index: Int, now: Int64) {
+        table[index].events.remove(.wasRefused)
+        waitForLink(index)
+        timers.setNoLater(index, than: now + TCPTranslator.refusalInterval(table[index].refusals))
+        if table[index].refusals < 7 { table[index].refusals += 1 }
+    }
+
+    /// Milliseconds, by how often the link has refused in a row.
+    @_noAllocation @_noLocks
+    static func refusalInterval(_ refusals: UInt8) -> Int64 { 1 << Int64(min(refusals, 7)) }
 
     // MARK: The end
 
     /// Both directions are done.
-    mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+    mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         // The kernel resets a connection that is closed with something unread, which would take what is still on its way with it.
         discardAll(index)
         sockets.close(table[index].socket)
+        closed.insert(table[index], now: now)
         remove(index, &port)
     }
 
-    /// One side has aborted, or we must: the other side sees a reset.
+    /// The guest has to hear that its connection is gone. A guest that only waits for data would never ask, so where the link has no room for
+    /// the reset, it is sent a little later.
+    mutating func endByReset<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        if resetGuest(index, &port) {
+            abort(index, &port)
+            return
+        }
+        forgetPending(index)
+        sockets.abort(table[index].socket)
+        table[index].socket = .none
+        table[index].events.insert(.mustReset)
+        table[index].retransmissions = 0
+        timers.set(index, at: now + TCPTranslator.resetInterval)
+    }
+
+    /// The host's side has aborted, or the guest's has: the host's peer sees a reset.
     mutating func abort<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         if table[index].socket.isOpen { sockets.abort(table[index].socket) }
         remove(index, &port)
     }
 
-    private mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
-        if pendingIndex == index {
-            pending.removeAll()
-            pendingIndex = -1
-        }
+    mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        forgetPending(index)
         timers.cancel(index)
         table.remove(index)
         port.counters.add(.tcpClosed)
+    }
+
+    private mutating func forgetPending(_ index: Int) {
+        guard pendingIndex == index else { return }
+        pending.removeAll()
+        pendingIndex = -1
     }
 }

@@ -54,6 +54,12 @@ struct ModelGuest {
     private var mustAcknowledge = false
     /// The application's next action.
     var actAt: Int64 = 0
+    /// From when on, and for how long, the application does nothing.
+    var pausesAt = Int64.max
+    var pause: Int64 = 0
+    /// Milliseconds of silence before the peer is asked whether it lives.
+    var keepAlive: Int64 = 7_200_000
+    private var asksAt = Int64.max
 
     init(
         port: UInt16, opens: Bool, total: Int, segmentSize: Int, frameSize: Int, scale: Int?, capacity: Int, start: UInt32, endsLast: Bool,
@@ -73,6 +79,15 @@ struct ModelGuest {
         self.shrinks = shrinks
     }
 
+    /// The same application again, in a new connection between the same ends.
+    func successor(start: UInt32) -> ModelGuest {
+        var other = ModelGuest(
+            port: port, opens: true, total: total, segmentSize: segmentSize, frameSize: frameSize, scale: scale, capacity: capacity,
+            start: start, endsLast: endsLast, acknowledgeDelay: acknowledgeDelay, probesOld: probesOld, shrinks: shrinks)
+        other.keepAlive = keepAlive
+        return other
+    }
+
     var finIsAcknowledged: Bool { unacknowledged == total + 2 }
     var isDone: Bool { finIsAcknowledged && hasEnd }
     var remotePort: UInt16 { port &- 30000 }
@@ -85,6 +100,7 @@ struct ModelGuest {
         if state == .dead { return .max }
         var wake = min(timerAt ?? .max, acknowledgeAt ?? .max)
         if !appIsDone { wake = min(wake, actAt) }
+        if !isDone { wake = min(wake, asksAt) }
         return wake
     }
 
@@ -172,6 +188,10 @@ struct ModelGuest {
             timerAt = nil
             expire(now: now, &random)
         }
+        if now >= asksAt, !isDone {
+            asksAt = now + min(keepAlive, 600_000)
+            if state == .established, unacknowledged == highest { emit(.ack, at: highest - 1, count: 0, &random) }
+        }
         output(now: now, &random)
     }
 
@@ -205,6 +225,11 @@ struct ModelGuest {
     }
 
     private mutating func act(now: Int64, _ random: inout SeededRandom) {
+        if pausesAt <= now {
+            pausesAt = .max
+            actAt = now + pause
+            if pause > 0 { return }
+        }
         written = min(total, written + 1 + random.below(random.pick([10, 2000, 100_000])))
         let unread = bytesReceived - read
         let count = min(unread, 1 + random.below(random.pick([100, 5000, 200_000])))
@@ -227,7 +252,12 @@ struct ModelGuest {
         }
         if header.flags.contains(.rst) { return takeReset(header) }
         if header.flags.contains(.syn) { return takeSyn(header, now: now, &random) }
+        if state == .synSent, header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) != 1 {
+            // Of an earlier connection (RFC 9293, section 3.10.7.3).
+            answerUnknown(header)
+        }
         guard let peerStart, state != .synSent else { return }
+        asksAt = now + keepAlive
         let position = header.sequence - SequenceNumber(peerStart)
         let acknowledged = header.acknowledgment - SequenceNumber(start)
         if acknowledged > highest {
@@ -268,8 +298,9 @@ struct ModelGuest {
     }
 
     private mutating func takeSyn(_ header: TCPHeader, now: Int64, _ random: inout SeededRandom) {
-        if state == .synSent {
-            guard header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) == 1 else { return }
+        asksAt = now + keepAlive
+        if state == .synSent, header.flags.contains(.ack) {
+            guard header.acknowledgment - SequenceNumber(start) == 1 else { return answerUnknown(header) }
             peerStart = header.sequence.value
             received = 1
             unacknowledged = 1
@@ -278,7 +309,8 @@ struct ModelGuest {
             peerScale = scale == nil ? 0 : Int(header.windowScale ?? 0)
             emit(.ack, at: 1, count: 0, &random)
             output(now: now, &random)
-        } else if state == .closed {
+        } else if state == .closed || state == .synSent {
+            // In the second case, both SYNs have crossed.
             guard !header.flags.contains(.ack) else { return }
             peerStart = header.sequence.value
             received = 1
@@ -289,6 +321,11 @@ struct ModelGuest {
             next = 1
             timeout = 1000
             timerAt = now + timeout
+        } else if state == .synReceived, header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) == 1 {
+            unacknowledged = 1
+            establish()
+            emit(.ack, at: highest, count: 0, &random)
+            output(now: now, &random)
         } else if state == .synReceived {
             emit([.syn, .ack], at: 0, count: 0, &random)
         } else {

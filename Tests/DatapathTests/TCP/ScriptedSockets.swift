@@ -46,6 +46,12 @@ struct HostSocket {
     var roundTrip: UInt32 = 100
     var peeks = 0
     var discards = 0
+    /// An output event is due although nothing was taken out of the buffer since: memory has come free.
+    var owesEvent = false
+    /// `setPeekOffset` has failed here after it had worked.
+    var hasLostPeekOffset = false
+    /// Another connection between the same ends has followed.
+    var isEarlier = false
 
     init(number: Int) { self.number = number }
 
@@ -68,6 +74,22 @@ struct HostSocket {
     }
 }
 
+/// System calls that a translator would have made.
+struct SocketCalls: Equatable {
+    var send = 0
+    var peek = 0
+    var discard = 0
+    /// getsockopt: TCP_INFO and SO_MEMINFO.
+    var path = 0
+    var sendBuffer = 0
+    /// poll
+    var awaitRoom = 0
+    /// setsockopt
+    var setPeekOffset = 0
+
+    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset }
+}
+
 /// Sockets of a host that does what a script says.
 struct ScriptedSockets: HostSockets, ~Copyable {
     var all: [HostSocket] = []
@@ -84,6 +106,15 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var hasMemoryInfo = true
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
+    /// `setPeekOffset` fails from then on.
+    var peekOffsetCalls = Int.max
+    /// Error numbers that the next sends fail with.
+    var sendErrors: [Int] = []
+    /// Per mille of sends that take less than there is room for, or nothing; by `random`.
+    var trouble = 0
+    var random = SeededRandom(0)
+    /// Calls that cost a system call, by kind.
+    var calls = SocketCalls()
 
     // Far above any real descriptor.
     static let base: Int32 = 1_000_000
@@ -149,6 +180,20 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         }
     }
 
+    /// Some socket has an output event to come.
+    var owesAnEvent: Bool { all.contains { $0.isOpen && $0.owesEvent } }
+
+    /// Memory comes free for some.
+    mutating func payEvents(_ random: inout SeededRandom) {
+        for index in all.indices where all[index].owesEvent && random.below(2) == 0 {
+            all[index].owesEvent = false
+            // Without room, the next acknowledgement tells.
+            guard all[index].isWritable else { continue }
+            all[index].awaitsRoom = false
+            notify(index)
+        }
+    }
+
     // MARK: HostSockets
 
     private mutating func index(_ socket: Descriptor, _ call: StaticString) -> Int? {
@@ -190,7 +235,18 @@ struct ScriptedSockets: HostSockets, ~Copyable {
             faults.append("send after finish")
             return Outcome(-32)
         }
-        let count = min(list.byteCount, max(all[index].sendLimit - all[index].queued, 0))
+        var count = min(list.byteCount, max(all[index].sendLimit - all[index].queued, 0))
+        calls.send += 1
+        if !sendErrors.isEmpty { return Outcome(-sendErrors.removeFirst()) }
+        if trouble > 0, random.perMille(trouble) {
+            let code = random.pick([0, 0, 4, 11, 12, 105])
+            if code == 0 || code == 11 {
+                all[index].awaitsRoom = true
+                all[index].owesEvent = true
+            }
+            if code != 0 { return Outcome(-code) }
+            count = random.below(count)
+        }
         if count < list.byteCount { all[index].awaitsRoom = true }
         if count == 0, list.byteCount > 0 { return Outcome(-11) }
         list.copyBytes(count, into: &all[index].taken)
@@ -200,6 +256,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome {
         guard let index = index(socket, "peek") else { return Outcome(-9) }
         all[index].peeks += 1
+        calls.peek += 1
         let start = all[index].consumed + max(all[index].peekOffset, 0)
         guard start < all[index].arrived.count else {
             if let error = all[index].error {
@@ -215,13 +272,20 @@ struct ScriptedSockets: HostSockets, ~Copyable {
 
     mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool {
         guard let index = index(socket, "setPeekOffset"), hasPeekOffset else { return false }
+        calls.setPeekOffset += 1
         if offset < 0 { faults.append("peek offset \(offset)") }
+        peekOffsetCalls -= 1
+        if peekOffsetCalls < 0 {
+            if all[index].peekOffset >= 0 { all[index].hasLostPeekOffset = true }
+            return false
+        }
         all[index].peekOffset = offset
         return true
     }
 
     mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome {
         guard let index = index(socket, "discard") else { return Outcome(-9) }
+        calls.discard += 1
         let taken = min(count, all[index].unread)
         if taken < count { faults.append("discard of \(count) where \(taken) are") }
         all[index].consumed += taken
@@ -239,6 +303,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
 
     mutating func path(_ socket: Descriptor) -> TCPPath? {
         guard let index = index(socket, "path") else { return nil }
+        calls.path += 1
         let socket = all[index]
         // The kernel counts the SYN of a connection that it has opened, and a FIN.
         let syn = socket.isAccepted ? 0 : 1
@@ -250,12 +315,15 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     }
 
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? {
-        guard let index = index(socket, "sendBuffer"), hasMemoryInfo else { return nil }
+        guard let index = index(socket, "sendBuffer") else { return nil }
+        calls.sendBuffer += 1
+        guard hasMemoryInfo else { return nil }
         return SendBuffer(limit: UInt32(all[index].sendLimit), queued: UInt32(all[index].queued))
     }
 
     mutating func awaitRoom(_ socket: Descriptor) {
         guard let index = index(socket, "awaitRoom") else { return }
+        calls.awaitRoom += 1
         if !all[index].isWritable { all[index].awaitsRoom = true }
     }
 

@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<4) func randomTraffic(_ part: Int) throws {
+    @Test(arguments: 0..<8) func randomTraffic(_ part: Int) throws {
         let environment = ProcessInfo.processInfo.environment
         if let one = environment["SIMULATION_SEED"].flatMap(UInt64.init) {
             guard part == 0 else { return }
@@ -28,8 +28,37 @@ import Testing
             #expect(failure == nil)
             return
         }
-        let count = environment["SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 200
+        let count = environment["SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 400
         let start = UInt64(part) * 1_000_000
-        try TCPSimulationTests.run(start..<(start + (count + 3) / 4))
+        try TCPSimulationTests.run(start..<(start + (count + 7) / 8))
+    }
+
+    /// Seeds that have failed, by what was wrong.
+    enum Past {
+        static let inTheTranslator: [(cause: String, seeds: [UInt64])] = [
+            ("a refused frame was repaired by the retransmission timer, and its back-off", [4, 36, 44, 78, 98, 1_000_030, 1_000_041]),
+            ("the same, and the connection was given up", [3_000_001, 3_000_008, 3_000_024, 2_000_044, 3_000_051]),
+            ("a refused SYN counted as a try", [45, 1_000_016, 3_000_022, 4_000_034, 4_000_050]),
+            ("a refused window probe was the last", [1_000_052, 2_000_054, 3_000_053, 3_000_095, 5_000_027, 5_000_079, 7_000_081]),
+            ("a refused answer to a SYN within the connection was not repeated", [7_000_072]),
+            ("a FIN that came again after the end was answered by a reset", [3_000_022, 4_000_089]),
+            ("a late copy of the SYN ended a connection that waited for the far end", [4_000_007]),
+            ("without a peek offset, a reset behind data in flight was never seen", [6_000_015, 7_000_063, 7_000_067, 7_000_073]),
+            ("the far end owed the acknowledgement of a FIN alone, and was asked a second later", [0, 64, 70, 2_000_076, 7_000_005]),
+        ]
+        static let inTheModel: [(cause: String, seeds: [UInt64])] = [
+            ("a far end that had nothing to do woke up all the time", [4_000_038, 57, 5_000_014]),
+            ("a socket's last event was waited for by nobody", [1_000_125, 2_000_168]),
+            ("guests that a full table had refused were expected to arrive", [5_000_192, 6_000_191]),
+            ("not to be made to fail again", [2_000_008]),
+        ]
+    }
+
+    @Test(arguments: Past.inTheTranslator.map(\.cause)) func onceWrongInTheTranslator(_ cause: String) throws {
+        for seed in Past.inTheTranslator.first(where: { $0.cause == cause })?.seeds ?? [] { try TCPSimulationTests.run(seed..<(seed + 1)) }
+    }
+
+    @Test(arguments: Past.inTheModel.map(\.cause)) func onceWrongInTheModel(_ cause: String) throws {
+        for seed in Past.inTheModel.first(where: { $0.cause == cause })?.seeds ?? [] { try TCPSimulationTests.run(seed..<(seed + 1)) }
     }
 }

@@ -6,9 +6,13 @@
   error           prints the error of connecting and seconds      reset           prints the error of reading
   parallel N M    N connections at once, M bytes echoed on each   udp-ask WORD    prints the answer to the datagram
   udp-error       prints the error that a datagram leads to       udp-sizes N...  datagrams of these sizes are echoed whole
+  stop N S        as receive, but stops reading for S seconds     stop-peer N S   as send, to a server that stops reading for S seconds
+  hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
 """
 import errno
+import os
+import resource
 import select
 import socket
 import struct
@@ -109,6 +113,50 @@ def abort():
             return
         time.sleep(0.02)
     assert False, text
+
+
+def stop(count, seconds):
+    """Says "stopped" where it stops."""
+    sock = connect(f"source {count}", timeout=60)
+    assert receive_all(sock, 1 << 20)[0] == 1 << 20
+    print("stopped", flush=True)
+    time.sleep(seconds)
+    rest = pattern(count)[1 << 20:]
+    result = receive_all(sock)
+    assert result == (len(rest), digest(rest), "eof"), result
+
+
+def stop_peer(count, seconds):
+    sock = connect(f"stop {seconds}", timeout=60)
+    data = pattern(count)
+    sock.sendall(data[: 1 << 20])
+    print("stopped", flush=True)
+    sock.sendall(data[1 << 20:])
+    sock.shutdown(socket.SHUT_WR)
+    answer = receive_text(sock)
+    assert answer == f"{count} {digest(data)}", f"the server got {answer}"
+
+
+def hold(count, path):
+    socks = []
+    for _ in range(count):
+        sock = connect("echo", timeout=30)
+        sock.sendall(b"x")
+        socks.append(sock)
+    for sock in socks:
+        assert sock.recv(1) == b"x"
+    print("held", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    for sock in socks:
+        sock.close()
+
+
+def turns(count):
+    for _ in range(count):
+        sock = connect("report")
+        assert receive_text(sock)
+        sock.close()
 
 
 def parallel(connections, count):
@@ -231,10 +279,12 @@ def udp_ask(word):
 
 actions = {
     "send": send, "receive": receive, "duplex": echo, "first": first, "abort": abort, "parallel": parallel,
+    "stop": stop, "stop-peer": stop_peer, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
     "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
     "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,
 }
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 try:
     print(actions[what](*numbers) or "ok")
 except AssertionError as failure:

@@ -1,6 +1,7 @@
 """Bytes that both sides can make, and reading to the end."""
 import errno
 import hashlib
+import sys
 
 # 1021 is prime to every power of two: a block that is lost, repeated or moved does not go unnoticed.
 _BLOCK = b"".join(hashlib.sha256(bytes([i & 255, i >> 8])).digest() for i in range(1021))
@@ -14,11 +15,11 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def receive_all(sock):
-    """(count, digest, "eof" or the error's name)"""
+def receive_all(sock, most=sys.maxsize):
+    """(count, digest, "eof" or the error's name), of all or of the first `most` bytes."""
     summed, count, end = hashlib.sha256(), 0, "eof"
     try:
-        while data := sock.recv(1 << 18):
+        while data := sock.recv(min(1 << 18, most - count)):
             summed.update(data)
             count += len(data)
     except OSError as error:

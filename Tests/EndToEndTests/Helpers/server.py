@@ -3,6 +3,7 @@
 A TCP client's first line says what it wants:
   echo      everything comes back; the server closes after the client has closed
   sink      reads to the end, then answers "COUNT SHA256"
+  stop S    as sink, but stops reading for S seconds after the first MiB
   source N  sends N bytes and closes
   first N   sends N bytes, closes its sending side, then reads to the end; "report" tells of it
   report    what the last "first" or "abort" saw: "COUNT SHA256 END", END being "eof" or an error's name
@@ -11,11 +12,14 @@ A TCP client's first line says what it wants:
   abort     reads until the connection ends, for "report"
 UDP datagrams are echoed; "whoami" is answered with the sender's address, "count" with how many came before from all.
 """
+import hashlib
+import resource
 import socket
 import socketserver
 import struct
 import sys
 import threading
+import time
 
 from pattern import pattern, receive_all
 
@@ -39,6 +43,18 @@ class Handler(socketserver.StreamRequestHandler):
                 self.request.sendall(data)
         elif word == "sink":
             self.request.sendall(" ".join(map(str, receive_all(self.request)[:2])).encode())
+        elif word == "stop":
+            summed = hashlib.sha256()
+            count = 0
+            while count < 1 << 20:
+                data = self.request.recv((1 << 20) - count)
+                summed.update(data)
+                count += len(data)
+            time.sleep(int(rest[0]))
+            while data := self.request.recv(1 << 18):
+                summed.update(data)
+                count += len(data)
+            self.request.sendall(f"{count} {summed.hexdigest()}".encode())
         elif word == "source":
             self.request.sendall(pattern(int(rest[0])))
         elif word == "first":
@@ -61,7 +77,7 @@ class Server(socketserver.ThreadingTCPServer):
     address_family = socket.AF_INET6
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 512
+    request_queue_size = 4096
 
     def server_bind(self):
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -84,6 +100,7 @@ def datagrams(sock):
             sock.sendto(data, peer)
 
 
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 port = int(sys.argv[1])
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

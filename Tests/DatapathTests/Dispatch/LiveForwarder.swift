@@ -1,0 +1,134 @@
+import CAllocations
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+@testable import Linux
+
+/// A link whose frames lie in this process; it takes nothing from the heap.
+struct FeedLink: GuestLink, ~Copyable {
+    /// Always readable.
+    let descriptor: Descriptor
+    let offloads: LinkOffloads = [.checksum, .tcpSegmentation, .udpSegmentation]
+    var frames: [[UInt8]] = []
+    private var next = 0
+    private(set) var sent = 0
+    /// Behind the last TCP segment to the guest, and what it acknowledged.
+    private(set) var sequence: UInt32 = 0
+    private(set) var acknowledgment: UInt32 = 0
+    private(set) var lastFlags: UInt8 = 0
+
+    init(descriptor: Descriptor) { self.descriptor = descriptor }
+
+    var isDone: Bool { next == frames.count }
+
+    mutating func feed(_ frames: [[UInt8]]) {
+        self.frames = frames
+        next = 0
+    }
+
+    mutating func receive(into batch: inout FrameBatch) -> Bool {
+        while !batch.isFull, next < frames.count {
+            let start = batch.nextOffset
+            let length = frames[next].count
+            var bytes = batch.arena.mutableBytes
+            for index in 0..<length { bytes.store(frames[next][index], at: start + index) }
+            batch.append(length: length, offload: VirtioNetHeader())
+            next += 1
+        }
+        return true
+    }
+
+    mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
+        sent += 1
+        let bytes = arena.bytes
+        let isIPv4 = bytes.uint8(at: frame.offset + 12) == 8
+        let l4 = frame.offset + (isIPv4 ? 34 : 54)
+        guard isIPv4, bytes.uint8(at: frame.offset + 23) == 6 else { return .sent }
+        lastFlags = bytes.uint8(at: l4 + 13)
+        let end = frame.offset + 14 + Int(bytes.uint16(at: frame.offset + 16))
+        let payload = end - l4 - Int(bytes.uint8(at: l4 + 12) >> 4) * 4
+        sequence = bytes.uint32(at: l4 + 4) &+ UInt32(truncatingIfNeeded: payload) &+ (lastFlags & 3 != 0 ? 1 : 0)
+        acknowledgment = bytes.uint32(at: l4 + 8)
+        return .sent
+    }
+
+    mutating func flush(_ arena: inout Mapping) {}
+}
+
+/// A forwarder as in the daemon, over sockets of the kernel; what it takes from the heap while it runs is counted.
+struct LiveForwarder: ~Copyable {
+    static let loopback = IPAddress(IPv4Address("127.0.0.1")!)
+
+    let epoll: Epoll
+    let listener: Descriptor
+    let echo: Descriptor
+    let wakeUp: (reading: Descriptor, writing: Descriptor)
+    let tcpPort, udpPort: UInt16
+    private var forwarder: Forwarder<FeedLink, KernelSockets>
+    var allocations = 0
+    private(set) var frames = 0
+
+    /// `echoPort`: the guest's port that the UDP peer sends to.
+    init(echoPort: UInt16) throws {
+        let pipe = try Descriptor.pipe()
+        try pipe.writing.write("x")
+        let epoll = try Epoll()
+        let listener = try Descriptor.socket(.stream, for: LiveForwarder.loopback)
+        try listener.bind(SocketAddress(Endpoint(LiveForwarder.loopback, 0)))
+        try listener.listen()
+        let echo = try Descriptor.socket(.datagram, for: LiveForwarder.loopback)
+        try echo.bind(SocketAddress(Endpoint(LiveForwarder.loopback, 0)))
+        _ = try echo.connect(SocketAddress(Endpoint(LiveForwarder.loopback, echoPort)))
+        let tcpPort = try #require(try listener.localAddress().endpoint).port
+        let udpPort = try #require(try echo.localAddress().endpoint).port
+        var network = TestHost.network()
+        network.hostname = "box"
+        network.searchDomains = ["example.org"]
+        let forwarder = try Forwarder(
+            link: FeedLink(descriptor: pipe.reading), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network, flows: 4096,
+            now: monotonicNanoseconds() / 1_000_000)
+        self.tcpPort = tcpPort
+        self.udpPort = udpPort
+        self.forwarder = forwarder
+        self.epoll = epoll
+        self.listener = listener
+        self.echo = echo
+        wakeUp = (pipe.reading, pipe.writing)
+    }
+
+    deinit {
+        for descriptor in [epoll.descriptor, listener, echo, wakeUp.reading, wakeUp.writing] { descriptor.close() }
+    }
+
+    var sequence: UInt32 { forwarder.port.link.sequence }
+    var acknowledgment: UInt32 { forwarder.port.link.acknowledgment }
+    var lastFlags: UInt8 { forwarder.port.link.lastFlags }
+    var sent: Int { forwarder.port.link.sent }
+    func count(_ counter: Counter) -> UInt64 { forwarder.port.counters[counter] }
+    var flowCount: Int { forwarder.tcp.table.count }
+
+    /// Hands `frames` to the forwarder and lets it work; counts.
+    mutating func run(_ frames: [[UInt8]] = [], rounds: Int = 1) throws {
+        self.frames += frames.count
+        forwarder.port.link.feed(frames)
+        var round = 0
+        while round < rounds || !forwarder.port.link.isDone {
+            round += 1
+            allocations_begin()
+            let wake = try forwarder.run(until: monotonicNanoseconds() + 20_000)
+            allocations += Int(allocations_end())
+            #expect(wake == .deadline)
+        }
+    }
+
+    /// Runs until `condition`, for at most two seconds.
+    mutating func run(until condition: (borrowing LiveForwarder) -> Bool) throws {
+        let end = monotonicNanoseconds() + 2_000_000_000
+        while !condition(self) {
+            try #require(monotonicNanoseconds() < end)
+            try run()
+        }
+    }
+}

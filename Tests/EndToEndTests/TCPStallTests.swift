@@ -1,0 +1,98 @@
+import Foundation
+import Testing
+
+/// Connections that stand still for a while, and many of them.
+@Suite struct TCPStallTests {
+    /// Who sends, and the client's word for it.
+    @Test(arguments: [("the remote host", "stop"), ("the guest", "stop-peer")])
+    func aReceiverThatStopsCostsNothingAndGetsEverything(_ sender: String, _ word: String) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            let client = try guest.start(
+                ["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)", "5"])
+            try require("\(sender) to be stopped") { client.standardOutput.contains("stopped") || client.poll() != nil }
+            // Until everything in between is full.
+            var before = try network.processorTicks()
+            try require("nothing to move any more", within: 3) {
+                usleep(300_000)
+                let now = (try? network.processorTicks()) ?? 0
+                defer { before = now }
+                return now == before
+            }
+            usleep(2_000_000)
+            let used = try network.processorTicks() - before
+            #expect(used <= 2, "\(used) hundredths of a second in two seconds of silence")
+            try client.wait(seconds: 60).check()
+        }
+    }
+
+    /// All packets vanish for four seconds, in the middle of a transfer: it goes on by itself, and nothing is missing.
+    @Test(arguments: ["send", "receive"])
+    func aBlackHoleIsSurvived(_ word: String) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            // As fast as 200 Mbit/s, so that the transfer is still on its way.
+            try network.router.sh("""
+                for interface in lan0 lan1; do tc qdisc add dev $interface root tbf rate 200mbit burst 256kb latency 50ms; done
+                """).check()
+            let client = try guest.start(["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)"])
+            usleep(500_000)
+            try network.router.sh("echo 0 >/proc/sys/net/ipv4/ip_forward").check()
+            usleep(4_000_000)
+            #expect(client.poll() == nil)
+            try network.router.sh("echo 1 >/proc/sys/net/ipv4/ip_forward").check()
+            // Retransmission timers have backed off to about four seconds by now; then two and a half for the data.
+            try client.wait(seconds: 15).check()
+        }
+    }
+
+    @Test func lesson26_heldConnectionsGiveTheirDescriptorsBack() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            try guest.client("parallel", Family.v4.server, 4000, 4, 1000).check()
+            let before = try network.descriptorCount()
+            let end = network.path("end")
+            let client = try guest.start(["python3", Helpers.path("client.py"), "hold", Family.v4.server, "4000", "2000", end])
+            try require("2000 connections", within: 60) { client.standardOutput.contains("held") || client.poll() != nil }
+            #expect(try network.descriptorCount() >= 2000)
+            _ = try network.file("end", "")
+            try client.wait(seconds: 30).check()
+            #expect(eventually(within: 20) { ((try? network.descriptorCount()) ?? .max) <= before + 40 })
+        }
+    }
+
+    @Test func lesson26_tenThousandConnectionsInTurnLeaveNothing() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            try guest.client("turns", Family.v4.server, 4000, 200).check()
+            let (descriptors, memory) = (try network.descriptorCount(), try network.residentKiB())
+            try guest.client("turns", Family.v4.server, 4000, 10_000, seconds: 120).check()
+            #expect(eventually(within: 10) { ((try? network.descriptorCount()) ?? .max) <= descriptors + 40 })
+            // Ended connections are answered for from a table of 256 KiB, which fills with time.
+            #expect(try network.residentKiB() <= memory + 512)
+        }
+    }
+}
+
+extension Network {
+    /// Processor time of this network's pasta, user and system, in hundredths of a second.
+    func processorTicks() throws -> Int {
+        try pastas().reduce(0) { sum, pid in
+            let text = contents("/proc/\(pid)/stat")
+            let fields = try #require(text.range(of: ")", options: .backwards)).upperBound
+            let words = text[fields...].split(separator: " ")
+            return sum + (try #require(Int(words[11]))) + (try #require(Int(words[12])))
+        }
+    }
+
+    func residentKiB() throws -> Int {
+        try pastas().reduce(0) { sum, pid in
+            let line = contents("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+            return sum + (try #require(line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }))
+        }
+    }
+}
