@@ -56,7 +56,7 @@ struct PasstDaemon: ProgramRun {
     private func makeWorker(_ machine: MachineSocket, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PasstWorker {
         do throws(Errno) {
             return try PasstWorker(
-                listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
+                machine.kind, listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
                 isOneOff: options.oneOff, network: network, capture: capture)
         } catch {
             throw SetupError(.sockets, "Couldn't set up the data path", error)

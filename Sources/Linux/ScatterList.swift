@@ -91,14 +91,6 @@ extension Descriptor {
         return Outcome(restarting { unsafe linux_write(number, start, length) })
     }
 
-    /// Sends `length` bytes at `offset` of `mapping`; a range outside of it traps.
-    public func send(from mapping: borrowing Mapping, offset: Int, length: Int) -> Outcome {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
-        let start = unsafe mapping.base + offset
-        // SAFETY: the range was just checked.
-        return Outcome(restarting { unsafe linux_send(number, start, length, Int32(MSG_DONTWAIT | MSG_NOSIGNAL)) })
-    }
-
     /// Throws away `count` bytes of a stream's receive queue without copying them (TCP only).
     public func discard(_ count: Int) -> Outcome {
         // SAFETY: with MSG_TRUNC, TCP takes no buffer.

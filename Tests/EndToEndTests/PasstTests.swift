@@ -10,7 +10,7 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let socket = network.path("s")
-            let passt = try network.passt(["-f", "--socket", socket, "--mtu", "\(mtu)", "-t", "8080:4000", "-u", "8080:4000"])
+            let passt = try network.passt(["-f", "--socket", socket, "--mtu", "\(mtu)", "-t", "8080:4000", "-u", "8080:4000", "--debug"])
             let machine = try Machine(network, "vm", socket: socket)
             try machine.configure()
             let address = try machine.host.run(["ip", "-o", "addr", "show", "dev", "eth0"]).check().out

@@ -97,6 +97,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             }
             let now = monotonicNanoseconds()
             endRound(now: now / 1_000_000)
+            if port.link.hasLostGuest { guestLeft() }
             if let notice = port.link.takeNotice() { return .guest(notice) }
             if port.isClosed { return .guestGone }
             if let deadline, now >= deadline { return .deadline }

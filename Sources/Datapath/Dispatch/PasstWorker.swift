@@ -8,11 +8,11 @@ public struct PasstWorker: Worker, ~Copyable {
 
     /// Machines connect to `listener`, one at a time; or `client` is a machine that is connected, and the only one. With `isOneOff`, `run` ends with
     /// `.guestGone` when a machine goes. Both sockets must be non-blocking. `capture` is a file for `--pcap`, or none.
-    public init(listener: Descriptor, client: Descriptor, isOneOff: Bool, network: Network, capture: Descriptor?) throws(Errno) {
+    public init(_ kind: UnixSocket.Kind, listener: Descriptor, client: Descriptor, isOneOff: Bool, network: Network, capture: Descriptor?) throws(Errno) {
         let epoll = try Epoll()
         let file: CaptureFile?
         if let capture { file = try CaptureFile(capture) } else { file = nil }
-        let link = try MachineLink(listener: listener, client: client, isOneOff: isOneOff)
+        let link = try MachineLink(kind, listener: listener, client: client, isOneOff: isOneOff)
         forwarder = try Forwarder(
             link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
             flows: PastaWorker.flows, now: monotonicNanoseconds() / 1_000_000)

@@ -28,6 +28,27 @@ struct Backlog: ~Copyable {
         end += pieces.copy(skipping: skipped, to: &mapping, at: end)
     }
 
+    /// Gives a socket of messages the frames that it takes now, each without the length before it. Precondition: not empty, and whole frames only.
+    mutating func writeMessages(to socket: Descriptor, _ batch: inout SendBatch) -> Outcome {
+        batch.forgetPayloads()
+        var offset = start
+        while offset < end, batch.hasRoomForPayload, !batch.isFull {
+            let length = Int(mapping.bytes.uint32(at: offset))
+            let payload = batch.note(mapping, offset: offset + StreamFraming.prefix, length: length)
+            batch.beginMessage()
+            _ = batch.append(payload, from: 0, length: length)
+            offset += StreamFraming.prefix + length
+        }
+        let outcome = batch.send(on: socket)
+        for _ in 0..<outcome.count { skipMessage() }
+        return outcome
+    }
+
+    mutating func skipMessage() {
+        start += StreamFraming.prefix + Int(mapping.bytes.uint32(at: start))
+        if start == end { removeAll() }
+    }
+
     /// Gives the socket what it takes now.
     mutating func write(to socket: Descriptor) -> Outcome {
         let outcome = socket.write(from: mapping, offset: start, length: byteCount)

@@ -16,6 +16,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var hasRoom: Bool { inner.hasRoom }
     var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
     var figures: LinkFigures { inner.figures }
+    var hasLostGuest: Bool { inner.hasLostGuest }
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { inner.attend(part, events) }

@@ -102,6 +102,9 @@ protocol GuestLink: ~Copyable {
     /// Does what an event asks of the link itself. `part` is the index in the event's tag.
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent
 
+    /// Set when sending has found that there is no guest any more.
+    var hasLostGuest: Bool { get }
+
     /// The guest has gone. Whether another one may come.
     mutating func awaitAnother() -> Bool
 
@@ -124,6 +127,7 @@ extension GuestLink where Self: ~Copyable {
     var hasRoom: Bool { true }
     var batchSize: (frames: Int, bytes: Int) { (64, 192 << 10) }
     var figures: LinkFigures { LinkFigures() }
+    var hasLostGuest: Bool { false }
     mutating func watch(by epoll: Epoll) throws(Errno) { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
     mutating func awaitAnother() -> Bool { false }

@@ -1,7 +1,8 @@
 internal import Linux
 internal import Wire
 
-/// A virtual machine's socket: the framing of QEMU on a stream, or a frame per message. Machines come and go, one at a time.
+/// A virtual machine's socket: the framing of QEMU on a stream, or a frame per message (`MachineLink+Messages`). Machines come and go, one at
+/// a time.
 ///
 /// There is no virtio-net header, so what it would say is done here: checksums are completed, and super-frames cut to segments (`SegmentCutter`). Frames
 /// to the guest are collected as pieces and leave with one call. What the socket then did not take waits in a
@@ -17,9 +18,11 @@ struct MachineLink: GuestLink, ~Copyable {
         static var listener: Int { 1 }
     }
 
+    let kind: UnixSocket.Kind
     /// Where machines connect; none with an inherited connection.
     private let listener: Descriptor
     private(set) var client = Descriptor.none
+    var hasLostGuest = false
     private let endsWithGuest: Bool
     private var epoll: Epoll?
     private var watchesOutput = false
@@ -32,6 +35,9 @@ struct MachineLink: GuestLink, ~Copyable {
     var headers: Mapping
     var headerCount = 0
     var backlog: Backlog
+    /// For sockets of messages.
+    var messages: SendBatch
+    var incoming: ReceiveBatch
 
     /// From this many bytes on, collected frames leave at once: a socket that is full is noticed while little has been accepted.
     private static var eagerFlush: Int { 128 << 10 }
@@ -42,11 +48,16 @@ struct MachineLink: GuestLink, ~Copyable {
     private static var headerStride: Int { 128 }
 
     /// With a `listener`, machines connect to it, and after the first one no other if `isOneOff`; with a `client`, that is the machine.
-    init(listener: Descriptor, client: Descriptor, isOneOff: Bool) throws(Errno) {
+    init(_ kind: UnixSocket.Kind, listener: Descriptor, client: Descriptor, isOneOff: Bool) throws(Errno) {
         let pieces = try ScatterList(capacity: 1024)
         let headers = try Mapping(byteCount: 512 * MachineLink.headerStride)
         // What one call may leave, small frames behind it, and one frame that was cut into the smallest segments there are.
         let backlog = try Backlog(byteCount: 1 << 20)
+        let messages = try SendBatch(payloads: 64, messages: 64)
+        let incoming = try ReceiveBatch(capacity: MachineLink.mostMessages)
+        self.messages = messages
+        self.incoming = incoming
+        self.kind = kind
         self.pieces = pieces
         self.headers = headers
         self.backlog = backlog
@@ -61,6 +72,7 @@ struct MachineLink: GuestLink, ~Copyable {
 
     /// As many frames as one read can bring.
     var batchSize: (frames: Int, bytes: Int) {
+        if kind != .stream { return (64, MachineLink.mostMessages * MachineLink.messageStride) }
         let bytes = 192 << 10
         return ((bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1, bytes)
     }
@@ -111,6 +123,7 @@ struct MachineLink: GuestLink, ~Copyable {
     mutating func awaitAnother() -> Bool {
         client.close()
         client = .none
+        hasLostGuest = false
         pieces.removeAll()
         headerCount = 0
         backlog.removeAll()
@@ -180,7 +193,9 @@ struct MachineLink: GuestLink, ~Copyable {
 
     mutating func flush(_ arena: inout Mapping) {
         if pieces.count == 0 { return }
-        if !backlog.isEmpty {
+        if kind != .stream {
+            flushMessages()
+        } else if !backlog.isEmpty {
             backlog.append(pieces, skipping: 0)
         } else if client.isOpen {
             let outcome = pieces.send(on: client)
@@ -198,7 +213,9 @@ struct MachineLink: GuestLink, ~Copyable {
 
     /// True once nothing is left.
     private mutating func writeBacklog() -> Bool {
-        if !backlog.isEmpty {
+        if kind != .stream {
+            writeMessages()
+        } else if !backlog.isEmpty {
             let outcome = backlog.write(to: client)
             figures.batchesToGuest += 1
             if !outcome.succeeded, !outcome.wouldBlock { backlog.removeAll() }
@@ -208,7 +225,7 @@ struct MachineLink: GuestLink, ~Copyable {
         return true
     }
 
-    private mutating func watchOutput(_ on: Bool) {
+    mutating func watchOutput(_ on: Bool) {
         guard watchesOutput != on else { return }
         watchesOutput = on
         try? epoll?.modify(client, on ? [.input, .output] : .input, tag: EventTag(.link, index: Part.client).bits)
@@ -218,6 +235,7 @@ struct MachineLink: GuestLink, ~Copyable {
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         guard client.isOpen else { return true }
+        if kind != .stream { return receiveMessages(into: &batch) }
         let start = batch.fillOffset
         let outcome = client.read(into: &batch.arena, offset: start, length: batch.arena.byteCount - start)
         if outcome.wouldBlock { return true }

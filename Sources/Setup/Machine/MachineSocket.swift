@@ -5,6 +5,7 @@ public import Linux
 
 public struct MachineSocket: Equatable, Sendable {
     public let descriptor: Descriptor
+    public let kind: UnixSocket.Kind
     /// Machines connect to it; else it is the machine's own connection.
     public let isListener: Bool
     /// Where it listens.
@@ -12,12 +13,16 @@ public struct MachineSocket: Equatable, Sendable {
 
     private static let defaultPaths = (1...64).map { "/tmp/passt_\($0).socket" }
 
-    /// Listens on `path`, or on the first of the usual paths that nobody listens on.
+    /// Listens on `path`, or on the first of the usual paths that nobody listens on. `unixpacket://` before a path asks for a connection of
+    /// messages, a frame in each, instead of a stream.
     public static func listen(at path: String?) throws(SetupError) -> MachineSocket {
         if let path {
+            let prefix = "unixpacket://"
+            let kind: UnixSocket.Kind = path.utf8.starts(with: prefix.utf8) ? .messages : .stream
+            let name = kind == .messages ? String(path.dropFirst(prefix.count)) : path
             do throws(Errno) {
-                guard let socket = try bind(path) else { throw Errno(EADDRINUSE) }
-                return MachineSocket(descriptor: socket, isListener: true, path: path)
+                guard let socket = try bind(kind, name) else { throw Errno(EADDRINUSE) }
+                return MachineSocket(descriptor: socket, kind: kind, isListener: true, path: name)
             } catch {
                 throw SetupError(.sockets, "Couldn't listen for option --socket \(path)", error)
             }
@@ -25,7 +30,9 @@ public struct MachineSocket: Equatable, Sendable {
         var last = Errno(EADDRINUSE)
         for path in defaultPaths {
             do throws(Errno) {
-                if let socket = try bind(path) { return MachineSocket(descriptor: socket, isListener: true, path: path) }
+                if let socket = try bind(.stream, path) {
+                    return MachineSocket(descriptor: socket, kind: .stream, isListener: true, path: path)
+                }
             } catch {
                 last = error
             }
@@ -34,31 +41,31 @@ public struct MachineSocket: Equatable, Sendable {
     }
 
     /// nil where somebody else is. What a process left behind that has ended is replaced.
-    private static func bind(_ path: String) throws(Errno) -> Descriptor? {
-        switch try UnixSocket.holder(of: path, for: .stream) {
+    private static func bind(_ kind: UnixSocket.Kind, _ path: String) throws(Errno) -> Descriptor? {
+        switch try UnixSocket.holder(of: path, for: kind) {
         case .somebody: return nil
         case .stale: try UnixSocket.remove(path)
         case .nobody: break
         }
         do throws(Errno) {
-            return try UnixSocket.bind(.stream, to: path)
+            return try UnixSocket.bind(kind, to: path)
         } catch {
             if error.code == EADDRINUSE { return nil }
             throw error
         }
     }
 
-    /// Takes over the connected socket of `--fd`, at a number that nothing else claims.
+    /// Takes over the connected socket of `--fd`, of whichever kind it is, at a number that nothing else claims.
     public static func adopt(_ number: Int32, null: Descriptor) throws(SetupError) -> MachineSocket {
         let given = Descriptor(number)
+        let kind: UnixSocket.Kind
         do throws(Errno) {
-            let kind = try given.socketKind()
-            guard kind == .stream else { throw Errno(ESOCKTNOSUPPORT) }
+            kind = try given.socketKind()
             guard given.isConnected else { throw Errno(ENOTCONN) }
             try given.setNonBlocking()
         } catch {
             throw SetupError(.sockets, "Couldn't use the socket of option --fd \(number)", error)
         }
-        return MachineSocket(descriptor: try StandardDescriptors.adopt(given, null: null), isListener: false, path: nil)
+        return MachineSocket(descriptor: try StandardDescriptors.adopt(given, null: null), kind: kind, isListener: false, path: nil)
     }
 }

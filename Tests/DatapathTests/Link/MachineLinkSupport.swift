@@ -19,7 +19,8 @@ final class MachinePair {
         let ours = Descriptor(ends[0])
         try ours.setNonBlocking()
         let epoll = try Epoll()
-        var link = try MachineLink(listener: .none, client: ours, isOneOff: true)
+        let kind: UnixSocket.Kind = type == Int32(SOCK_STREAM.rawValue) ? .stream : type == Int32(SOCK_DGRAM.rawValue) ? .datagrams : .messages
+        var link = try MachineLink(kind, listener: .none, client: ours, isOneOff: true)
         try link.watch(by: epoll)
         let size = link.batchSize
         let batch = try FrameBatch(capacity: size.frames, byteLimit: size.bytes)

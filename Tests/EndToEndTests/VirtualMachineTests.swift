@@ -1,0 +1,105 @@
+import Foundation
+import Glibc
+import Testing
+
+/// A real guest: QEMU without any help of the processor boots Debian's kernel with a file system that is made here.
+@Suite(.serialized) struct VirtualMachineTests {
+    private static var guest: String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent(".build/guest").path
+    }
+
+    /// Boots a machine that runs `script` when it has its addresses, and then ends.
+    private func boot(_ network: Network, netdev: String, script: String) throws -> Child {
+        let image = network.path("image\(UUID().uuidString.prefix(4))")
+        let text = try network.file("script", script)
+        try network.run(["python3", Helpers.path("guest-image.py"), image, Self.guest, text]).check()
+        return try network.host.start([
+            "qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-m", "512", "-display", "none", "-serial", "stdio", "-no-reboot",
+            "-kernel", Self.guest + "/vmlinuz", "-initrd", image, "-append", "console=ttyS0 quiet panic=-1",
+            "-netdev", netdev, "-device", "virtio-net-pci,netdev=n",
+        ])
+    }
+
+    private func waitFor(_ text: String, _ machine: Child, seconds: Double = 120) throws {
+        try require("\(text) from the machine: \(machine.standardOutput)", within: seconds) {
+            machine.standardOutput.contains(text) || machine.poll() != nil
+        }
+        if !machine.standardOutput.contains(text) { throw Failure("the machine ended: \(machine.standardOutput)\(machine.standardError)") }
+    }
+
+    /// Everything a guest does: addresses by three protocols, names, both ways, both families, checksums of what passed; its power is cut in the
+    /// middle of a transfer, and it comes back.
+    @Test func aRealGuestHasTheHostsNetwork() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            try network.host.serve(["socat", "TCP6-LISTEN:4100,bind=[::1],fork", "EXEC:echo loopback6"], port: 4100)
+            let socket = network.path("s")
+            let passt = try network.passt(["-f", "--socket", socket, "-t", "8080:4000", "-u", "8080:4000", "--mtu", "1500"])
+            let netdev = "stream,id=n,addr.type=unix,addr.path=\(socket),server=off"
+            let script = """
+                set -e
+                for server in \(Family.v4.server) \(Family.v6.server); do
+                    ping -c 3 -W 3 $server | grep -E 'transmitted'
+                    echo "guest: seen as $(python3 client.py ask $server 4000 whoami)"
+                    python3 client.py send $server 4000 67108864
+                    python3 client.py receive $server 4000 67108864
+                    python3 client.py duplex $server 4000 4194304
+                    python3 client.py udp-sizes $server 4000 0 1 17 1400
+                    python3 client.py udp-flows $server 4000 20
+                    echo "guest: refused: $(python3 client.py error $server 4999)"
+                done
+                python3 client.py receive \(Family.v6.gateway) 4100 1 2>/dev/null || true
+                echo "guest: all passed"
+                python3 server.py 4000
+                """
+            let machine = try boot(network, netdev: netdev, script: script)
+            try waitFor("guest: all passed", machine, seconds: 240)
+            let log = machine.standardOutput
+            for line in [
+                "guest: lease 198.51.100.1/24 router 198.51.100.254 mtu 1500 dns 203.0.113.2 search example.test corp.example.test",
+                "guest: seen as 198.51.100.1", "guest: seen as 2001:db8:1::1", "guest: refused: ECONNREFUSED",
+            ] { #expect(log.contains(line), "\(log)") }
+            #expect(log.components(separatedBy: "3 packets transmitted, 3 packets received").count == 3, "\(log)")
+            try waitFor("ready", machine)
+
+            for family in Family.allCases {
+                #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami", seconds: 60).check().text == family.server)
+                #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+                try network.remote.client("send", family.hostAddress, 8080, 64 << 20, seconds: 120).check()
+                try network.remote.client("receive", family.hostAddress, 8080, 64 << 20, seconds: 120).check()
+            }
+            let transfer = try network.remote.start(["python3", Helpers.path("client.py"), "receive", Family.v4.hostAddress, "8080", "\(1 << 30)"])
+            usleep(500_000)
+            machine.kill()
+            #expect(transfer.wait(seconds: 10).err.contains("ECONNRESET"))
+
+            let again = try boot(network, netdev: netdev, script: "python3 client.py duplex \(Family.v4.server) 4000 1048576")
+            try waitFor("guest: status 0", again)
+            #expect(again.wait(seconds: 20).ending == .exited(0))
+            #expect(passt.poll() == nil)
+            passt.send(SIGTERM)
+            #expect(passt.wait().ending == .exited(0))
+        }
+    }
+
+    /// Inherited sockets, of both kinds that QEMU has.
+    @Test(arguments: [("stream", "stream,id=n,addr.type=fd,addr.str={fd}"), ("dgram", "dgram,id=n,local.type=fd,local.str={fd}")])
+    func aGuestOverAnInheritedSocket(_ kind: String, _ netdev: String) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let image = network.path("image")
+            let script = try network.file("script", "python3 client.py duplex \(Family.v6.server) 4000 4194304 && python3 client.py send \(Family.v4.server) 4000 4194304")
+            try network.run(["python3", Helpers.path("guest-image.py"), image, Self.guest, script]).check()
+            let pair = try network.host.start([
+                "python3", Helpers.path("pair.py"), kind, "5", try Passt.path(network), "-f", "-q", "--fd", "5", "--mtu", "1500", "--",
+                "qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-m", "512", "-display", "none", "-serial", "stdio", "-no-reboot",
+                "-kernel", Self.guest + "/vmlinuz", "-initrd", image, "-append", "console=ttyS0 quiet panic=-1",
+                "-netdev", netdev, "-device", "virtio-net-pci,netdev=n",
+            ])
+            try require("the guest's work: \(pair.standardOutput)", within: 120) { pair.standardOutput.contains("guest: status 0") || pair.poll() != nil }
+            if kind == "stream" { try require("the end of passt") { pair.standardOutput.contains("A 0") } }
+            pair.kill()
+        }
+    }
+}
