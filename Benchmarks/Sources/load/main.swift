@@ -9,6 +9,7 @@ let usage = """
       hold                to=ADDRESS count=1000 (until standard input ends)
       udp-up | udp-down   to=ADDRESS size=1400 rate=0 seconds=2
       udp-rr              to=ADDRESS size=24 seconds=2 | count=1000
+      machine             socket=PATH interface=eth0: a virtual machine for passt, of this network namespace's kernel
       clock               the monotonic clock in nanoseconds
 
     """
@@ -69,6 +70,11 @@ guard !mode.isEmpty, let arguments = Arguments(CommandLine.arguments.dropFirst(2
     exit(2)
 }
 load_raise_limits()
+if mode == "machine" {
+    let status = unsafe load_machine(arguments.text("socket"), arguments.text("interface", "eth0"))
+    if status != 0 { fail("machine: error \(-status)") }
+    exit(0)
+}
 if mode == "server" {
     guard let address = Address(arguments.text("bind", "::"), port: arguments.integer("port", 5201)),
           var server = Server(address) else { fail("cannot serve there") }

@@ -66,6 +66,8 @@ struct load_information {
     unsigned rtt, min_rtt, retransmissions, window, mss;
 };
 struct load_information load_inform(int fd);
+// Bridges a tap device of this namespace to passt's socket until the connection ends; -errno where that cannot begin.
+int load_machine(const char *path, const char *name);
 
 // Sends `count` datagrams of `size` bytes from one buffer, numbered from `first` at offset 16. `to` may be NULL on a connected socket.
 static inline int load_send_batch(int fd, unsigned char *bytes, size_t size, unsigned count, unsigned long first, const struct load_address *to) {
