@@ -43,7 +43,7 @@ import Testing
                 try configure(host)
                 try host.run(["python3", Helpers.path("client.py"), "duplex", Family.v4.server, "4000", "\(4 << 20)"]).check()
                 try host.serveTests()
-                #expect(try network.remote.client("ask", Family.v6.hostAddress, 8080, "whoami").check().text == Family.v6.server)
+                #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
                 try cut(host)
                 try require("the end of passt") { pair.standardOutput.contains("A 0") }
             }
