@@ -8,7 +8,12 @@ struct GuestTap {
     /// The guest's side of it.
     var mac: MACAddress?
 
-    static func open(named name: String, in target: TargetNamespace, plan: NamespacePlan, log: Log) throws(SetupError) -> GuestTap {
+    /// Without a name there is no tap, and only loopback is brought up.
+    static func open(named name: String?, in target: TargetNamespace, plan: NamespacePlan, log: Log) throws(SetupError) -> GuestTap {
+        guard let name else {
+            _ = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in _ = try configure(plan) }
+            return GuestTap(tap: .absent, mac: nil)
+        }
         let result = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in
             let tap = try create(name)
             let configured = try configure(plan)

@@ -108,10 +108,11 @@ struct PastaDaemon: ProgramRun {
     }
 
     /// What the host looks like, and what the guest is to look like.
-    private func discover() throws(SetupError) -> (Network, NamespacePlan, String) {
+    private func discover() throws(SetupError) -> (Network, NamespacePlan, String?) {
         let (host, resolved) = try resolveNetwork()
-        let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: resolved.namespaceInterface)
-        return (resolved.network, plan, resolved.namespaceInterface)
+        let interface = options.spliceOnly ? nil : resolved.namespaceInterface
+        let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: interface)
+        return (resolved.network, plan, interface)
     }
 
     private func makeWorker(_ tap: Tap, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PastaWorker {

@@ -21,6 +21,9 @@ public struct Tap: Sendable {
     public let offloads: TapOffloads
 
     /// A tap that another process has opened.
+    /// No device at all.
+    public static var absent: Tap { Tap(descriptor: .none, headerLength: 0, offloads: []) }
+
     public init(descriptor: Descriptor, headerLength: Int, offloads: TapOffloads) {
         self.descriptor = descriptor
         self.headerLength = headerLength

@@ -62,6 +62,13 @@ public struct Network: Sendable, Equatable {
     /// Bind flow sockets to addresses that the host does not have (IP_FREEBIND).
     public var freebind = false
 
+    /// What comes from the host's loopback goes to the namespace's loopback, not to its external address.
+    public var hostLoopbackToNamespaceLoopback = false
+    /// Loopback connections take the way over the guest's interface like all others.
+    public var noSplice = false
+    /// There is no interface.
+    public var spliceOnly = false
+
     public init(gatewayMAC: MACAddress, routerLinkLocal: IPv6Address, mtu: Int) {
         self.gatewayMAC = gatewayMAC
         self.routerLinkLocal = routerLinkLocal

@@ -142,6 +142,8 @@ public struct Options: Sendable, Equatable {
     public var hostLoopbackToNamespaceLoopback = false
     /// Loopback connections go through the tap like all others.
     public var noSplice = false
+    /// No interface: only what is on loopback.
+    public var spliceOnly = false
 
     // The machine's side (passt).
     public var socketPath: String?

@@ -39,7 +39,7 @@ import Wire
         let others = loopback.isIPv4 ? [loopback, IPAddress(IPv4Address("127.0.0.9")!), loopback] : [loopback]
         for (round, address) in others.enumerated() {
             try client.send([UInt8(round)], to: Endpoint(address, listener.port))
-            host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+            host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
             let frame = try #require(host.frames.last)
             #expect(frame.udpPayload == [UInt8(round)])
             #expect(frame.source == client.seen.address && frame.sourcePort == client.endpoint.port)
@@ -66,7 +66,7 @@ import Wire
             try first.send([1, UInt8(number)], to: place)
             try second.send([2, UInt8(number)], to: place)
         }
-        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         #expect(host.frames.count == 24 && host.udp.table.count == 2)
         // From now on the flow's own sockets take them.
         for number in 12..<20 {
@@ -74,7 +74,7 @@ import Wire
             try second.send([2, UInt8(number)], to: place)
         }
         try host.run(untilFrames: 40)
-        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         for (sender, far) in [(UInt8(1), first.endpoint), (2, second.endpoint)] {
             let received = host.frames.filter { $0.sourcePort == far.port }.map(\.udpPayload)
             #expect(received == (0..<20).map { [sender, UInt8($0)] })
@@ -90,7 +90,7 @@ import Wire
         try client.socket.setBroadcast()
         try client.send([1], to: Endpoint(IPAddress(IPv4Address("127.255.255.255")!), listener.port))
         try client.send([2], to: Endpoint(Self.v4, listener.port))
-        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         #expect(host.frames.map(\.udpPayload) == [[2]])
         #expect(host.port.counters[.udpStrays] == 1)
     }
@@ -103,7 +103,7 @@ import Wire
         defer { listener.socket.close() }
         let client = try FarEnd(Self.v6)
         try client.send([1], to: Endpoint(Self.v6, listener.port))
-        host.udp.receiveInbound(on: listener, GuestIdentity(network), &host.port, now: host.now)
+        host.udp.receiveInbound(on: listener, 0, GuestIdentity(network), &host.bypass, &host.port, now: host.now)
         #expect(host.frames.isEmpty && host.udp.table.count == 0)
         #expect(host.port.counters[.inboundUnanswerable] == 1)
     }
@@ -117,7 +117,7 @@ import Wire
         try first.send([1], to: Endpoint(Self.v4, listener.port))
         try second.send([2], to: Endpoint(Self.v4, listener.port))
         try first.send([3], to: Endpoint(Self.v4, listener.port))
-        host.udp.receiveInbound(on: listener, Self.guest, &host.port, now: host.now)
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         #expect(host.frames.map(\.udpPayload) == [[1], [3]])
         #expect(host.port.counters[.udpTableFull] == 1)
     }

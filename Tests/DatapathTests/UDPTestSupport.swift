@@ -30,6 +30,7 @@ struct TestHost: ~Copyable {
     let epoll: Epoll
     var events: EventList
     var udp: UDPTranslator
+    var bypass: Bypass
     var ping: PingTranslator
     /// Milliseconds.
     var now: Int64
@@ -48,7 +49,9 @@ struct TestHost: ~Copyable {
             link: RecordingLink(offloads: offloads), guestMAC: MACAddress(0x5254_0012_3456), gatewayMAC: Network.defaultGatewayMAC, seed: seed)
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: capacity, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: capacity, seed: seed, now: now)
+        let bypass = try Bypass(network, epoll: epoll, capacity: capacity, seed: seed, now: now)
         self.epoll = epoll
+        self.bypass = bypass
         self.events = events
         self.arena = arena
         self.port = port

@@ -22,11 +22,12 @@ import Testing
         }
     }
 
-    /// The guest has the host's address itself, and no use for a peer on loopback: the host is the gateway to it.
+    /// The guest has the host's address itself, and no use for a peer on loopback: the host is the gateway to it. Only what takes no detour
+    /// comes from where it goes to.
     @Test(arguments: Family.allCases)
     func theHostReachesTheGuestAsTheGateway(_ family: Family) throws {
         try withNetwork { network in
-            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000"])
+            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000", "--no-splice"])
             try guest.serveTests()
             for address in [family.loopback, family.hostAddress] {
                 #expect(try network.host.client("ask", address, 8080, "whoami").check().text == family.gateway)
@@ -46,8 +47,9 @@ import Testing
             try guest.serveTests()
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
             #expect(try network.remote.client("ask", Family.v6.hostAddress, 8080, "whoami").check().text == Family.v6.server)
-            #expect(try network.host.client("ask", "127.0.0.1", 8080, "whoami").check().text == "169.254.1.2")
-            #expect(try network.host.client("udp-ask", "127.0.0.1", 8081, "whoami").check().text == "169.254.1.2")
+            #expect(try network.host.client("ask", "127.0.0.1", 8080, "whoami").check().text == Family.v4.hostAddress)
+            #expect(try network.host.client("udp-ask", "127.0.0.1", 8081, "whoami").check().text == Family.v4.hostAddress)
+            #expect(try network.host.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == "169.254.1.2")
             try network.host.client("send", "::1", 8082, 100_000).check()
             // Being seen as an address opens no way to it.
             try network.host.serveTests(port: 4100)

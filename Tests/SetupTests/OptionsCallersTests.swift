@@ -198,7 +198,19 @@ private let callersWithPorts: [OptionsCase] = [
         ]
     },
     // Agent sandboxes
-    .bad("pasta -q -f --splice-only -T 3128", "--splice-only is not available in this build of pasta"),
+    .ok("pasta -q -f --splice-only -T 3128") {
+        $0.quiet = true
+        $0.foreground = true
+        $0.spliceOnly = true
+        $0.hostLoopbackToNamespaceLoopback = true
+        $0.noICMP = true
+        $0.noNDP = true
+        $0.noRA = true
+        $0.noDHCP = true
+        $0.noDHCPv6 = true
+        $0.portOptions = [.init(.tcpOut, "3128")]
+        $0.forwardRules = [ForwardRule(.tcpOut, 3128...3128, text: "3128")]
+    },
     // podman with its port controller
     .bad("pasta --config-net -c /run/user/1000/networks/rootless-netns/pasta.sock", "--conf-path is not available in this build of pasta"),
 ]

@@ -242,7 +242,7 @@ private let badCases: [OptionsCase] = [
     .bad("pasta -4 -t [::1]/80", "-t '[::1]/80': ::1 cannot be used with --ipv4-only"),
     .bad("pasta -u 80:192.0.2.1 -6", "-u '80:192.0.2.1': 192.0.2.1 cannot be used with --ipv6-only"),
     .bad("pasta --host-lo-to-ns-lo --no-splice", "--host-lo-to-ns-lo and --no-splice exclude each other"),
-    .bad("pasta --splice-only", "--splice-only is not available in this build of pasta"),
+    .bad("pasta --splice-only --no-splice", "--no-splice and --splice-only exclude each other"),
     .bad("pasta --one-off", "--one-off is an option of passt, not of pasta"),
     .bad("pasta -s /tmp/x.socket", "--socket is an option of passt, not of pasta"),
     .bad("pasta --no-dhcp-dns", "--no-dhcp-dns is an option of passt, not of pasta"),

@@ -55,16 +55,14 @@ import Wire
         #expect(error?.message == message)
     }
 
-    @Test("From the namespace: not yet", arguments: [PortOption.Kind.tcpOut, .udpOut])
+    @Test("From the namespace", arguments: [PortOption.Kind.tcpOut, .udpOut])
     func outbound(_ kind: PortOption.Kind) throws {
         var rules = PortRules()
         try rules.add(kind, GivenOption(name: "--ns", value: "none"), program: .pasta)
         #expect(rules.rules == [])
-        let error = #expect(throws: SetupError.self) {
-            var rules = PortRules()
-            try rules.add(kind, GivenOption(name: "--ns", value: "80"), program: .pasta)
-        }
-        #expect(error?.message == "--ns '80': forwarding from the namespace's loopback is not available in this build, only 'none' is accepted")
+        rules = PortRules()
+        try rules.add(kind, GivenOption(name: "--ns", value: "80:8080"), program: .pasta)
+        #expect(rules.rules == [ForwardRule(kind, 80...80, targetOffset: 8000, text: "80:8080")])
     }
 
     @Test func protocolsDoNotContradictEachOther() throws {

@@ -13,7 +13,7 @@ struct Measuring {
 
     /// Each direction alone.
     mutating func bulk(streams: Int, seconds: Double, withCost: Bool = false, withRoundTrip: Bool = false) throws {
-        for (mode, name) in [("up", "guest > host"), ("down", "host > guest")] {
+        for (mode, name) in [("up", session.isLoopback ? "into namespace" : "guest > host"), ("down", session.isLoopback ? "out of namespace" : "host > guest")] {
             let before = session.relay?.processorTime
             let line = try session.run(mode, ["streams=\(streams)", "seconds=\(seconds)"], timeout: seconds + 40)
             let after = session.relay?.processorTime

@@ -24,10 +24,11 @@ struct Peer {
     }
 
     /// The command that connects the namespace `guest`, to be run in `host`.
-    func command(mtu: Int) -> [String] {
+    /// - Parameter port: a port of `host`, or none, that leads to the same one of `guest`.
+    func command(mtu: Int, port: String = "none") -> [String] {
         switch kind {
         case .none: []
-        case .pasta: [path, "--foreground", "--config-net", "--mtu", String(mtu), "-t", "none", "-u", "none", "-T", "none", "-U", "none",
+        case .pasta: [path, "--foreground", "--config-net", "--mtu", String(mtu), "-t", port, "-u", port, "-T", "none", "-U", "none",
                       "--netns", "/run/netns/guest"]
         case .slirp: [path, "--configure", "--mtu=\(mtu)", "--enable-ipv6", "--netns-type=path", "/run/netns/guest", "tap0"]
         }

@@ -9,6 +9,8 @@ struct Plan {
         var six = false
         /// Whether it is repeated in every run.
         var isRepeated = true
+        /// Through a forwarded port, from the host's loopback.
+        var isLoopback = false
         let measure: (inout Measuring) throws -> Void
     }
 
@@ -37,6 +39,11 @@ struct Plan {
             try m.systemCalls(transactions: isFull ? 2000 : 300)
             try m.idle(seconds: isFull ? 5 : 2)
             try m.held(isFull ? 10_000 : 1000)
+        })
+        all.append(Setting(name: "loopback, forwarded port", link: Link(mtu: 65520), isLoopback: true) { m in
+            try m.bulk(streams: 1, seconds: long, withCost: true)
+            try m.transactions(seconds: short)
+            try m.systemCalls(transactions: isFull ? 2000 : 300)
         })
         if isFull {
             all.append(Setting(name: "IPv6, MTU 65520", link: Link(mtu: 65520), six: true) { m in

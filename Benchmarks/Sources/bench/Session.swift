@@ -7,14 +7,23 @@ final class Session {
     private(set) var relay: Relay?
     private let target: String
     private let client: String
+    /// From the host's loopback into the namespace, where a server is; without a relay, to a server on the host.
+    let isLoopback: Bool
+    private var server: Child?
 
-    init(_ peer: Peer, _ lab: Lab, mtu: Int, six: Bool) throws {
+    init(_ peer: Peer, _ lab: Lab, mtu: Int, six: Bool, isLoopback: Bool = false) throws {
         self.peer = peer
         self.lab = lab
-        target = six ? Lab.address6 : Lab.address4
-        client = peer.kind == .none ? "host" : "guest"
+        self.isLoopback = isLoopback
+        target = isLoopback ? (six ? "::1" : "127.0.0.1") : six ? Lab.address6 : Lab.address4
+        client = peer.kind == .none || isLoopback ? "host" : "guest"
+        if isLoopback {
+            let server = try Child(Lab.enter(peer.kind == .none ? "host" : "guest", [lab.load, "server"]), input: false)
+            guard Shell.wait(3, until: { server.output == "ready\n" }) else { throw BenchError("the server does not start") }
+            self.server = server
+        }
         guard peer.kind != .none else { return }
-        let child = try Child(Lab.enter("host", peer.command(mtu: mtu)), input: false)
+        let child = try Child(Lab.enter("host", peer.command(mtu: mtu, port: isLoopback ? "5201" : "none")), input: false)
         let isUp = Shell.wait(10) {
             guard child.isRunning, let text = try? Shell.must(["ip", "-n", "guest", "-o", "addr", "show", "scope", "global"]) else { return false }
             return text.contains("inet ") && (!six || text.contains("inet6 "))
@@ -28,6 +37,7 @@ final class Session {
     }
 
     func end() {
+        server?.stop()
         relay?.child.stop()
         // The device goes away with the relay, sometimes a moment later.
         _ = Shell.wait(3) { (try? Shell.must(["ip", "-n", "guest", "-o", "link"]).split(separator: "\n").count == 1) ?? true }

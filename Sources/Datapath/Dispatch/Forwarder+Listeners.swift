@@ -43,16 +43,27 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func acceptInbound(_ index: Int, now: Int64) {
         let listener = listeners[index]
         if !listener.isTCP {
-            udp.receiveInbound(on: listener, guest, &port, now: now)
+            if listener.isOutbound {
+                bypass.outboundDatagrams.receive(on: listener, index, &port.counters, now: now)
+            } else {
+                udp.receiveInbound(on: listener, index, guest, &bypass, &port, now: now)
+            }
             return
         }
-        for _ in 0..<Forwarder.budget {
+        // Level-triggered: whoever waits beyond the limit wakes us again, and one who comes alone costs no second look.
+        let limit = acceptLimit
+        for count in 0..<limit {
             do throws(Errno) {
-                guard let (socket, source) = try listener.socket.accept() else { return }
-                openInbound(socket, source, listener.target, now: now)
+                try bypass.reserve(listener)
+                guard let (socket, source) = try listener.socket.accept() else {
+                    acceptLimit = max(count, 1)
+                    fullAccepts = 0
+                    return
+                }
+                openInbound(socket, source, listener, now: now)
             } catch {
                 switch error.code {
-                case 24, 23, 12, 105:  // EMFILE, ENFILE, ENOMEM, ENOBUFS
+                case 24, 23, 12, 105, 109:  // EMFILE, ENFILE, ENOMEM, ENOBUFS, ETOOMANYREFS
                     port.counters.add(.listenersPaused)
                     listeners.pause(index, in: epoll)
                     listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
@@ -61,6 +72,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
             }
         }
+        fullAccepts += 1
+        if fullAccepts >= 8 { acceptLimit = min(limit * 2, Forwarder.budget) }
     }
 
     mutating func resumeListeners() {
@@ -68,9 +81,16 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         listeners.resumeAll(in: epoll)
     }
 
-    private mutating func openInbound(_ socket: Descriptor, _ source: SocketAddress, _ target: ListenerTarget, now: Int64) {
+    private mutating func openInbound(_ socket: Descriptor, _ source: SocketAddress, _ listener: ListenerEntry, now: Int64) {
+        if let client = source.endpoint?.address, bypass.takes(client, listener) {
+            if bypass.open(socket, from: client, listener, guest, &port.counters) { return }
+            if listener.isOutbound || bypass.isOnlyWay {
+                tcp.sockets.abort(socket)
+                return
+            }
+        }
         port.counters.add(.tcpAccepted)
-        guard let key = inboundKey(socket, source, target) else {
+        guard let key = inboundKey(socket, source, listener.target) else {
             port.counters.add(.inboundUnanswerable)
             tcp.sockets.abort(socket)
             return

@@ -47,6 +47,9 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let unknownGuest: GuestIdentity
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
+    /// Connections accepted per wake-up of a listener, likewise.
+    var acceptLimit = 1
+    var fullAccepts = 0
     private var fullBatches = 0
     private var nextEvent = 0
     private var eagerWait = EagerWait()
@@ -65,7 +68,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
         let listeners = try ListenerTable()
-        let bypass = try Bypass(network)
+        let bypass = try Bypass(network, epoll: epoll, capacity: flows, seed: seed, now: now)
         let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
@@ -114,7 +117,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     /// Waits for events, and asks for them eagerly where they follow each other closely (`EagerWait`).
     private mutating func wait(now: Int64, deadline: Int64?) throws(Errno) {
         let timeout = timeout(now: now, deadline: deadline)
-        let bytes = port.counters[.bytesFromGuest] &+ port.counters[.bytesToGuest]
+        let bytes = port.counters[.bytesFromGuest] &+ port.counters[.bytesToGuest] &+ port.counters[.splicedBytes]
         let span = eagerWait.span(bytes: bytes)
         var present = now
         while present - now < (timeout < 0 ? span : min(span, timeout)) {
@@ -146,6 +149,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             ping.fromHost(tag.index, mask, &port, now: now)
         case .listener where listeners.isCurrent(tag.index, generation: tag.generation):
             acceptInbound(tag.index, now: now)
+        case .splice where bypass.connections.isCurrent(tag): bypass.connections.handle(tag, mask, &port.counters, now: now)
+        case .spliceDatagrams: bypass.handleDatagrams(tag, listeners, &port.counters, now: now)
         case .supply: bypass.receiveSockets(epoll)
         default: port.counters.add(.staleEvents)
         }
@@ -183,6 +188,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         udp.expireTimers(&port, now: now)
         ping.expireTimers(&port, now: now)
         tcp.endRound(&port, now: now)
+        bypass.endRound(&port.counters, now: now)
         advertiseRouter(now: now)
         port.flush()
     }
@@ -192,6 +198,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = udp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = ping.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        let bypassWake = bypass.nextWakeUp(now: now / 1_000_000)
+        if bypassWake != .max { due = min(due ?? .max, bypassWake * 1_000_000) }
         if listenersResumeAt != .max { due = min(due ?? .max, listenersResumeAt * 1_000_000) }
         if nextAdvertisement != .max { due = min(due ?? .max, nextAdvertisement * 1_000_000) }
         guard let due else { return -1 }

@@ -8,7 +8,7 @@ extension PastaWorker {
     }
 
     /// What it calls in addition with forwarded ports.
-    public static var listenerCalls: [SystemCall.Permission] { SystemCall.accepting }
+    public static var listenerCalls: [SystemCall.Permission] { SystemCall.accepting + SystemCall.splicing }
 
     /// What it calls in addition with a capture file.
     public static var captureCalls: [SystemCall.Permission] { SystemCall.filePieces }

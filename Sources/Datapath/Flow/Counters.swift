@@ -45,6 +45,17 @@ enum Counter: Int, CaseIterable {
     case udpAccepted
     case inboundUnanswerable
     case listenersPaused
+    // What takes no detour over the guest's interface.
+    case splicedBytes
+    case spliceOpened
+    case spliceClosed
+    case spliceResets
+    case spliceFailed
+    case spliceStarved
+    case spliceClients
+    case spliceClientsEnded
+    case spliceDatagrams
+    case spliceDatagramsLost
     // Local services.
     case arpReplies
     case neighbourAdvertisements
@@ -98,6 +109,16 @@ enum Counter: Int, CaseIterable {
         case .udpAccepted: "UDP flows opened by others"
         case .inboundUnanswerable: "refused to guest: no address for one side"
         case .listenersPaused: "pauses of listeners for lack of descriptors or memory"
+        case .splicedBytes: "bytes spliced"
+        case .spliceOpened: "spliced connections opened"
+        case .spliceClosed: "spliced connections closed"
+        case .spliceResets: "spliced connections reset"
+        case .spliceFailed: "splicing refused: no socket, or no way to the target"
+        case .spliceStarved: "spliced connections that waited for a pipe"
+        case .spliceClients: "spliced UDP flows opened"
+        case .spliceClientsEnded: "spliced UDP flows closed"
+        case .spliceDatagrams: "spliced UDP datagrams"
+        case .spliceDatagramsLost: "spliced UDP datagrams not sent"
         case .arpReplies: "ARP replies"
         case .neighbourAdvertisements: "neighbour advertisements"
         case .routerAdvertisements: "router advertisements"
@@ -110,7 +131,7 @@ enum Counter: Int, CaseIterable {
 }
 
 struct Counters: BitwiseCopyable {
-    private var values = InlineArray<64, UInt64>(repeating: 0)
+    private var values = InlineArray<96, UInt64>(repeating: 0)
 
     init() {}
 

@@ -9,6 +9,11 @@ struct TapLink: GuestLink, ~Copyable {
 
     var descriptor: Descriptor { tap.descriptor }
 
+    /// Where there is no device, nothing comes, and what is sent is refused.
+    mutating func watch(by epoll: Epoll) throws(Errno) {
+        if descriptor.isOpen { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
+    }
+
     var offloads: LinkOffloads {
         var offloads: LinkOffloads = []
         if tap.offloads.contains(.checksum) { offloads.insert(.checksum) }

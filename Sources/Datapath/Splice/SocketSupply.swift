@@ -44,6 +44,12 @@ struct SocketSupply: ~Copyable {
         return socket
     }
 
+    /// Makes sure that the next `take` of this kind succeeds. Errors are those of `take`.
+    mutating func reserve(isTCP: Bool, isIPv4: Bool) throws(Errno) {
+        let kind = SocketSupply.kind(isTCP: isTCP, isIPv4: isIPv4)
+        while counts[kind] == 0 { try fetch(kind, isTCP, isIPv4) }
+    }
+
     /// Takes in what has arrived.
     mutating func receive() {
         while case .answer(let answer) = next(waits: false) { store(answer) }

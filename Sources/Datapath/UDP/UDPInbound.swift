@@ -15,7 +15,7 @@ extension UDPTranslator {
     private static var mostInbound: Int { 65507 }
 
     mutating func receiveInbound<Link: GuestLink & ~Copyable>(
-        on listener: ListenerEntry, _ guest: GuestIdentity, _ port: inout GuestPort<Link>, now: Int64
+        on listener: ListenerEntry, _ index: Int, _ guest: GuestIdentity, _ bypass: inout Bypass, _ port: inout GuestPort<Link>, now: Int64
     ) {
         // Which family comes is not known before: the payload lies where it fits both.
         let start = SlotLayout.udpPayload(IPAddress(IPv6Address.any))
@@ -29,11 +29,27 @@ extension UDPTranslator {
             let outcome = incoming.receive(on: listener.socket)
             if outcome.wouldBlock { return }
             for number in 0..<outcome.count {
-                acceptDatagram(number, slot: slot + number * SlotLayout.size, listener, guest, &port, now: now)
+                let slot = slot + number * SlotLayout.size
+                if let datagram = arrived(number, at: slot + start), bypass.takes(datagram.source.address, listener) {
+                    if bypass.passInbound(datagram, in: port.arena, listener, index, guest, &port.counters, now: now) { continue }
+                    if bypass.isOnlyWay { continue }
+                }
+                acceptDatagram(number, slot: slot, listener, guest, &port, now: now)
             }
+            bypass.flushInbound(&port.counters)
             // An error was that of an earlier datagram.
             if outcome.error == nil, outcome.count < asked { return }
         }
+    }
+
+    /// nil for what is nobody's in particular.
+    private func arrived(_ number: Int, at offset: Int) -> ArrivedDatagram? {
+        guard let source = incoming.source(number), source.port != 0, let contacted = incoming.destination(number), contacted.isOwn,
+            contacted.address.isIPv4 == source.address.isIPv4
+        else { return nil }
+        return ArrivedDatagram(
+            source: source, contacted: contacted.address, offset: offset, length: incoming.length(number),
+            segmentSize: incoming.segmentSize(number))
     }
 
     private mutating func acceptDatagram<Link: GuestLink & ~Copyable>(

@@ -108,6 +108,9 @@ extension Network {
     }
 
     private mutating func setHandlers(_ options: Options) {
+        hostLoopbackToNamespaceLoopback = options.hostLoopbackToNamespaceLoopback
+        noSplice = options.noSplice
+        spliceOnly = options.spliceOnly
         tcp = !options.noTCP
         udp = !options.noUDP
         icmp = !options.noICMP

@@ -61,7 +61,7 @@ extension OptionParser {
         case .udpNs: try addPorts(.udpOut, given)
         case .hostLoToNsLo: options.hostLoopbackToNamespaceLoopback = true
         case .noSplice: options.noSplice = true
-        case .spliceOnly: break  // Refused before.
+        case .spliceOnly: options.spliceOnly = true
         }
     }
 

@@ -3,6 +3,12 @@ internal import Settings
 extension Options {
     /// What follows from the options alone. What depends on the host as well is decided when it is known.
     mutating func applyImplied() {
+        if spliceOnly {
+            hostLoopbackToNamespaceLoopback = true
+            noICMP = true
+            noDHCP = true
+            noDHCPv6 = true
+        }
         if configureNetwork { noRA = true }
         if noICMP { noNDP = true }
         if ipv6Only { noDHCP = true }

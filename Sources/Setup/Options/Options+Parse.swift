@@ -81,6 +81,7 @@ struct OptionParser {
             throw SetupError(.options, "--userns '\(path)': only with --netns or a process number, a command gets a user namespace of its own")
         }
         if options.socketPath != nil && options.socketDescriptor != nil { throw exclusive("--socket", "--fd") }
+        if options.spliceOnly && options.noSplice { throw exclusive("--no-splice", "--splice-only") }
         if options.hostLoopbackToNamespaceLoopback && options.noSplice { throw exclusive("--host-lo-to-ns-lo", "--no-splice") }
         if !options.configureNetwork {
             if options.noCopyRoutes { throw SetupError(.options, "--no-copy-routes: only with --config-net") }

@@ -25,9 +25,6 @@ struct PortRules {
             if program == .passt { throw option.refused("'auto' is for namespaces, which passt has none of") }
             throw option.refused("'auto' is not available in this build")
         }
-        if !kind.isInbound && !isNone {
-            throw option.refused("forwarding from the namespace's loopback is not available in this build, only 'none' is accepted")
-        }
         for rule in added { try add(rule, option) }
     }
 

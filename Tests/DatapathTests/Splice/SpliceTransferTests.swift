@@ -1,0 +1,349 @@
+import Foundation
+import Glibc
+import Linux
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// A client and a server on loopback, with a spliced connection between them.
+struct SpliceLab: ~Copyable {
+    let epoll: Epoll
+    var events: EventList
+    var transfer: SpliceTransfer
+    var counters = Counters()
+    var now: Int64 = 1000
+    private let entrance: Descriptor
+    private let service: Descriptor
+
+    init() throws {
+        let epoll = try Epoll()
+        let events = try EventList(capacity: 64)
+        var transfer = try SpliceTransfer(epoll: epoll, capacity: 256)
+        let entrance = try Self.listener()
+        let service = try Self.listener()
+        transfer.prepare()
+        self.epoll = epoll
+        self.events = events
+        self.transfer = transfer
+        self.entrance = entrance
+        self.service = service
+    }
+
+    deinit {
+        entrance.close()
+        service.close()
+        epoll.descriptor.close()
+    }
+
+    static let loopback = IPAddress(IPv4Address.loopback)
+
+    private static func listener() throws -> Descriptor {
+        let socket = try Descriptor.socket(.stream, for: loopback)
+        try socket.bind(SocketAddress(Endpoint(loopback, 0)))
+        try socket.listen()
+        return socket
+    }
+
+    /// Both ends of a new connection.
+    mutating func connect() throws -> (client: Descriptor, server: Descriptor) {
+        let client = try Descriptor.socket(.stream, for: Self.loopback)
+        _ = try client.connect(try entrance.localAddress())
+        let (near, _) = try #require(try entrance.accept())
+        let far = try Descriptor.socket(.stream, for: Self.loopback)
+        try transfer.open(near: near, far: far, to: try service.localAddress(), &counters)
+        run()
+        let (server, _) = try #require(try service.accept())
+        return (client, server)
+    }
+
+    /// A client whose connection leads to where nobody listens.
+    mutating func connectToNobody() throws -> Descriptor {
+        let nobody = try Descriptor.socket(.stream, for: Self.loopback)
+        try nobody.bind(SocketAddress(Endpoint(Self.loopback, 0)))
+        defer { nobody.close() }
+        let client = try Descriptor.socket(.stream, for: Self.loopback)
+        _ = try client.connect(try entrance.localAddress())
+        let (near, _) = try #require(try entrance.accept())
+        let far = try Descriptor.socket(.stream, for: Self.loopback)
+        try transfer.open(near: near, far: far, to: try nobody.localAddress(), &counters)
+        return client
+    }
+
+    /// An accepted connection that is not spliced yet, and its client.
+    func accept() throws -> (client: Descriptor, near: Descriptor) {
+        let client = try Descriptor.socket(.stream, for: Self.loopback)
+        _ = try client.connect(try entrance.localAddress())
+        return (client, try #require(try entrance.accept()).0)
+    }
+
+    /// Handles events until there are none. How many there were.
+    @discardableResult
+    mutating func run() -> Int {
+        var handled = 0
+        for _ in 0..<10_000 {
+            guard (try? events.wait(on: epoll, nanoseconds: 0)) != nil else { break }
+            if events.count == 0, !transfer.hasMore { return handled }
+            for index in 0..<events.count {
+                let event = events[index]
+                let tag = EventTag(bits: event.tag)
+                if transfer.isCurrent(tag) { transfer.handle(tag, event.events, &counters, now: now) }
+                handled += 1
+            }
+            transfer.endRound(&counters, now: now)
+        }
+        Issue.record("no end of events")
+        return handled
+    }
+}
+
+extension Descriptor {
+    /// As much as the kernel takes.
+    func sendSome(_ bytes: ArraySlice<UInt8>) -> Int { unsafe bytes.withUnsafeBytes { unsafe Glibc.send(number, $0.baseAddress, $0.count, 0x4040) } }
+
+    /// What is there; `isEnd` tells the end, `error` a reset.
+    func receiveSome() -> (bytes: [UInt8], isEnd: Bool, error: Int32) {
+        var result: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = unsafe recv(number, &buffer, buffer.count, 0x40)
+            if count == 0 { return (result, true, 0) }
+            if count < 0 { return (result, false, errno == EAGAIN ? 0 : errno) }
+            result += buffer[0..<count]
+        }
+    }
+}
+
+@Suite struct SpliceTransferTests {
+    private static let pattern: [UInt8] = (0..<(8 << 20)).map { UInt8(truncatingIfNeeded: $0 ^ ($0 >> 8) ^ ($0 >> 16)) }
+
+    /// Sends all of `bytes` from one end to the other, reading at the far end whenever nothing moves any more.
+    private func transfer(_ bytes: [UInt8], from sender: Descriptor, to receiver: Descriptor, _ lab: inout SpliceLab) -> [UInt8] {
+        var received: [UInt8] = []
+        var sent = 0
+        for _ in 0..<10_000 where received.count < bytes.count {
+            while sent < bytes.count {
+                let count = sender.sendSome(bytes[sent...])
+                if count <= 0 { break }
+                sent += count
+                lab.run()
+            }
+            lab.run()
+            received += receiver.receiveSome().bytes
+        }
+        return received
+    }
+
+    @Test func lesson28_nothingIsLeftInThePipe() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(transfer(Self.pattern, from: client, to: server, &lab) == Self.pattern)
+        #expect(transfer(Self.pattern, from: server, to: client, &lab) == Self.pattern)
+        for socket in [client, server] { try socket.shutdown(1) }
+        lab.run()
+        #expect(server.receiveSome().isEnd && client.receiveSome().isEnd)
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+        client.close()
+        server.close()
+    }
+
+    /// Many small pieces take one slot of the pipe each, so that it is full long before it holds much.
+    @Test func lesson28_smallPiecesArriveInOrder() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        let bytes = Array(Self.pattern[0..<5000])
+        for byte in bytes { #expect(client.sendSome([byte]) == 1) }
+        lab.run()
+        #expect(server.receiveSome().bytes == bytes)
+        client.close()
+        server.close()
+        lab.run()
+    }
+
+    /// A receiver that takes nothing: no event repeats, and nothing is left to do.
+    @Test func lesson29_blockedOutputWakesNobody() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        var sent = 0
+        for _ in 0..<1000 {
+            let count = client.sendSome(Self.pattern[0...])
+            if count > 0 { sent += count }
+            lab.run()
+        }
+        #expect(sent > 100_000)
+        var events = 0
+        for _ in 0..<100 { events += lab.run() }
+        #expect(events == 0)
+        let hasMore = lab.transfer.hasMore
+        #expect(!hasMore)
+        // And it goes on where it stopped.
+        var received = 0
+        for _ in 0..<10_000 where received < sent {
+            received += server.receiveSome().bytes.count
+            lab.run()
+        }
+        #expect(received == sent)
+        client.close()
+        server.close()
+        lab.run()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    /// Everything at once: data, the end of it, and the connection's end.
+    @Test(arguments: [0, 1, 100, 200_000])
+    func lesson30_dataBeforeTheEndArrives(_ length: Int) throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome(Self.pattern[0..<length]) == length)
+        try client.shutdown(1)
+        #expect(server.sendSome(Self.pattern[0..<length]) == length)
+        server.close()
+        // What was not read by a closed socket resets the connection, so the client hears of its data first.
+        lab.run()
+        let answer = client.receiveSome()
+        #expect(answer.bytes.count == length || answer.error != 0)
+        client.close()
+        lab.run()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    @Test(arguments: [1, 100, 200_000])
+    func lesson30_closedRightAfterSending(_ length: Int) throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome(Self.pattern[0..<length]) == length)
+        client.close()
+        lab.run()
+        let received = server.receiveSome()
+        #expect(received.bytes == Array(Self.pattern[0..<length]) && received.isEnd)
+        server.close()
+        lab.run()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    @Test func lesson30_connectThatFailsAtOnceIsOrdinary() throws {
+        var lab = try SpliceLab()
+        let (client, near) = try lab.accept()
+        let far = try Descriptor.socket(.stream, for: SpliceLab.loopback)
+        // A TCP connection to a group cannot be.
+        let group = SocketAddress(Endpoint(IPAddress(IPv4Address(0xe000_0001)), 80))
+        var error: Errno?
+        do throws(Errno) { try lab.transfer.open(near: near, far: far, to: group, &lab.counters) } catch let problem { error = problem }
+        #expect(error != nil)
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+        for socket in [client, near, far] {
+            #expect(socket.isInUse)
+            socket.close()
+        }
+    }
+
+    @Test func halfCloseGoesThrough() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome([1, 2, 3]) == 3)
+        try client.shutdown(1)
+        lab.run()
+        let question = server.receiveSome()
+        #expect(question.bytes == [1, 2, 3] && question.isEnd)
+        #expect(transfer(Array(Self.pattern[0..<300_000]), from: server, to: client, &lab) == Array(Self.pattern[0..<300_000]))
+        server.close()
+        lab.run()
+        #expect(client.receiveSome().isEnd)
+        client.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    @Test(arguments: [false, true])
+    func lesson24_abortsAreSeenAsAborts(_ byServer: Bool) throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        let (one, other) = byServer ? (server, client) : (client, server)
+        #expect(one.sendSome([7]) == 1)
+        lab.run()
+        #expect(other.receiveSome().bytes == [7])
+        try one.setAbortOnClose()
+        one.close()
+        lab.run()
+        #expect(other.receiveSome().error == ECONNRESET)
+        other.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    /// Data and the reset behind it, in one event: the data arrives, and then the reset, no end.
+    @Test(arguments: [false, true])
+    func lesson24_abortsBehindDataAreSeenAsAborts(_ byServer: Bool) throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        let (one, other) = byServer ? (server, client) : (client, server)
+        #expect(one.sendSome([1, 2, 3, 4]) == 4)
+        try one.setAbortOnClose()
+        one.close()
+        lab.run()
+        let received = other.receiveSome()
+        #expect(received.bytes == [1, 2, 3, 4] && received.error == ECONNRESET)
+        other.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    /// After one direction has ended, only the event itself tells of the reset.
+    @Test func lesson24_abortsAfterHalfCloseAreSeen() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        try client.shutdown(1)
+        lab.run()
+        #expect(server.receiveSome().isEnd)
+        try client.setAbortOnClose()
+        client.close()
+        lab.run()
+        _ = server.sendSome([1])
+        lab.run()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+        #expect(server.receiveSome().error != 0 || server.sendSome([2]) < 0)
+        server.close()
+    }
+
+    @Test func refusedConnectionsAreReset() throws {
+        var lab = try SpliceLab()
+        let client = try lab.connectToNobody()
+        _ = client.sendSome([1])
+        lab.run()
+        #expect(client.receiveSome().error == ECONNRESET)
+        client.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    /// Quiet connections hold no pipe, and one pipe is enough for all.
+    @Test func quietConnectionsShareAPipe() throws {
+        var lab = try SpliceLab()
+        var pairs: [(client: Descriptor, server: Descriptor)] = []
+        for _ in 0..<50 { pairs.append(try lab.connect()) }
+        for (client, _) in pairs { #expect(client.sendSome([1, 2, 3]) == 3) }
+        lab.run()
+        for (client, server) in pairs {
+            #expect(server.receiveSome().bytes == [1, 2, 3])
+            #expect(server.sendSome([4]) == 1)
+            lab.run()
+            #expect(client.receiveSome().bytes == [4])
+        }
+        let idle = lab.transfer.pipes.idleCount
+        #expect(idle == 4)
+        for (client, server) in pairs {
+            client.close()
+            lab.run()
+            server.close()
+        }
+        lab.run()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+}
