@@ -50,6 +50,7 @@ extension PasstDaemon {
                 return 0
             case .pingForbidden:
                 log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+            case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.
             case .deadline:
                 printStatistics(worker)
                 deadline = interval.map { monotonicNanoseconds() + $0 }

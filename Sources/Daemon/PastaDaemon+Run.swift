@@ -63,6 +63,8 @@ extension PastaDaemon {
             case .pingForbidden:
                 log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
             case .guest: break  // A namespace does not come and go.
+            case .portsDue:
+                followPorts(&worker)
             case .deadline:
                 printStatistics(worker)
                 deadline = interval.map { monotonicNanoseconds() + $0 }

@@ -45,7 +45,8 @@ struct PastaDaemon: ProgramRun {
         let (network, plan, interface) = try discover()
         let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
         let capture = try openCapture()
-        let listeners = try ListenerPlan(network: network).open(options.forwardRules)
+        let rules = options.effectiveForwardRules
+        let listeners = try ListenerPlan(network: network).open(rules)
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
         if command != nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
 
@@ -64,13 +65,15 @@ struct PastaDaemon: ProgramRun {
             let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
-            let sockets = try openSockets(in: target, network)
+            let namespacePorts = try namespacePorts(in: target, rules)
+            let sockets = try openSockets(in: target, network, rules)
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
             var worker = try makeWorker(opened.tap, network, capture)
             var neighbours = NeighbourFeed.open(network, &worker, log)
             try connect(&worker, sockets)
             try listen(&worker, listeners + (sockets?.listeners ?? []))
+            try watchPorts(&worker, rules, network, namespace: namespacePorts, host: hostPorts(rules))
             try hide()
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
@@ -124,9 +127,11 @@ struct PastaDaemon: ProgramRun {
     }
 
     /// Sockets of the namespace, where anything could need them.
-    private func openSockets(in target: TargetNamespace, _ network: Network) throws(SetupError) -> NamespaceSockets? {
-        guard options.forwardRules.contains(where: { !$0.kind.isInbound || !options.noSplice }) else { return nil }
-        return try NamespaceSockets.open(in: target, network: network, rules: options.forwardRules, null: null)
+    private func openSockets(
+        in target: TargetNamespace, _ network: Network, _ rules: [ForwardRule]
+    ) throws(SetupError) -> NamespaceSockets? {
+        guard rules.contains(where: { !$0.kind.isInbound || !options.noSplice }) else { return nil }
+        return try NamespaceSockets.open(in: target, network: network, rules: rules, null: null)
     }
 
     private func connect(_ worker: inout PastaWorker, _ sockets: NamespaceSockets?) throws(SetupError) {

@@ -56,6 +56,21 @@ extension Descriptor {
         _ = unsafe linux_setsockopt(number, SOL_NETLINK, option, &on, UInt32(MemoryLayout<Int32>.size))
     }
 
+    /// Sends one request to the kernel: its length, or `-errno`. (sendmsg)
+    func sendNetlink(_ bytes: borrowing RawSpan) -> Int {
+        let number = number
+        // SAFETY: the kernel reads the span's bytes and the empty destination, both alive during the call, with their sizes.
+        return unsafe bytes.withUnsafeBytes { buffer in
+            var message = unsafe msghdr()
+            var vector = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
+            return unsafe withUnsafeMutablePointer(to: &vector) { vector in
+                unsafe message.msg_iov = vector
+                unsafe message.msg_iovlen = 1
+                return restarting { unsafe linux_sendmsg(number, &message, 0) }
+            }
+        }
+    }
+
     /// One datagram that the kernel itself sent: its bytes, or `-errno`; EMSGSIZE when it did not fit.
     func receiveNetlink(into bytes: inout MutableRawSpan, flags: Int32) -> Int {
         let number = number

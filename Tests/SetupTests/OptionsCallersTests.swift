@@ -167,10 +167,6 @@ private let callersWithPorts: [OptionsCase] = [
             ForwardRule(.udpIn, 80...80, address: IPAddress(v6("::1")), text: "::1/80-80:80-80"),
         ]
     },
-    // rootlesskit
-    .bad("pasta --stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 --dns-forward=10.0.2.3 "
-        + "--no-map-gw --ipv4-only --tcp-ports=auto --udp-ports=auto --host-lo-to-ns-lo 4711",
-        "--tcp-ports 'auto': 'auto' is not available in this build"),
     // libvirt
     .ok("passt --one-off --socket /run/x.socket --pid /run/x.pid --tcp-ports %eth0/all --udp-ports 192.0.2.1/~53") {
         $0.oneOff = true
@@ -216,11 +212,11 @@ private let callersWithPorts: [OptionsCase] = [
 ]
 
 extension OptionsTests {
-    /// rootlesskit without automatic ports, by process number and by path.
-    @Test("rootlesskit", arguments: [["4711"], ["--userns=/proc/4711/ns/user", "--netns=/run/user/1000/netns/x"]])
-    func rootlesskit(_ target: [String]) throws {
+    /// rootlesskit with its port drivers, by process number and by path.
+    @Test("rootlesskit", arguments: ["none", "auto"], [["4711"], ["--userns=/proc/4711/ns/user", "--netns=/run/user/1000/netns/x"]])
+    func rootlesskit(_ ports: String, _ target: [String]) throws {
         let line = "pasta --stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 "
-            + "--dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=none --udp-ports=none --host-lo-to-ns-lo"
+            + "--dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=\(ports) --udp-ports=\(ports) --host-lo-to-ns-lo"
         var expected = Options()
         expected.standardError = true
         expected.warnings = ["--stderr will be dropped soon"]
@@ -236,7 +232,11 @@ extension OptionsTests {
         expected.noRA = true
         expected.noNDP = true
         expected.noDHCPv6 = true
-        expected.portOptions = [.init(.tcpIn, "none"), .init(.udpIn, "none")]
+        expected.portOptions = [.init(.tcpIn, ports), .init(.udpIn, ports)]
+        let kinds: [PortOption.Kind] = [.tcpIn, .udpIn]
+        if ports == "auto" {
+            expected.forwardRules = kinds.map { ForwardRule($0, 1...65535, isBestEffort: true, scans: true, text: "auto") }
+        }
         expected.hostLoopbackToNamespaceLoopback = true
         if target.count == 1 {
             expected.target = .process(4711)

@@ -21,6 +21,7 @@
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/inet_diag.h>
 #include <linux/neighbour.h>
 #include <linux/net_tstamp.h>
 #include <linux/netlink.h>

@@ -23,6 +23,8 @@ public enum Wake: Sendable, Equatable {
     case pingForbidden
     /// The link has something to tell.
     case guest(GuestNotice)
+    /// It is time for `followPorts`.
+    case portsDue
 }
 
 struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>: ~Copyable {
@@ -39,6 +41,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var bypass: Bypass
     /// When paused listeners are tried again, in milliseconds.
     var listenersResumeAt = Int64.max
+    var portWatch: PortWatch
     /// When the guest hears of its router again, and how often it has.
     var nextAdvertisement: Int64
     var advertisements = 0
@@ -69,6 +72,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: flows / 8, seed: seed, now: now)
         let listeners = try ListenerTable()
         let bypass = try Bypass(network, epoll: epoll, capacity: flows, seed: seed, now: now)
+        let portWatch = try PortWatch()
         let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
@@ -78,6 +82,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.ping = ping
         self.listeners = listeners
         self.bypass = bypass
+        self.portWatch = portWatch
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
@@ -104,6 +109,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             if let notice = port.link.takeNotice() { return .guest(notice) }
             if port.isClosed { return .guestGone }
             if let deadline, now >= deadline { return .deadline }
+            if now / 1_000_000 >= portWatch.due { return .portsDue }
             if ping.isForbidden && !hasToldOfPing {
                 hasToldOfPing = true
                 return .pingForbidden
@@ -201,6 +207,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let bypassWake = bypass.nextWakeUp(now: now / 1_000_000)
         if bypassWake != .max { due = min(due ?? .max, bypassWake * 1_000_000) }
         if listenersResumeAt != .max { due = min(due ?? .max, listenersResumeAt * 1_000_000) }
+        if portWatch.due != .max { due = min(due ?? .max, portWatch.due * 1_000_000) }
         if nextAdvertisement != .max { due = min(due ?? .max, nextAdvertisement * 1_000_000) }
         guard let due else { return -1 }
         return max(due - now, 0)

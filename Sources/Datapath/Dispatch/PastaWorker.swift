@@ -4,7 +4,7 @@ public import Wire
 
 /// The data path of pasta: one worker over a tap. It is the only thing that the rest of the program sees of this module.
 public struct PastaWorker: Worker, ~Copyable {
-    private var forwarder: Forwarder<CaptureLink<TapLink>, KernelSockets>
+    var forwarder: Forwarder<CaptureLink<TapLink>, KernelSockets>
 
     /// Most flows of each protocol.
     static let flows = 128 << 10

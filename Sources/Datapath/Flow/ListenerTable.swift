@@ -8,21 +8,24 @@ struct ListenerTarget: BitwiseCopyable {
     var address: IPAddress?
 }
 
+/// There may be a hundred thousand of them: large fields come first, so that no room is lost between.
 struct ListenerEntry: BitwiseCopyable {
+    /// What it is bound to.
+    let address: IPAddress
+    /// `::` for none.
+    private let targetAddress: IPAddress
     let socket: Descriptor
+    /// Index + 1 of the next paused one; 0 ends the list. For a free entry: of the next free one.
+    fileprivate var next: UInt32 = 0
+    let port: UInt16
+    private let targetPort: UInt16
+    fileprivate(set) var generation: UInt16 = 0
     let isTCP: Bool
     /// In the guest's namespace, leading to the host.
     let isOutbound: Bool
-    /// What it is bound to.
-    let address: IPAddress
-    let port: UInt16
-    let target: ListenerTarget
     /// Not watched for now.
     fileprivate(set) var isPaused = false
-    /// Index + 1 of the next paused one; 0 ends the list. For a free entry: of the next free one.
-    fileprivate var next: UInt32 = 0
     fileprivate(set) var isUsed = true
-    fileprivate(set) var generation: UInt16 = 0
 
     init(_ socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, _ target: ListenerTarget) {
         self.socket = socket
@@ -30,8 +33,11 @@ struct ListenerEntry: BitwiseCopyable {
         self.isOutbound = isOutbound
         self.address = address
         self.port = port
-        self.target = target
+        targetAddress = target.address ?? IPAddress(IPv6Address.any)
+        targetPort = target.port
     }
+
+    var target: ListenerTarget { ListenerTarget(port: targetPort, address: targetAddress == IPAddress(IPv6Address.any) ? nil : targetAddress) }
 }
 
 /// The sockets of forwarded ports.
@@ -48,8 +54,18 @@ struct ListenerTable: ~Copyable {
     private var firstFree: UInt32 = 0
     private var firstPaused: UInt32 = 0
     private(set) var count = 0
+    /// The ports of those on the host, and of those in the namespace.
+    private(set) var ownOnHost: OwnPorts
+    private(set) var ownInNamespace: OwnPorts
 
-    init() throws(Errno) { entries = try FixedTable(count: ListenerTable.capacity) }
+    init() throws(Errno) {
+        let entries = try FixedTable<ListenerEntry>(count: ListenerTable.capacity)
+        let ownOnHost = try OwnPorts()
+        let ownInNamespace = try OwnPorts()
+        self.entries = entries
+        self.ownOnHost = ownOnHost
+        self.ownInNamespace = ownInNamespace
+    }
 
     subscript(index: Int) -> ListenerEntry { entries[index] }
 
@@ -70,6 +86,7 @@ struct ListenerTable: ~Copyable {
         if firstFree != 0 { firstFree = free } else { untouched += 1 }
         entries[index] = entry
         count += 1
+        if entry.isOutbound { ownInNamespace.add(entry.port, isTCP: entry.isTCP) } else { ownOnHost.add(entry.port, isTCP: entry.isTCP) }
         return index
     }
 
@@ -77,7 +94,9 @@ struct ListenerTable: ~Copyable {
     mutating func remove(_ index: Int) {
         guard index >= 0, index < untouched, entries[index].isUsed else { return }
         if entries[index].isPaused { unpause(index) }
-        entries[index].socket.close()
+        let entry = entries[index]
+        entry.socket.close()
+        if entry.isOutbound { ownInNamespace.remove(entry.port, isTCP: entry.isTCP) } else { ownOnHost.remove(entry.port, isTCP: entry.isTCP) }
         entries[index].isUsed = false
         entries[index].next = firstFree
         firstFree = UInt32(truncatingIfNeeded: index + 1)

@@ -135,7 +135,9 @@ extension UDPTranslator {
                 guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
                 socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
             }
-            let index = try insert(key, source, OpenSocket(socket: socket, flags: .inbound), &port, now: now)
+            // A listener that comes back finds the port in the hands of flows that may share it.
+            let flags: UDPFlow.Flags = local.port == key.guestPort ? [.inbound, .claimsPort] : .inbound
+            let index = try insert(key, source, OpenSocket(socket: socket, flags: flags), &port, now: now)
             port.counters.add(.udpAccepted)
             return index
         } catch {

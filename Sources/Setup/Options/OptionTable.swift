@@ -161,8 +161,8 @@ extension OptionTable {
     ])
 
     static let ports = OptionGroup(title: "Ports", entries: [
-        .init(.port(.tcpPorts), short: "t", value: "SPEC", "TCP ports of the host that lead to the guest: 'none', 'all' or a list of ports and ranges such as 22,8080:80,8000-8010,~8005, where : is followed by the port in the guest and ~ stands before what is left out. ADDR/ or %IFACE/ or both before the list restrict it to an address or an interface. Everybody who can reach the host's port reaches the guest. May be repeated. Default: none."),
-        .init(.port(.udpPorts), short: "u", value: "SPEC", "UDP ports of the host that lead to the guest, in the same way. Default: none."),
+        .init(.port(.tcpPorts), short: "t", value: "SPEC", "TCP ports of the host that lead to the guest: 'none', 'all', 'auto' (pasta: those on which somebody listens in the namespace, looked up each second) or a list of ports and ranges such as 22,8080:80,8000-8010,~8005, where : is followed by the port in the guest and ~ stands before what is left out. ADDR/ or %IFACE/ or both before the list restrict it to an address or an interface. Everybody who can reach the host's port reaches the guest. May be repeated. Default: auto for pasta, none for passt."),
+        .init(.port(.udpPorts), short: "u", value: "SPEC", "UDP ports of the host that lead to the guest, in the same way; 'auto' adds the TCP ports on which somebody listens. Default: auto for pasta, none for passt."),
         .init(.port(.tcpNs), short: "T", value: "SPEC", for: .pasta, "TCP ports of the namespace's loopback that lead to the host's loopback, in the same way: services that listen there become reachable in the namespace. Default: none."),
         .init(.port(.udpNs), short: "U", value: "SPEC", for: .pasta, "UDP ports of the namespace's loopback that lead to the host's loopback, in the same way. Default: none."),
         .init(.port(.hostLoToNsLo), for: .pasta, "What comes from the host's loopback arrives at the namespace's loopback. Default: at its external address."),

@@ -21,9 +21,8 @@ struct PortRules {
             throw option.refused(isNone ? "there are other values of \(option.name)" : "excluded by \(option.name) none")
         }
         given[kind] = (isNone, option.name)
-        if added.contains(where: \.scans) {
-            if program == .passt { throw option.refused("'auto' is for namespaces, which passt has none of") }
-            throw option.refused("'auto' is not available in this build")
+        if program == .passt, added.contains(where: \.scans) {
+            throw option.refused("'auto' is for namespaces, which passt has none of")
         }
         for rule in added { try add(rule, option) }
     }

@@ -1,0 +1,101 @@
+internal import Linux
+internal import Settings
+internal import Wire
+
+/// What has become of an automatic port.
+public struct PortNews: Sendable, BitwiseCopyable {
+    public enum Event: Sendable, BitwiseCopyable { case opened, closed, failed }
+
+    public let event: Event
+    public let isTCP: Bool
+    /// From the host to the guest.
+    public let isInbound: Bool
+    public let isIPv4: Bool
+    public let port: UInt16
+    /// Why it could not be opened: a number of errno.
+    public var code: Int32 = 0
+}
+
+/// Automatic ports: our listeners follow those of the other side.
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Looks who listens, and opens and closes what follows from it. What cannot be opened is tried again with the next look.
+    /// `tell` hears of each change, and of failures once. Allocates nothing.
+    mutating func followPorts(now: Int64, _ tell: (PortNews) -> Void) {
+        if portWatch.readNamespace() {
+            while let change = portWatch.nextInbound(own: listeners.ownInNamespace) {
+                switch change {
+                case .close(let index): closeAutomatic(index, tell)
+                case .open(let group, let port, let isIPv4): followInbound(portWatch.inbound[group], port, isIPv4, tell)
+                }
+            }
+        }
+        if portWatch.readHost() {
+            while let change = portWatch.nextOutbound(own: listeners.ownOnHost) {
+                switch change {
+                case .close(let index): closeAutomatic(index, tell)
+                case .open(let group, let port, let isIPv4): followOutbound(portWatch.outbound[group], port, isIPv4, tell)
+                }
+            }
+        }
+        portWatch.wasRead(at: now)
+    }
+
+    private mutating func closeAutomatic(_ index: Int, _ tell: (PortNews) -> Void) {
+        let entry = listeners[index]
+        stopListening(index, hasIPv4: entry.address.isIPv4, hasIPv6: !entry.address.isIPv4)
+        tell(PortNews(event: .closed, isTCP: entry.isTCP, isInbound: !entry.isOutbound, isIPv4: entry.address.isIPv4, port: entry.port))
+    }
+
+    // MARK: To the guest
+
+    private mutating func followInbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
+        do throws(Errno) {
+            portWatch.openedInbound(try openOnHost(group, number, isIPv4))
+            tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number))
+        } catch {
+            guard portWatch.failedInbound() else { return }
+            tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number, code: error.code))
+        }
+    }
+
+    private mutating func openOnHost(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool) throws(Errno) -> Int {
+        let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any))
+        let wanted = ListenerSocket(
+            isTCP: group.isTCP, address: address, port: number, servesIPv4: isIPv4, freebind: tcp.translation.freebind,
+            interface: group.interface, isBesideOwn: !group.isTCP && udp.ports.isOurs(number, isIPv4: isIPv4))
+        return try listen(try wanted.open(), group, address, number, isOutbound: false)
+    }
+
+    // MARK: To the host
+
+    private mutating func followOutbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
+        // Not a service, but the guest's own datagrams to a group.
+        if !group.isTCP, udp.ports.isOurs(number, isIPv4: isIPv4) {
+            _ = portWatch.failedOutbound()
+            return
+        }
+        do throws(Errno) {
+            let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback))
+            let socket = try bypass.openListener(isTCP: group.isTCP, address, port: number)
+            portWatch.openedOutbound(try listen(socket, group, address, number, isOutbound: true))
+            tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number))
+        } catch {
+            guard portWatch.failedOutbound() else { return }
+            tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number, code: error.code))
+        }
+    }
+
+    /// Takes the socket over, or closes it.
+    private mutating func listen(
+        _ socket: Descriptor, _ group: AutomaticGroup, _ address: IPAddress, _ number: UInt16, isOutbound: Bool
+    ) throws(Errno) -> Int {
+        let entry = ListenerEntry(
+            socket, isTCP: group.isTCP, isOutbound: isOutbound, address: address, port: number, ListenerTarget(port: number, address: nil))
+        do throws(Errno) {
+            return try listen(entry, hasIPv4: address.isIPv4, hasIPv6: !address.isIPv4)
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+}

@@ -1,0 +1,65 @@
+internal import Linux
+internal import Wire
+
+/// Who listens on either side, looked up once a second, and what follows from it for both directions.
+struct PortWatch: ~Copyable {
+    /// Milliseconds from one look to the next.
+    private static var interval: Int64 { 1000 }
+
+    /// -t and -u: what listens in the namespace is opened on the host.
+    private(set) var inbound: AutomaticPorts
+    /// -T and -U: what listens on the host is opened on the namespace's loopback.
+    private(set) var outbound: AutomaticPorts
+    private var scan: PortScan
+    private var buffer: Mapping
+    private let namespaceSockets, hostSockets: BoundSockets?
+    /// When to look next, in milliseconds of the monotonic clock; never, if nothing depends on it.
+    private(set) var due = Int64.max
+
+    /// Looks at nothing.
+    init() throws(Errno) {
+        let inbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reachesOutside: false, reachesLoopback: false)
+        let outbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reachesOutside: false, reachesLoopback: false)
+        try self.init(inbound, nil, outbound, nil)
+    }
+
+    init(
+        _ inbound: consuming AutomaticPorts, _ namespaceSockets: BoundSockets?, _ outbound: consuming AutomaticPorts, _ hostSockets: BoundSockets?
+    ) throws(Errno) {
+        let scan = try PortScan()
+        let buffer = try Mapping(byteCount: BoundSockets.bufferSize)
+        self.scan = scan
+        self.buffer = buffer
+        self.namespaceSockets = namespaceSockets
+        self.hostSockets = hostSockets
+        if inbound.groupCount > 0 && namespaceSockets != nil || outbound.groupCount > 0 && hostSockets != nil { due = 0 }
+        self.inbound = inbound
+        self.outbound = outbound
+    }
+
+    mutating func wasRead(at now: Int64) { due = now + PortWatch.interval }
+
+    /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at.
+    mutating func readNamespace() -> Bool {
+        guard let namespaceSockets, inbound.groupCount > 0, scan.read(namespaceSockets, buffer: &buffer) else { return false }
+        inbound.begin()
+        return true
+    }
+
+    /// Likewise of `nextOutbound`.
+    mutating func readHost() -> Bool {
+        guard let hostSockets, outbound.groupCount > 0, scan.read(hostSockets, buffer: &buffer) else { return false }
+        outbound.begin()
+        return true
+    }
+
+    /// `own`: our listeners in the namespace.
+    mutating func nextInbound(own: borrowing OwnPorts) -> PortChange? { inbound.next(scan, own: own) }
+    mutating func openedInbound(_ listener: Int) { inbound.opened(listener: listener) }
+    mutating func failedInbound() -> Bool { inbound.failed() }
+
+    /// `own`: our listeners on the host.
+    mutating func nextOutbound(own: borrowing OwnPorts) -> PortChange? { outbound.next(scan, own: own) }
+    mutating func openedOutbound(_ listener: Int) { outbound.opened(listener: listener) }
+    mutating func failedOutbound() -> Bool { outbound.failed() }
+}
