@@ -69,6 +69,33 @@ import Testing
         }
     }
 
+    /// Every way to say where and which ports: who is answered by which port of the guest.
+    @Test("Forms", arguments: [
+        ("8080-8082:4000-4002", ["8080>4000", "8081>4001", "8082>4002"], [Family.v4, .v6]),
+        ("4000-4002,~4001", ["4000>4000", "4002>4002", "4001>"], [.v4, .v6]),
+        ("0.0.0.0/8080:4000", ["8080>4000"], [.v4]), ("[::]/8080:4000", ["8080>4000"], [.v6]), ("::/8080:4000", ["8080>4000"], [.v6]),
+        ("198.51.100.1/8080:4001,8081:4002", ["8080>4001", "8081>4002"], [.v4]), ("[2001:db8:1::1]/8080-8081:4000-4001", ["8080>4000", "8081>4001"], [.v6]),
+        ("%wan0/8080:4000", ["8080>4000"], [.v4, .v6]), ("198.51.100.1%wan0/8080:4000", ["8080>4000"], [.v4]), ("*/8080:4000", ["8080>4000"], [.v4, .v6]),
+        ("all,~1-3999,~4002-65535", ["4000>4000", "4001>4001", "4002>"], [.v4, .v6]), ("%wan0/~1-3999,~4003-65535", ["4000>4000", "4002>4002"], [.v4, .v6]),
+        ("[::]/all,~1-3999,~4003-65535", ["4001>4001"], [.v6]), ("8080:198.51.100.1/4000", ["8080>4000"], [.v4]),
+        ("198.51.100.1/8080:198.51.100.1/4001", ["8080>4001"], [.v4]), ("all:2001:db8:1::1,~1-3999,~4003-65535", ["4000>4000"], [.v6]),
+    ] as [(String, [String], [Family])])
+    func everyFormLeadsWhereItSays(_ spec: String, _ expected: [String], _ families: [Family]) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", spec, "-u", spec])
+            for port in 4000...4002 {
+                let child = try guest.start(["python3", Helpers.path("probe.py"), "serve", "\(port)", "\(port)", "0.0.0.0", "::"])
+                try require("a server") { child.standardOutput.contains("ready") }
+            }
+            for family in Family.allCases {
+                let cases = expected.map { $0.split(separator: ">", omittingEmptySubsequences: false).map(String.init) }
+                let output = try network.remote.run(["python3", Helpers.path("probe.py"), "ask", family.hostAddress] + cases.map { $0[0] }).check()
+                let answers = families.contains(family) ? cases.filter { $0[1] != "" } : []
+                #expect(Set(output.lines) == Set(answers.flatMap { ["tcp \($0[0]) \($0[1])", "udp \($0[0]) \($0[1])"] }))
+            }
+        }
+    }
+
     // MARK: Nothing by accident
 
     @Test func lesson39_nothingListensUnlessAskedTo() throws {
@@ -115,12 +142,28 @@ import Testing
                 (["-t", "8079-8081"], "Failed to bind port 8080 \(taken) '-t 8079-8081', exiting"),
                 (["--udp-ports=127.0.0.1/8080:53"], "Failed to bind port 8080 \(taken) '-u 127.0.0.1/8080:53', exiting"),
                 (["-t", "192.0.2.1/80"], "Failed to bind port 80 (Cannot assign requested address) for option '-t 192.0.2.1/80', exiting"),
+                (["-t", "[::1]/8080"], "Failed to bind port 8080 \(taken) '-t [::1]/8080', exiting"),
+                (["-t", "127.0.0.1/8080"], "Failed to bind port 8080 \(taken) '-t 127.0.0.1/8080', exiting"),
+                (["-u", "8080"], "Failed to bind port 8080 \(taken) '-u 8080', exiting"),
+                (["-u", "[::1]/8080"], "Failed to bind port 8080 \(taken) '-u [::1]/8080', exiting"),
+                (["-t", "[2001:db8::77]/80"], "Failed to bind port 80 (Cannot assign requested address) for option '-t [2001:db8::77]/80', exiting"),
                 (["-t", "%nowhere/80"], "Failed to bind port 80 (No such device) for option '-t %nowhere/80', exiting"),
                 (["-u", "192.0.2.1/~1-65000"], "Failed to bind any port for option '-u 192.0.2.1/~1-65000', exiting"),
             ] {
                 let output = try network.host.run([Pasta.path, "--config-net"] + option + ["--", "true"])
                 #expect(output.ending == .exited(1))
                 #expect(output.err.split(separator: "\n").last.map(String.init) == line)
+            }
+        }
+    }
+
+    /// A port of a family that is not there cannot be bound.
+    @Test func lesson39_aFamilyThatIsMissingEndsTheStart() throws {
+        try withNetwork(.withoutIPv6) { network in
+            for option in ["-t", "-u"] {
+                let output = try network.host.run([Pasta.path, "--config-net", option, "[::1]/8080", "--", "true"])
+                #expect(output.ending == .exited(1))
+                #expect(output.err.contains("Failed to bind port 8080 (Address family not supported by protocol) for option '\(option) [::1]/8080', exiting"))
             }
         }
     }
@@ -161,6 +204,37 @@ import Testing
         }
     }
 
+    /// As many ports as this machine gives descriptors for. In proportion, all ports of both protocols cost at most 8 MiB of our own memory.
+    @Test func manyListenersCostLittle() throws {
+        try withNetwork { network in
+            let limit = Int(try network.host.sh("ulimit -Hn").check().text) ?? 1 << 20
+            let count = min(limit - 500, 30_000) / 2
+            try network.host.sh("echo 65000 65535 >/proc/sys/net/ipv4/ip_local_port_range").check()
+            let range = "~1-\(64_999 - count)"
+            func resident(_ options: [String]) throws -> (kilobytes: Int, listeners: Int) {
+                let guest = try network.guest(["--config-net"] + options)
+                let status = contents("/proc/\(guest.pasta.pid)/status").split(separator: "\n")
+                let line = try #require(status.first { $0.hasPrefix("VmRSS:") })
+                let listeners = try #require(Int(try network.host.sh("ss -Hlntu | wc -l").check().text))
+                return (try #require(Int(line.split { !$0.isNumber }[0])), listeners)
+            }
+            let none = try resident([])
+            let many = try resident(["-t", range, "-u", range])
+            #expect(many.listeners == count * 2)
+            #expect(many.kilobytes - none.kilobytes < 8 * 1024 * many.listeners / 98_000 + 256)
+        }
+    }
+
+    @Test func tooFewDescriptorsAreExplainedInOneLine() throws {
+        try withNetwork { network in
+            let output = try network.host.run(["prlimit", "--nofile=1000", "--", Pasta.path, "--config-net", "--quiet", "-t", "all", "--", "true"])
+            #expect(output.ending == .exited(1))
+            #expect(output.errorLines.filter { $0.contains("all") } == [
+                "Option '-t all' takes a file descriptor for each port, of which there are too few (see ulimit -Hn): Too many open files"
+            ])
+        }
+    }
+
     // MARK: Lessons
 
     /// Clients that are connected to the address they contacted see no answer from another one.
@@ -191,18 +265,22 @@ import Testing
 
 extension Guest {
     /// The tests' own server, in the guest.
-    func serveTests(port: Int = 4000) throws {
+    @discardableResult
+    func serveTests(port: Int = 4000) throws -> Child {
         let child = try start(["python3", Helpers.path("server.py"), "\(port)"])
         try require("server.py to be ready") { child.poll() != nil || child.standardOutput.contains("ready") }
         if child.poll() != nil { throw Failure("server.py: \(child.standardError)") }
+        return child
     }
 
-    func serve(_ arguments: [String], port: Int) throws {
+    @discardableResult
+    func serve(_ arguments: [String], port: Int) throws -> Child {
         let child = try start(arguments)
         try require("\(arguments.joined(separator: " ")) to listen") {
             child.poll() != nil || (try? run(["ss", "-Hlnt", "sport = :\(port)"]))?.text.isEmpty == false
         }
         if child.poll() != nil { throw Failure("\(arguments): \(child.standardError)") }
+        return child
     }
 }
 

@@ -14,11 +14,10 @@ final class Guest {
     unowned let network: Network
 
     /// Returns when the command runs, which is when pasta says that the namespace is ready.
-    init(_ network: Network, _ options: [String], as user: User, resolvConf: String?, descriptors: Int?) throws {
+    init(_ network: Network, _ options: [String], as user: User, resolvConf: String?, wrapper: [String]) throws {
         self.network = network
         let mark = UUID().uuidString
-        let limit = descriptors.map { ["prlimit", "--nofile=\($0)", "--"] } ?? []
-        let arguments = limit + [Pasta.path] + options + ["--", "sleep", "infinity"]
+        let arguments = wrapper + [Pasta.path] + options + ["--", "sleep", "infinity"]
         pasta = try network.host.start(arguments, as: user, resolvConf: resolvConf, environment: ["E2E_GUEST": mark])
         var command: pid_t?
         let pasta = pasta
@@ -52,11 +51,16 @@ final class Guest {
 }
 
 extension Network {
-    /// Connects a new namespace. Without options it gets a copy of the host's configuration. `descriptors`: as many as pasta may have.
+    /// Connects a new namespace. Without options it gets a copy of the host's configuration. `descriptors`: as many as pasta may have. `wrapper`: what runs pasta.
+    /// Ports are forwarded as options say, or by pasta's defaults only if `automatic`: servers of a test would meet in each other's namespace.
     func guest(
-        _ options: [String] = ["--config-net"], as user: User = .ordinary, resolvConf: String? = nil, descriptors: Int? = nil
+        _ options: [String] = ["--config-net"], automatic: Bool = false, as user: User = .ordinary, resolvConf: String? = nil,
+        descriptors: Int? = nil, wrapper: [String] = []
     ) throws -> Guest {
-        let guest = try Guest(self, options, as: user, resolvConf: resolvConf, descriptors: descriptors)
+        let limit = descriptors.map { ["prlimit", "--nofile=\($0)", "--"] } ?? []
+        let missing = automatic ? [] : ["-t", "-u", "-T", "-U"].filter { !options.contains($0) }
+        let options = options + missing.flatMap { [$0, "none"] }
+        let guest = try Guest(self, options, as: user, resolvConf: resolvConf, wrapper: limit + wrapper)
         add(guest)
         return guest
     }

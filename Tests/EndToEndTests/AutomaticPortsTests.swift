@@ -1,0 +1,147 @@
+import Testing
+
+/// `auto`: ports that are forwarded because somebody listens on them on the other side.
+@Suite struct AutomaticPortsTests {
+    /// The host's listeners, such as `tcp 0.0.0.0:80`.
+    private static func listeners(_ host: Host) throws -> Set<String> {
+        Set(try host.sh("ss -Hlntu | awk '{ print $1, $5 }'").check().lines)
+    }
+
+    private static func both(_ port: Int, _ kind: String = "tcp") -> Set<String> { ["\(kind) 0.0.0.0:\(port)", "\(kind) [::]:\(port)"] }
+
+    // MARK: To the guest
+
+    @Test func servicesOfTheGuestAreFollowed() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "auto", "-u", "auto"])
+            for family in Family.allCases {
+                #expect(try network.remote.client("error", family.hostAddress, 4000).check().text.hasPrefix("ECONNREFUSED"))
+            }
+            let server = try guest.serveTests()
+            let expected = Self.both(4000).union(Self.both(4000, "udp"))
+            try require("port 4000") { (try? Self.listeners(network.host)) == expected }
+            for family in Family.allCases {
+                #expect(try network.remote.client("ask", family.hostAddress, 4000, "whoami").check().text == family.server)
+                #expect(try network.remote.client("udp-ask", family.hostAddress, 4000, "whoami").check().text == family.server)
+                try network.remote.client("duplex", family.hostAddress, 4000, 1 << 20).check()
+            }
+            server.kill()
+            try require("nothing to listen") { (try? Self.listeners(network.host))?.isEmpty == true }
+            #expect(try network.remote.client("error", Family.v4.hostAddress, 4000).check().text.hasPrefix("ECONNREFUSED"))
+            // Once more, beside the flows of the first time.
+            try guest.serveTests()
+            try require("port 4000") { (try? Self.listeners(network.host)) == expected }
+            #expect(try network.remote.client("udp-ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            #expect(try network.remote.client("ask", Family.v6.hostAddress, 4000, "whoami").check().text == Family.v6.server)
+        }
+    }
+
+    /// pasta forwards automatically if no option says otherwise.
+    @Test func itIsTheDefault() throws {
+        try withNetwork { network in
+            let guest = try network.guest(automatic: true)
+            try guest.serveTests()
+            try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+        }
+    }
+
+    /// What is there when pasta comes is forwarded when pasta says that it is ready.
+    @Test func servicesThatWereThereBeforeAreForwardedAtOnce() throws {
+        try withNetwork { network in
+            let target = try Target(network, .process)
+            guard let holder = target.holder else { throw Failure("no holder") }
+            let enter = ["nsenter", "--target", "\(holder.pid)", "--user", "--net", "--preserve-credentials", "--"]
+            _ = try network.start(enter + ["sh", "-c", "ip link set lo up; exec python3 '\(Helpers.path("server.py"))' 4000"])
+            try require("the server") { (try? target.run(["ss", "-Hlnt"]).text.contains(":4000")) == true }
+            try target.joinInBackground(["--config-net", "-t", "auto", "-u", "auto", "-T", "none", "-U", "none"]).check()
+            #expect(try Self.listeners(network.host) == Self.both(4000).union(Self.both(4000, "udp")))
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            try target.remove()
+        }
+    }
+
+    @Test("Forms", arguments: [
+        (["-t", "auto,~4000"], [4001], []),
+        (["-t", "4000,auto"], [], ["tcp *:4000", "tcp 0.0.0.0:4001", "tcp [::]:4001"]),
+        (["-t", "127.0.0.1/auto"], [], ["tcp 127.0.0.1:4000", "tcp 127.0.0.1:4001"]),
+        (["-t", "[::1]/auto,~4001"], [], ["tcp [::1]:4000"]),
+        (["-t", "%wan0/auto,~4001"], [], ["tcp 0.0.0.0%wan0:4000", "tcp [::]%wan0:4000"]),
+        (["-t", "5000:4000,~4001,auto"], [4000], ["tcp *:5000"]),
+        (["-u", "auto,~4001"], [], ["udp 0.0.0.0:4000", "udp [::]:4000"]),
+        (["-4", "-t", "auto,~4001"], [], ["tcp 0.0.0.0:4000"]),
+    ] as [([String], [Int], Set<String>)])
+    func formsAreKeptTo(_ options: [String], _ wide: [Int], _ others: Set<String>) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net"] + options)
+            try guest.serveTests(port: 4000)
+            try guest.serveTests(port: 4001)
+            let expected = wide.reduce(others) { $0.union(Self.both($1)) }
+            try require("\(expected)") { (try? Self.listeners(network.host)) == expected }
+        }
+    }
+
+    /// A service of the guest's loopback only is not forwarded; of one family, in this family.
+    @Test func lesson39_onlyWhatOthersCanReachIsForwarded() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "auto", "-u", "none"])
+            try guest.serve(["socat", "TCP4-LISTEN:4001,bind=127.0.0.1,fork", "EXEC:echo inside"], port: 4001)
+            try guest.serve(["socat", "TCP6-LISTEN:4002,bind=[::1],fork", "EXEC:echo inside"], port: 4002)
+            try guest.serve(["socat", "TCP6-LISTEN:4003,ipv6only=1,fork", "EXEC:echo six"], port: 4003)
+            try guest.serve(["socat", "TCP4-LISTEN:4004,fork", "EXEC:echo four"], port: 4004)
+            try require("ports") { (try? Self.listeners(network.host)) == ["tcp [::]:4003", "tcp 0.0.0.0:4004"] }
+            #expect(try network.remote.sh("socat -t2 - 'TCP6:[\(Family.v6.hostAddress)]:4003' </dev/null").check().text == "six")
+        }
+    }
+
+    @Test func aPortThatIsTakenIsTriedAgain() throws {
+        try withNetwork { network in
+            let own = try network.host.serveTests(port: 4000)
+            let guest = try network.guest(["--config-net", "--debug", "-t", "auto"])
+            try guest.serveTests(port: 4000)
+            try guest.serveTests(port: 4001)
+            try require("port 4001") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4001))) == true }
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            own.kill()
+            try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            let told = guest.pasta.standardError.split(separator: "\n").filter { $0.contains("couldn't open port 4000 for TCP over IPv4") }
+            #expect(told.count == 1)
+        }
+    }
+
+    /// A server that tells its clients by TCP to send datagrams to the same port.
+    @Test func iperf3WorksOverUDP() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "auto", "-u", "auto"])
+            try guest.serve(["iperf3", "-s", "-p", "5201"], port: 5201)
+            try require("port 5201") { (try? Self.listeners(network.host).isSuperset(of: Self.both(5201, "udp"))) == true }
+            try network.remote.run(["iperf3", "-u", "-c", Family.v4.hostAddress, "-p", "5201", "-t", "1", "-b", "10M"]).check()
+        }
+    }
+
+    /// Datagrams that somebody in the guest sends from a port that the kernel chose: not a service.
+    @Test func clientsAreNotServices() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "auto", "-u", "auto"])
+            let script = "import socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.sendto(b'x',('203.0.113.2',9)); print(s.getsockname()[1],flush=True); time.sleep(60)"
+            let client = try guest.start(["python3", "-c", script])
+            try require("a client") { !client.standardOutput.isEmpty }
+            try guest.serveTests()
+            try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
+            #expect(try network.host.sh("ss -Hlnu | wc -l").check().text == "2")
+        }
+    }
+
+    /// Where the kernel's own list of sockets is refused, the tables in procfs do.
+    @Test func procfsIsTheFallback() throws {
+        try withNetwork { network in
+            let refuse = ["python3", Helpers.path("refuse-diagnosis.py")]
+            let guest = try network.guest(["--config-net", "--debug", "-t", "auto", "-u", "auto"], wrapper: refuse)
+            try guest.serveTests()
+            try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
+            #expect(guest.pasta.standardError.contains("Listeners of the namespace are found through /proc/net"))
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+"""probe.py serve NAME PORT ADDRESS...    answers with NAME, by TCP and UDP
+probe.py ask HOST PORT...              prints "tcp PORT NAME" or "udp PORT NAME" for each that answers, in any order
+"""
+import select
+import socket
+import sys
+import threading
+import time
+
+mode, name, *rest = sys.argv[1:]
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def serve(port, address):
+    tcp = socket.socket(family(address), socket.SOCK_STREAM)
+    udp = socket.socket(family(address), socket.SOCK_DGRAM)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for sock in tcp, udp:
+        if family(address) == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+    tcp.listen()
+    while True:
+        for sock in select.select([tcp, udp], [], [])[0]:
+            if sock is tcp:
+                connection, _ = tcp.accept()
+                connection.sendall(name.encode())
+                connection.close()
+            else:
+                _, client = udp.recvfrom(16)
+                udp.sendto(name.encode(), client)
+
+
+def ask(kind, port):
+    sock = socket.socket(family(name), kind)
+    sock.settimeout(2)
+    try:
+        sock.connect((name, port))
+        if kind == socket.SOCK_DGRAM:
+            sock.send(b"?")
+        answer = sock.recv(64).decode()
+    except OSError:
+        answer = ""
+    if answer:
+        answers.append(f"{'tcp' if kind == socket.SOCK_STREAM else 'udp'} {port} {answer}")
+
+
+if mode == "serve":
+    for address in rest[1:]:
+        threading.Thread(target=serve, args=(int(rest[0]), address), daemon=True).start()
+    time.sleep(0.05)
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+answers = []
+threads = [threading.Thread(target=ask, args=(kind, int(port))) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM) for port in rest]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(*answers, sep="\n")
