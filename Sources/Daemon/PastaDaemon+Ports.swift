@@ -5,9 +5,18 @@ internal import Setup
 
 /// Automatic ports: what is opened for them before the process is closed in, and what is told about them afterwards.
 extension PastaDaemon {
-    /// How to see who listens in the guest's namespace, if anything depends on it.
-    func namespacePorts(in target: TargetNamespace, _ rules: [ForwardRule]) throws(SetupError) -> PortSide? {
-        guard rules.contains(where: { $0.scans && $0.kind.isInbound }) else { return nil }
+    /// How to see who listens in the guest's namespace, if anything depends on it. `diagnostics`: what the namespace's helper has opened for that.
+    func namespacePorts(
+        in target: TargetNamespace, _ rules: [ForwardRule], diagnostics: Descriptor?
+    ) throws(SetupError) -> PortSide? {
+        guard rules.contains(where: { $0.scans && $0.kind.isInbound }) else {
+            diagnostics?.close()
+            return nil
+        }
+        // A new namespace has the kernel's defaults: one helper less to wait for.
+        if case .command = target.origin, let diagnostics, let sockets = BoundSockets.asking(diagnostics) {
+            return PortSide(sockets: sockets, ephemeral: ListenerPlan.usualEphemeralPorts)
+        }
         return side(try ListenerLookup.open(in: target), of: "the namespace")
     }
 

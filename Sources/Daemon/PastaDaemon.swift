@@ -65,8 +65,8 @@ struct PastaDaemon: ProgramRun {
             let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
-            let namespacePorts = try namespacePorts(in: target, rules)
             let sockets = try openSockets(in: target, network, rules)
+            let namespacePorts = try namespacePorts(in: target, rules, diagnostics: sockets?.diagnostics)
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
             var worker = try makeWorker(opened.tap, network, capture)

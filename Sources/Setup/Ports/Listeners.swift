@@ -42,11 +42,14 @@ public struct ListenerPlan {
         ephemeral = ListenerPlan.ephemeralPorts()
     }
 
+    /// The kernel's own, for a namespace that nobody has changed.
+    public static let usualEphemeralPorts: ClosedRange<UInt16> = 32768...60999
+
     /// The kernel's default where its setting cannot be read.
     static func ephemeralPorts() -> ClosedRange<UInt16> {
         let text = (try? Descriptor.contents(of: "/proc/sys/net/ipv4/ip_local_port_range")).map { String(decoding: $0, as: UTF8.self) } ?? ""
         let ends = text.split { $0 == "\t" || $0 == " " || $0 == "\n" }.compactMap { UInt16($0) }
-        return ends.count == 2 && ends[0] <= ends[1] ? ends[0]...ends[1] : 32768...60999
+        return ends.count == 2 && ends[0] <= ends[1] ? ends[0]...ends[1] : usualEphemeralPorts
     }
 
     /// Binds everything, or nothing: what must be bound comes before what may be.
