@@ -65,7 +65,7 @@ struct PastaDaemon: ProgramRun {
             let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
-            let sockets = try openSockets(in: target, network, rules)
+            let sockets = try openSockets(in: target, network, options.forwardRules)
             let namespacePorts = try namespacePorts(in: target, rules, diagnostics: sockets?.diagnostics)
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
