@@ -24,8 +24,8 @@ public struct SendBuffer: Sendable, BitwiseCopyable {
 extension Descriptor {
     /// nil when the socket is no TCP socket any more.
     public func tcpPath() -> TCPPath? {
-        var info = tcp_info()
-        var length = UInt32(MemoryLayout<tcp_info>.size)
+        var info = linux_tcp_info()
+        var length = UInt32(MemoryLayout<linux_tcp_info>.size)
         // SAFETY: the kernel writes at most `length` bytes and says how many.
         guard unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 else { return nil }
         return TCPPath(

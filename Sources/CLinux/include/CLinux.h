@@ -58,8 +58,21 @@
 #include <time.h>
 #include <unistd.h>
 
-// <linux/tcp.h> declares the whole of `struct tcp_info`; <netinet/tcp.h> stops before the fields added since 4.2.
+// <linux/tcp.h> declares the whole of `struct tcp_info`; <netinet/tcp.h> stops before the fields added since 4.2. Both declare these
+// structures, differently, and a program that sees both (tests do, through other modules) must not take them for one.
+#define tcphdr linux_tcphdr
+#define tcp_info linux_tcp_info
+#define tcp_repair_opt linux_tcp_repair_opt
+#define tcp_repair_window linux_tcp_repair_window
+#define tcp_md5sig linux_tcp_md5sig
+#define tcp_zerocopy_receive linux_tcp_zerocopy_receive
 #include <linux/tcp.h>
+#undef tcphdr
+#undef tcp_info
+#undef tcp_repair_opt
+#undef tcp_repair_window
+#undef tcp_md5sig
+#undef tcp_zerocopy_receive
 
 // Constants that kernel headers of older distributions lack.
 #ifndef TUN_F_USO4
