@@ -63,11 +63,18 @@ import Wire
         var host = try TestHost(capacity: 1)
         host.echo(identifier: 7, sequence: 1, to: TestHost.mapped4)
         host.echo(identifier: 8, sequence: 9, to: TestHost.mapped4)
-        #expect(host.port.counters[.pingTableFull] == 1)
+        #expect(host.port.counters[.pingGaveWay] == 1 && host.port.counters[.pingTableFull] == 0 && host.frames.isEmpty)
+        try host.run(untilFrames: 1)
+        #expect(host.frames.first.map { Array($0.icmp[4..<8]) } == [0, 8, 0, 9])
+        // Where there are descriptors for no more.
+        host.ping.openings = 0
+        host.echo(identifier: 8, sequence: 9, to: TestHost.mapped4)
+        host.echo(identifier: 9, sequence: 9, to: TestHost.mapped4)
+        #expect(host.port.counters[.pingTableFull] == 1 && host.frames.count == 2)
         // Unreachable, prohibited, quoting the echo request's header.
-        let frame = try #require(host.frames.first)
+        let frame = try #require(host.frames.last)
         #expect(Array(frame.icmp[0..<2]) == [3, 13] && SentFrame.sum(frame.icmp) == 0xffff)
-        #expect(frame.icmp[17] == 1 && Array(frame.icmp[28..<36]) == [8, 0, 0, 0, 0, 8, 0, 9])
+        #expect(frame.icmp[17] == 1 && Array(frame.icmp[28..<36]) == [8, 0, 0, 0, 0, 9, 0, 9])
     }
 
     /// In a new network namespace, which a thread can have of its own, nobody may ping before somebody says so.

@@ -152,23 +152,47 @@ import Wire
         #expect(host.udp.table.count == 0 && none == nil)
     }
 
-    @Test func fullTableRefusesUntilAFlowIsIdle() throws {
+    @Test func inAFullTableTheOldestUnansweredGivesWay() throws {
         var host = try TestHost(capacity: 2)
         let far = try FarEnd()
-        for port in UInt16(40020)...40022 { host.send([1], from: port, to: far.seen) }
+        for port in UInt16(40020)...40022 { host.send([UInt8(port & 0xff)], from: port, to: far.seen) }
         host.endRound()
-        #expect(host.port.counters[.udpTableFull] == 1 && host.frames.count == 1)
+        // What it had to send was sent.
+        #expect(Set(try far.receive(3).map { $0.payload[0] }) == [0x54, 0x55, 0x56])
+        let remaining = (0..<2).map { host.udp.table[$0].key.guestPort }
+        #expect(Set(remaining) == [40021, 40022] && host.port.counters[.udpGaveWay] == 1 && host.frames.isEmpty)
+    }
+
+    @Test func fullTableRefusesUntilAnAnsweredFlowIsIdle() throws {
+        var host = try TestHost(capacity: 2)
+        let far = try FarEnd()
+        for port in UInt16(40020)...40021 { host.send([1], from: port, to: far.seen) }
+        host.endRound()
+        for datagram in try far.receive(2) { try far.send([2], to: datagram.source) }
+        try host.run(untilFrames: 2)
+        host.send([1], from: 40022, to: far.seen)
+        host.endRound()
+        #expect(host.port.counters[.udpTableFull] == 1 && host.frames.count == 3)
         // Destination unreachable, administratively prohibited, quoting the datagram.
-        let error = try #require(host.frames.first)
+        let error = try #require(host.frames.last)
         #expect(error.proto == 1 && error.icmp[0] == 3 && error.icmp[1] == 13 && SentFrame.sum(error.icmp) == 0xffff)
         #expect(Array(error.icmp[28..<32]) == [0x9c, 0x56, UInt8(far.seen.port >> 8), UInt8(far.seen.port & 0xff)])
         host.now += 10_000
         host.send([1], from: 40021, to: far.seen)
         host.send([5], from: 40022, to: far.seen)
         host.endRound()
-        #expect(try far.receive(4).last?.payload == [5])
+        #expect(try far.receive(2).last?.payload == [5])
         let remaining = (0..<2).map { host.udp.table[$0].key.guestPort }
         #expect(Set(remaining) == [40021, 40022] && host.port.counters[.udpGaveWay] == 1)
+    }
+
+    /// Seven eighths for each side: neither locks the other out.
+    @Test func oneSideCannotTakeTheWholeTable() throws {
+        var host = try TestHost(capacity: 16)
+        let far = try FarEnd()
+        for port in UInt16(40030)...40060 { host.send([1], from: port, to: far.seen) }
+        host.endRound()
+        #expect(host.udp.table.count == 14 && host.port.counters[.udpGaveWay] == 17)
     }
 
     @Test func usageOrderKeepsTheOldestFirst() throws {
@@ -181,6 +205,6 @@ import Wire
             order.remove(oldest)
             order.remove(oldest)
         }
-        #expect(seen == [1, 2, 3, 0])
+        #expect(seen == [1, 2, 3, 0] && order.count == 0)
     }
 }

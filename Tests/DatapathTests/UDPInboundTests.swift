@@ -108,7 +108,7 @@ import Wire
         #expect(host.port.counters[.inboundUnanswerable] == 1)
     }
 
-    @Test func aFullTableLosesTheDatagramOnly() throws {
+    @Test func inAFullTableTheUnansweredGiveWay() throws {
         var host = try TestHost(capacity: 1)
         let listener = try Self.listener()
         defer { listener.socket.close() }
@@ -118,8 +118,13 @@ import Wire
         try second.send([2], to: Endpoint(Self.v4, listener.port))
         try first.send([3], to: Endpoint(Self.v4, listener.port))
         host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
-        #expect(host.frames.map(\.udpPayload) == [[1], [3]])
-        #expect(host.port.counters[.udpTableFull] == 1)
+        #expect(host.frames.map(\.udpPayload) == [[1], [2], [3]] && host.port.counters[.udpGaveWay] == 2)
+        // One that the guest has answered stays.
+        host.send([9], from: 53, to: first.seen)
+        host.endRound()
+        try second.send([4], to: Endpoint(Self.v4, listener.port))
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        #expect(host.frames.count == 3 && host.port.counters[.udpTableFull] == 1 && host.port.counters[.udpGaveWay] == 2)
     }
 
     @Test("What stands for whom", arguments: [

@@ -47,7 +47,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             guard !source.isThisNetwork, !source.isLoopback, !source.isMulticast, source != .broadcast else {
                 return port.counters.add(.droppedAddress)
             }
-            guest.ipv4 = source
+            if guest.ipv4 != source {
+                guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
+                guest.ipv4 = source
+            }
         }
         let payload = L4Payload(
             proto: header.proto, source: IPAddress(source), destination: IPAddress(header.destination),
@@ -65,7 +68,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard !upper.isFragment else { return port.counters.add(.droppedFragment) }
         let source = header.source
         guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return port.counters.add(.droppedAddress) }
-        if source.isLinkLocal { guest.linkLocal = source } else if !source.isAny { guest.ipv6 = source }
+        if guest.ipv6 != source, guest.linkLocal != source, !source.isAny {
+            guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
+            if source.isLinkLocal { guest.linkLocal = source } else { guest.ipv6 = source }
+        }
         let payload = L4Payload(
             proto: upper.proto, source: IPAddress(source), destination: IPAddress(header.destination),
             offset: upper.offset, end: upper.offset + upper.length, hopLimit: header.hopLimit, typeOfService: header.trafficClass)
@@ -102,6 +108,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let datagram = GuestDatagram(
             key: key, payloadOffset: frame.offset + header.payloadOffset, payloadLength: header.payloadLength,
             hopLimit: payload.hopLimit, typeOfService: payload.typeOfService, segmentSize: segmentSize)
+        if descriptorsAreScarce, udp.table.find(key) == nil { admitFlow(now: now) }
         udp.fromGuest(datagram, in: inbound.arena, &port, now: now)
     }
 
@@ -119,6 +126,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let echo = GuestEcho(
             key: FlowKey(guest: payload.source, guestPort: identifier, remote: payload.destination, remotePort: 0), sequence: sequence,
             messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit)
+        if descriptorsAreScarce, ping.table.find(echo.key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: inbound.arena, &port, now: now)
     }
 
@@ -146,6 +154,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         header.payloadOffset += frame.offset
         let key = FlowKey(
             guest: payload.source, guestPort: header.sourcePort, remote: payload.destination, remotePort: header.destinationPort)
+        if descriptorsAreScarce, header.flags.contains(.syn), tcp.table.find(key) == nil { admitFlow(now: now) }
         tcp.fromGuest(GuestSegment(key: key, header: header), in: inbound.arena, &port, now: now)
     }
 }

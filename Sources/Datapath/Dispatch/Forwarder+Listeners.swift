@@ -62,14 +62,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
                 openInbound(socket, source, listener, now: now)
             } catch {
-                switch error.code {
-                case 24, 23, 12, 105, 109:  // EMFILE, ENFILE, ENOMEM, ENOBUFS, ETOOMANYREFS
-                    port.counters.add(.listenersPaused)
-                    listeners.pause(index, in: epoll)
-                    listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
-                    return
-                default: continue  // What went wrong with one connection says nothing of the next (accept(2)).
-                }
+                // What went wrong with one connection says nothing of the next (accept(2)).
+                guard error.isLackOfResources else { continue }
+                if error.isLackOfDescriptors, endOldest(now: now) { continue }
+                port.counters.add(.listenersPaused)
+                listeners.pause(index, in: epoll)
+                listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
+                return
             }
         }
         fullAccepts += 1

@@ -48,6 +48,9 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let enabled: EnabledHandlers
     /// The guest before its first frame.
     let unknownGuest: GuestIdentity
+    /// As many as this process may have; see `Forwarder+Limits`.
+    var descriptors: Int
+    var descriptorsAreScarce = false
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
     /// Connections accepted per wake-up of a listener, likewise.
@@ -59,7 +62,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private var hasToldOfPing = false
 
     init(
-        link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, now: Int64
+        link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, descriptors: Int = 1 << 30, now: Int64
     ) throws(Errno) {
         let key = randomKey()
         let seed = SipHash(key0: key.0, key1: key.1)
@@ -91,6 +94,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         services = LocalServices(network)
         nextAdvertisement = network.ipv6 != nil && network.ndp && network.routerAdvertisements ? now + 1000 : .max
         enabled = EnabledHandlers(network)
+        self.descriptors = min(descriptors, 1 << 30)
     }
 
     /// Forwards until something happens that is not the data path's: see `Wake`. `deadline` is in nanoseconds of the monotonic clock.
@@ -169,6 +173,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let isOpen = port.link.receive(into: &inbound)
         let count = inbound.count
         adaptBatch(count)
+        limitFlows(by: count)
         for index in 0..<count { dispatch(inbound[index], now: now) }
         // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)

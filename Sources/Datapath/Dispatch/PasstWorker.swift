@@ -15,7 +15,7 @@ public struct PasstWorker: Worker, ~Copyable {
         let link = try MachineLink(kind, listener: listener, client: client, isOneOff: isOneOff)
         forwarder = try Forwarder(
             link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
-            flows: PastaWorker.flows, now: monotonicNanoseconds() / 1_000_000)
+            flows: PastaWorker.flows, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
     }
 
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {

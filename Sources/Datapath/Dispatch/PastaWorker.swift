@@ -16,7 +16,7 @@ public struct PastaWorker: Worker, ~Copyable {
         if let capture { file = try CaptureFile(capture) } else { file = nil }
         forwarder = try Forwarder(
             link: CaptureLink(TapLink(tap), capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
-            flows: PastaWorker.flows, now: monotonicNanoseconds() / 1_000_000)
+            flows: PastaWorker.flows, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
     }
 
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {

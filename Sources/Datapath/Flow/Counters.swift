@@ -19,6 +19,7 @@ enum Counter: Int, CaseIterable {
     case tcpClosed
     case tcpTableFull
     case tcpSocketFailed
+    case tcpGaveWay
     case tcpResetsToGuest
     case tcpRetransmissionsToGuest
     case tcpPartialSends
@@ -37,6 +38,7 @@ enum Counter: Int, CaseIterable {
     case pingClosed
     case pingSocketFailed
     case pingTableFull
+    case pingGaveWay
     case pingRequests
     case pingReplies
     case icmpErrorsToGuest
@@ -84,6 +86,7 @@ enum Counter: Int, CaseIterable {
         case .tcpClosed: "TCP connections closed"
         case .tcpTableFull: "TCP connections refused: table full"
         case .tcpSocketFailed: "TCP connections refused: no socket"
+        case .tcpGaveWay: "TCP connections not open yet ended for new ones"
         case .tcpResetsToGuest: "TCP resets to guest"
         case .tcpRetransmissionsToGuest: "TCP retransmissions to guest"
         case .tcpPartialSends: "TCP partial sends to host"
@@ -102,6 +105,7 @@ enum Counter: Int, CaseIterable {
         case .pingClosed: "ping flows closed"
         case .pingSocketFailed: "ping flows refused: no socket"
         case .pingTableFull: "ping flows refused: table full"
+        case .pingGaveWay: "ping flows ended for new ones"
         case .pingRequests: "pings from guest"
         case .pingReplies: "pings answered"
         case .icmpErrorsToGuest: "ICMP errors to guest"

@@ -15,6 +15,9 @@ struct TimerWheel: ~Copyable {
         var slot: UInt16
     }
 
+    /// Of all that is due, this is done before others have their turn; what is left makes the next round begin at once.
+    static var mostPerRound: Int { 256 }
+
     private static var levels: Int { 4 }
     private static var slotsPerLevel: Int { 64 }
 

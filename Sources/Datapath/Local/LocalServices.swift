@@ -65,6 +65,13 @@ public struct LocalServices: Sendable {
         return mac
     }
 
+    /// Whether the guest may send from `address`: not as the router or another of those that we speak for, or what others send to the guest
+    /// would go there.
+    func mayBeGuest(_ address: IPAddress) -> Bool {
+        let assigned = address.isIPv4 ? guest4.map { IPAddress($0) } : guest6.map { IPAddress($0) }
+        return address == assigned || !own.contains(address)
+    }
+
     /// Whether somebody who wants to use `address` himself must be told that it is taken: only where that
     /// is certain. For all others we are merely the way to them.
     func isTaken(_ address: IPAddress) -> Bool {

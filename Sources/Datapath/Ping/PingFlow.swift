@@ -27,6 +27,8 @@ struct PingFlow: FlowEntry {
     let socket: Descriptor
     /// What the socket uses now.
     var hopLimit: UInt8
+    /// Something came back.
+    var isAnswered = false
     /// Of the last request.
     var sequence: UInt16
     /// Milliseconds, when either side sent last.

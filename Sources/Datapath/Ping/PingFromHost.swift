@@ -24,7 +24,7 @@ extension PingTranslator {
             }
             for number in 0..<outcome.count {
                 guard let source = sender(number, flow), !incoming.isTruncated(number) else { continue }
-                use(index, now: now)
+                noteAnswer(index, now: now)
                 var key = flow.key
                 key.remote = source
                 if port.sendEchoReply(key, slot: slot + number * SlotLayout.size, length: incoming.length(number)) {

@@ -12,7 +12,13 @@ struct PingTranslator: ~Copyable {
     /// Set once the kernel has refused a ping socket (`net.ipv4.ping_group_range`): worth one warning.
     private(set) var isForbidden = false
 
-    private var usage: UsageOrder
+    /// Flows that were answered, and those that were not; the one that was idle the longest is first.
+    private(set) var answered: UsageOrder
+    private(set) var waiting: UsageOrder
+    /// Flows that the guest may still open in this batch: there are descriptors for no more.
+    var openings = Int.max
+    /// The kernel has refused a descriptor since this was last looked at.
+    var lacksDescriptors = false
     private var outgoing: ScatterList
     var incoming: ReceiveBatch
 
@@ -21,12 +27,14 @@ struct PingTranslator: ~Copyable {
     ) throws(Errno) {
         let table = try FlowTable<PingFlow>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
-        let usage = try UsageOrder(capacity: capacity)
+        let answered = try UsageOrder(capacity: capacity)
+        let waiting = try UsageOrder(capacity: capacity)
         let outgoing = try ScatterList(capacity: 1)
         let incoming = try ReceiveBatch(capacity: PingTranslator.burst)
         self.table = table
         self.timers = timers
-        self.usage = usage
+        self.answered = answered
+        self.waiting = waiting
         self.outgoing = outgoing
         self.incoming = incoming
         self.epoll = epoll
@@ -36,8 +44,6 @@ struct PingTranslator: ~Copyable {
 
     /// Replies that one call takes.
     static var burst: Int { 2 }
-    /// Idle for this long, a flow gives way to a new one.
-    private static var givesWay: Int64 { 5_000 }
 
     // MARK: Entry points
 
@@ -82,7 +88,9 @@ struct PingTranslator: ~Copyable {
     mutating func endRound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {}
 
     mutating func expireTimers<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
-        while let index = timers.expire(at: now) {
+        var budget = TimerWheel.mostPerRound
+        while budget > 0, let index = timers.expire(at: now) {
+            budget -= 1
             let due = table[index].usedAt + timeout
             if due <= now { close(index, &port) } else { timers.set(index, at: due) }
         }
@@ -106,7 +114,7 @@ struct PingTranslator: ~Copyable {
             port.counters.add(.droppedAddress)
             return nil
         }
-        if table.count == table.capacity, !makeRoom(&port, now: now) {
+        if openings <= 0 || (table.count == table.capacity && !endOldest(&port)) {
             port.counters.add(.pingTableFull)
             report(.prohibited, echo, &port)
             return nil
@@ -116,10 +124,13 @@ struct PingTranslator: ~Copyable {
             do throws(Errno) {
                 socket = try openSocket(to: remote, identifier: key.guestPort)
             } catch {
-                // EMFILE, ENFILE: an idle flow may hold what is missing.
-                guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
+                // Another flow may hold what is missing.
+                guard error.isLackOfDescriptors else { throw error }
+                lacksDescriptors = true
+                guard endOldest(&port) else { throw error }
                 socket = try openSocket(to: remote, identifier: key.guestPort)
             }
+            openings -= 1
             return try insert(echo, remote, socket, &port, now: now)
         } catch {
             port.counters.add(.pingSocketFailed)
@@ -144,7 +155,7 @@ struct PingTranslator: ~Copyable {
             throw error
         }
         timers.set(index, at: now + timeout)
-        usage.use(index)
+        waiting.use(index)
         port.counters.add(.pingOpened)
         return index
     }
@@ -198,12 +209,24 @@ struct PingTranslator: ~Copyable {
 
     mutating func use(_ index: Int, now: Int64) {
         table[index].usedAt = now
-        usage.use(index)
+        if table[index].isAnswered { answered.use(index) } else { waiting.use(index) }
     }
 
-    private mutating func makeRoom<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) -> Bool {
-        guard let oldest = usage.oldest, table[oldest].usedAt + PingTranslator.givesWay <= now else { return false }
+    /// Something came back.
+    mutating func noteAnswer(_ index: Int, now: Int64) {
+        if !table[index].isAnswered {
+            waiting.remove(index)
+            table[index].isAnswered = true
+        }
+        use(index, now: now)
+    }
+
+    /// Ends the flow that was idle the longest among the answered ones or among the others, whichever are more. Nothing is lost with it: the
+    /// next request of the same conversation makes it anew. False when there is none.
+    mutating func endOldest<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) -> Bool {
+        guard let oldest = answered.count > waiting.count ? answered.oldest : waiting.oldest else { return false }
         close(oldest, &port)
+        port.counters.add(.pingGaveWay)
         return true
     }
 
@@ -215,7 +238,8 @@ struct PingTranslator: ~Copyable {
     private mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         table[index].socket.close()
         timers.cancel(index)
-        usage.remove(index)
+        answered.remove(index)
+        waiting.remove(index)
         table.remove(index)
         port.counters.add(.pingClosed)
     }

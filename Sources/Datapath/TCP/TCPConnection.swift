@@ -15,6 +15,7 @@
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPTimers         all deadlines
 //   ClosedConnections what the guest's late segments are told by
+//   TCPLimits         who gives way where there is no room
 //   TCPOutput         building segments
 //   HostSockets       what is asked of the host's kernel; tests put a script in its place
 //   TCPTranslator     the owner of it all, its entry points, and the end of a connection
@@ -57,6 +58,8 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var hasFailed: TCPEvents { TCPEvents(rawValue: 1 << 20) }
     /// One turn was not enough to send what could be sent.
     static var hasMore: TCPEvents { TCPEvents(rawValue: 1 << 19) }
+    /// Came from a listener, whatever was sent since; see `TCPLimits`.
+    static var isInbound: TCPEvents { TCPEvents(rawValue: 1 << 24) }
     /// A byte was sent into a closed window.
     static var probing: TCPEvents { TCPEvents(rawValue: 1 << 13) }
     /// Is in the list of connections to finish in this round.

@@ -66,8 +66,13 @@ extension TCPTranslator where Sockets: ~Copyable {
             touch(index, &port, now: now)
             return false
         }
-        // Old segments carry old windows.
-        guard acknowledgment >= table[index].unacknowledged else { return true }
+        // Old segments carry old windows. One older than any window that the guest has had is made up (RFC 5961, section 5.2).
+        guard acknowledgment >= table[index].unacknowledged else {
+            if table[index].unacknowledged - acknowledgment <= 65535 << Int(min(table[index].guestWindowScale, 14)) { return true }
+            table[index].events.insert(.mustAcknowledge)
+            touch(index, &port, now: now)
+            return false
+        }
         let window = UInt32(header.window) << UInt32(min(table[index].guestWindowScale, 14))
         let advanced = acknowledgment - table[index].unacknowledged
         let isKeepAlive = header.payloadLength <= 1 && header.sequence + 1 == table[index].expected && !header.flags.contains(.fin)

@@ -13,7 +13,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func openToHost<Link: GuestLink & ~Copyable>(_ segment: GuestSegment, _ port: inout GuestPort<Link>, now: Int64) {
         let header = segment.header
         let key = segment.key
-        guard key.guestPort != 0, key.remotePort != 0, !key.remote.isMulticast, key.remote != IPAddress(IPv4Address.broadcast),
+        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, !key.remote.isMulticast, key.remote != IPAddress(IPv4Address.broadcast),
             let remote = translation.toHost(key.remoteEndpoint)
         else {
             port.counters.add(.droppedAddress)
@@ -28,15 +28,15 @@ extension TCPTranslator where Sockets: ~Copyable {
         connection.heardAt = UInt32(truncatingIfNeeded: now)
         TCPTranslator.takeOptions(header, &connection)
         connection.initialToGuest = initialSequence(key, now: now)
-        guard let index = table.insert(connection) else {
+        guard makeRoom(inbound: false, &port), let index = table.insert(connection) else {
             port.counters.add(.tcpTableFull)
             refuse(connection, &port)
             return
         }
         do throws(Errno) {
-            let tag = TCPTranslator.tag(index, generation: table.generation(of: index))
-            table[index].socket = try sockets.connect(
-                to: remote, translation.family(of: remote.address), scope: translation.templateInterface, tag: tag)
+            table[index].socket = try connect(index, to: remote, &port)
+            openings -= 1
+            halfOpenOut.use(index)
             port.counters.add(.tcpOpened)
         } catch {
             table.remove(index)
@@ -93,7 +93,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ socket: Descriptor, key: FlowKey, _ port: inout GuestPort<Link>, now: Int64
     ) {
         var connection = TCPConnection(key: key, socket: socket)
-        connection.events.formUnion([.opensToGuest, .synSent])
+        connection.events.formUnion([.opensToGuest, .synSent, .isInbound])
         connection.heardAt = UInt32(truncatingIfNeeded: now)
         connection.initialToGuest = initialSequence(key, now: now)
         connection.next = connection.initialToGuest + 1
@@ -101,7 +101,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         connection.unacknowledged = connection.initialToGuest
         connection.queueStart = connection.next
         connection.windowScale = TCPTranslator.offeredWindowScale
-        guard table.find(key) == nil, let index = table.insert(connection) else {
+        guard table.find(key) == nil, makeRoom(inbound: true, &port), let index = table.insert(connection) else {
             port.counters.add(.tcpTableFull)
             sockets.abort(socket)
             return
@@ -110,11 +110,14 @@ extension TCPTranslator where Sockets: ~Copyable {
             try sockets.adopt(socket, tag: TCPTranslator.tag(index, generation: table.generation(of: index)))
         } catch {
             port.counters.add(.tcpSocketFailed)
+            lacksDescriptors = lacksDescriptors || error.isLackOfDescriptors
             table.remove(index)
             sockets.abort(socket)
             return
         }
         port.counters.add(.tcpOpened)
+        inboundCount += 1
+        halfOpenIn.use(index)
         look(index, now: now)
         sendSyn(index, &port, now: now)
     }
@@ -186,6 +189,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// The guest has acknowledged our SYN.
     mutating func establish(_ index: Int, now: Int64) {
         table[index].events.insert(.established)
+        forgetHalfOpen(index)
         table[index].unacknowledged = table[index].initialToGuest + 1
         table[index].retransmissions = 0
         table[index].retransmitAt = 0
@@ -205,7 +209,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// RFC 9293, section 3.5.2: a reset that answers a SYN acknowledges it (lesson 4).
-    private mutating func refuse<Link: GuestLink & ~Copyable>(_ connection: TCPConnection, _ port: inout GuestPort<Link>) {
+    mutating func refuse<Link: GuestLink & ~Copyable>(_ connection: TCPConnection, _ port: inout GuestPort<Link>) {
         port.counters.add(.tcpResetsToGuest)
         port.sendSegment(
             TCPHeader(

@@ -43,7 +43,9 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Does what is due.
     mutating func expireTimers<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
-        while let index = timers.expire(at: now) {
+        var budget = TimerWheel.mostPerRound
+        while budget > 0, let index = timers.expire(at: now) {
+            budget -= 1
             guard table.isUsed(index) else { continue }
             let connection = table[index]
             if connection.events.contains(.mustReset) {

@@ -28,6 +28,15 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var scrap: Mapping
     var hasPeekOffset = true
     var closed: ClosedConnections
+    /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
+    var halfOpenOut: UsageOrder
+    var halfOpenIn: UsageOrder
+    /// Connections that others have opened.
+    var inboundCount = 0
+    /// Connections that the guest may still open in this batch: there are descriptors for no more.
+    var openings = Int.max
+    /// The kernel has refused a descriptor since this was last looked at.
+    var lacksDescriptors = false
     /// Connections to finish at the end of the round.
     private var touched: FixedTable<UInt32>
     private var touchedCount = 0
@@ -40,6 +49,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let pending = try ScatterList(capacity: 256)
         let slots = try ScatterList(capacity: 64)
         let scrap = try Mapping(byteCount: 65536)
+        let halfOpenOut = try UsageOrder(capacity: capacity)
+        let halfOpenIn = try UsageOrder(capacity: capacity)
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
@@ -48,6 +59,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.pending = pending
         self.slots = slots
         self.scrap = scrap
+        self.halfOpenOut = halfOpenOut
+        self.halfOpenIn = halfOpenIn
         self.touched = touched
         self.closed = closed
         self.waiting = waiting
@@ -201,6 +214,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         forgetPending(index)
+        forgetHalfOpen(index)
+        if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)
         table.remove(index)
         port.counters.add(.tcpClosed)

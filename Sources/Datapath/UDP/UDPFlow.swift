@@ -19,6 +19,7 @@
 //   SegmentRun      which datagrams leave as one message
 //   UDPOutput       building frames
 //   UsageOrder      which flow was idle the longest
+//   UDPLimits       which one gives way where there is no room
 
 internal import Linux
 internal import Wire

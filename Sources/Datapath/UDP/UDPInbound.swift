@@ -121,7 +121,7 @@ extension UDPTranslator {
     private mutating func openToGuest<Link: GuestLink & ~Copyable>(
         _ key: FlowKey, from source: Endpoint, to local: Endpoint, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
-        if table.count == table.capacity, !makeRoom(&port, now: now) {
+        if !makeRoom(inbound: true, &port, now: now) {
             port.counters.add(.udpTableFull)
             return nil
         }
@@ -131,8 +131,10 @@ extension UDPTranslator {
             do throws(Errno) {
                 socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
             } catch {
-                // EMFILE, ENFILE: an idle flow may hold what is missing.
-                guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
+                // Another flow may hold what is missing.
+                guard error.isLackOfDescriptors else { throw error }
+                lacksDescriptors = true
+                guard endOldest(&port, now: now) else { throw error }
                 socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
             }
             // A listener that comes back finds the port in the hands of flows that may share it.

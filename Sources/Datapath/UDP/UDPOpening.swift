@@ -13,7 +13,7 @@ extension UDPTranslator {
             port.counters.add(.droppedAddress)
             return nil
         }
-        if table.count == table.capacity, !makeRoom(&port, now: now) {
+        if !makeRoom(inbound: false, &port, now: now) {
             port.counters.add(.udpTableFull)
             report(.prohibited, datagram, &port)
             return nil
@@ -24,10 +24,13 @@ extension UDPTranslator {
             do throws(Errno) {
                 opened = try openSocket(key, remote, coalesces: coalesces)
             } catch {
-                // EMFILE, ENFILE: an idle flow may hold what is missing.
-                guard error.code == 24 || error.code == 23, makeRoom(&port, now: now) else { throw error }
+                // Another flow may hold what is missing.
+                guard error.isLackOfDescriptors else { throw error }
+                lacksDescriptors = true
+                guard endOldest(&port, now: now) else { throw error }
                 opened = try openSocket(key, remote, coalesces: coalesces)
             }
+            openings -= 1
             return try insert(key, remote, opened, &port, now: now)
         } catch {
             port.counters.add(.udpSocketFailed)
@@ -58,7 +61,8 @@ extension UDPTranslator {
         }
         if opened.flags.contains(.claimsPort) { ports.claim(key.guestPort, isIPv4: isIPv4) }
         timers.set(index, at: now + timeouts.oneWay)
-        usage.use(index)
+        if opened.flags.contains(.inbound) { inboundCount += 1 }
+        noteUse(index)
         port.counters.add(.udpOpened)
         return index
     }

@@ -9,7 +9,16 @@ struct UDPTranslator: ~Copyable {
     let translation: AddressTranslation
     let timeouts: UDPTimeouts
 
-    var usage: UsageOrder
+    /// Flows that were answered, and those that were not: the guest's and those of others. The one that was idle the longest is first.
+    var answered: UsageOrder
+    var waitingOut: UsageOrder
+    var waitingIn: UsageOrder
+    /// Flows that others have opened.
+    var inboundCount = 0
+    /// Flows that the guest may still open in this batch: there are descriptors for no more.
+    var openings = Int.max
+    /// The kernel has refused a descriptor since this was last looked at.
+    var lacksDescriptors = false
     var ports: PortClaims
     /// The guest's datagrams of this round, and the messages made of them.
     var outgoing: SendBatch
@@ -30,7 +39,9 @@ struct UDPTranslator: ~Copyable {
     ) throws(Errno) {
         let table = try FlowTable<UDPFlow>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
-        let usage = try UsageOrder(capacity: capacity)
+        let answered = try UsageOrder(capacity: capacity)
+        let waitingOut = try UsageOrder(capacity: capacity)
+        let waitingIn = try UsageOrder(capacity: capacity)
         let ports = try PortClaims()
         let outgoing = try SendBatch(payloads: UDPTranslator.mostPending, messages: 64)
         let pending = try FixedTable<PendingDatagram>(count: UDPTranslator.mostPending)
@@ -39,7 +50,9 @@ struct UDPTranslator: ~Copyable {
         let incoming = try ReceiveBatch(capacity: SlotLayout.count)
         self.table = table
         self.timers = timers
-        self.usage = usage
+        self.answered = answered
+        self.waitingOut = waitingOut
+        self.waitingIn = waitingIn
         self.ports = ports
         self.outgoing = outgoing
         self.pending = pending
@@ -113,7 +126,9 @@ struct UDPTranslator: ~Copyable {
     }
 
     mutating func expireTimers<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
-        while let index = timers.expire(at: now) {
+        var budget = TimerWheel.mostPerRound
+        while budget > 0, let index = timers.expire(at: now) {
+            budget -= 1
             let due = table[index].usedAt + timeouts.timeout(of: table[index], isBusy: isBusy)
             if due <= now { close(index, &port) } else { timers.set(index, at: due) }
         }
@@ -125,23 +140,16 @@ struct UDPTranslator: ~Copyable {
 
     mutating func use(_ index: Int, now: Int64) {
         table[index].usedAt = now
-        usage.use(index)
+        noteUse(index)
     }
 
     /// Something came back: the flow lasts longer from now on, or less long where it has done what it was for.
     mutating func noteAnswer(_ index: Int, now: Int64) {
-        use(index, now: now)
-        if table[index].flags.contains(.answered) { return }
+        if table[index].flags.contains(.answered) { return use(index, now: now) }
+        forgetUse(index)
         table[index].flags.insert(.answered)
+        use(index, now: now)
         timers.setNoLater(index, than: now + timeouts.timeout(of: table[index], isBusy: isBusy))
-    }
-
-    /// Ends the flow that was idle the longest, if that is long enough.
-    mutating func makeRoom<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) -> Bool {
-        guard let oldest = usage.oldest, table[oldest].usedAt + timeouts.givesWay <= now else { return false }
-        close(oldest, &port)
-        port.counters.add(.udpGaveWay)
-        return true
     }
 
     /// The only way in which a flow ends (lessons 26 and 34). Closing takes the socket out of epoll, too.
@@ -150,7 +158,8 @@ struct UDPTranslator: ~Copyable {
         flow.socket.close()
         if flow.flags.contains(.claimsPort) { ports.release(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
         timers.cancel(index)
-        usage.remove(index)
+        forgetUse(index)
+        if flow.flags.contains(.inbound) { inboundCount -= 1 }
         table.remove(index)
         port.counters.add(.udpClosed)
     }

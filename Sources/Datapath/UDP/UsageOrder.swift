@@ -12,6 +12,7 @@ struct UsageOrder: ~Copyable {
     private var nodes: FixedTable<Node>
     private var first: UInt32 = 0
     private var last: UInt32 = 0
+    private(set) var count = 0
 
     init(capacity: Int) throws(Errno) { nodes = try FixedTable(count: capacity) }
 
@@ -25,6 +26,7 @@ struct UsageOrder: ~Copyable {
         nodes[id] = Node(older: last, newer: 0, isIn: true)
         if last == 0 { first = entry } else { nodes[Int(last) - 1].newer = entry }
         last = entry
+        count += 1
     }
 
     mutating func remove(_ id: Int) {
@@ -33,5 +35,6 @@ struct UsageOrder: ~Copyable {
         if node.older == 0 { first = node.newer } else { nodes[Int(node.older) - 1].newer = node.newer }
         if node.newer == 0 { last = node.older } else { nodes[Int(node.newer) - 1].older = node.older }
         nodes[id].isIn = false
+        count -= 1
     }
 }

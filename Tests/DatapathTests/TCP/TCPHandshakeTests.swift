@@ -94,13 +94,41 @@ import Wire
 
     @Test func tableFullIsAReset() throws {
         var script = try TCPScript(capacity: 2)
-        for port in 1...3 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
+        for port in 1...2 as ClosedRange<UInt16> {
+            script.guest("S", seq: 0, port: port)
+            _ = script.round()
+            script.guest("A", seq: 1, ack: 1, port: port)
+        }
+        script.guest("S", seq: 0, port: 3)
         #expect(script.take() == ["RA 0:0 ack 1"])
         #expect(script.tcp.table.count == 2)
         #expect(script.port.counters[.tcpTableFull] == 1)
         let socket = script.tcp.sockets.accept()
         script.tcp.openToGuest(socket, key: TCPScript.key(9), &script.port, now: script.now)
         #expect(script.tcp.sockets.all[2].isAborted)
+    }
+
+    /// Connections that are not open yet, the oldest first, whatever they wait for.
+    @Test func inAFullTableTheOldestHalfOpenGivesWay() throws {
+        var script = try TCPScript(capacity: 2)
+        for port in 1...3 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
+        #expect(script.take() == ["RA 0:0 ack 1"] && script.tcp.sockets.all[0].isAborted)
+        #expect(script.port.counters[.tcpGaveWay] == 1 && script.port.counters[.tcpTableFull] == 0)
+        // One of others' gets the place of one of the guest's, which are more.
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(9), &script.port, now: script.now)
+        #expect(script.tcp.sockets.all[1].isAborted && !script.tcp.sockets.all[2].isAborted)
+        #expect(script.tcp.table.count == 2 && script.tcp.halfOpenIn.count == 1 && script.tcp.halfOpenOut.count == 1)
+    }
+
+    @Test func halfOpenConnectionsAreLimited() throws {
+        var script = try TCPScript(capacity: 256)
+        for port in 1...40 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
+        #expect(script.tcp.table.count == 16 && script.port.counters[.tcpGaveWay] == 24)
+        for port in 1...40 as ClosedRange<UInt16> {
+            script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(1000 + port), &script.port, now: script.now)
+        }
+        #expect(script.tcp.table.count == 32 && script.port.counters[.tcpGaveWay] == 48)
+        #expect(script.tcp.sockets.all.count { $0.isAborted } == 48)
     }
 
     @Test func refusedAdoptionLeavesNothing() throws {

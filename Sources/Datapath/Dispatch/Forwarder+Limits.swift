@@ -1,0 +1,49 @@
+internal import Linux
+internal import Wire
+
+/// Descriptors are what all protocols share, and the first thing that a flood uses up. Where they are scarce, the guest's new flow takes the place of
+/// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. An eighth of
+/// all is kept for what others open towards the guest.
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
+    private static var others: Int { 24 }
+
+    /// No more than this many flows can be open at once, and the guest can open no more than that.
+    private var mostFlows: Int { max(descriptors - Forwarder.others - listeners.count, 8) }
+    private var mostOfGuest: Int { mostFlows - min(mostFlows / 8, 1024) }
+    private var flowCount: Int { tcp.table.count + udp.table.count + ping.table.count }
+
+    /// `count` frames of the guest are about to be worked off, each of which may open a flow.
+    mutating func limitFlows(by count: Int) {
+        if tcp.lacksDescriptors || udp.lacksDescriptors || ping.lacksDescriptors { learnLimit() }
+        let isScarce = flowCount + count > mostOfGuest
+        if descriptorsAreScarce && !isScarce { allow(.max) }
+        descriptorsAreScarce = isScarce
+    }
+
+    /// Descriptors are scarce, and a frame is about to open a flow.
+    mutating func admitFlow(now: Int64) {
+        if flowCount >= mostOfGuest { _ = endOldest(now: now) }
+        allow(max(mostOfGuest - flowCount, 0))
+    }
+
+    private mutating func allow(_ openings: Int) { (tcp.openings, udp.openings, ping.openings) = (openings, openings, openings) }
+
+    /// The kernel refuses descriptors earlier than was expected: somebody has changed the limit.
+    private mutating func learnLimit() {
+        descriptors = min(descriptors, flowCount + Forwarder.others + listeners.count)
+        (tcp.lacksDescriptors, udp.lacksDescriptors, ping.lacksDescriptors) = (false, false, false)
+    }
+
+    /// Ends a flow that gives way to others. False when there is none.
+    mutating func endOldest(now: Int64) -> Bool {
+        let opening = max(tcp.halfOpenOut.count, tcp.halfOpenIn.count)
+        let waiting = max(udp.waitingOut.count, udp.waitingIn.count)
+        let pings = ping.table.count
+        if opening > 0, opening >= waiting, opening >= pings {
+            return tcp.endOldest(inbound: tcp.halfOpenIn.count > tcp.halfOpenOut.count, &port)
+        }
+        if pings > waiting { return ping.endOldest(&port) }
+        return udp.endOldest(&port, now: now)
+    }
+}

@@ -1,0 +1,155 @@
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// Much of what costs a guest little: each kind has a limit of its own, and no flood keeps others from working.
+@Suite(.serialized) struct FloodTests {
+    /// The guest never goes on with what it has begun, or what it connects to never answers.
+    @Test func synFlood() throws {
+        var host = try AbuseHost(flows: 1024)
+        let listener = try AbuseListener()
+        try host.attack((1...3000).map { AbuseFrame.ip4(6, AbuseFrame.tcp($0, Int(listener.port), .syn)) })
+        #expect(host.forwarder.tcp.table.count == 64 && host.forwarder.tcp.halfOpenOut.count == 64)
+        #expect(host.count(.tcpGaveWay) == 3000 - 64 && host.count(.tcpOpened) == 3000 && host.count(.tcpTableFull) == 0)
+        try host.converse()
+        // The same from addresses that nobody has.
+        try host.attack((1...3000).map { AbuseFrame.ip4(6, AbuseFrame.tcp($0, Int(listener.port), .syn), from: [192, 0, 2, UInt8(10 + $0 % 200)]) })
+        #expect(host.forwarder.tcp.table.count == 64)
+        try host.converse()
+    }
+
+    /// An open connection outlives every flood of others that are not.
+    @Test func floodsDoNotEndWhatIsOpen() throws {
+        var host = try AbuseHost(flows: 64, descriptors: 128)
+        let listener = try AbuseListener()
+        let connection = try #require(try host.open(listener.port))
+        let peer = try #require(try listener.socket.accept()?.0)
+        defer { peer.close() }
+        try host.attack((1...500).map { AbuseFrame.ip4(6, AbuseFrame.tcp($0, Int(listener.port), .syn)) })
+        try host.attack((1...500).map { AbuseFrame.ip4(17, AbuseFrame.udp(9, $0)) })
+        try host.attack((1...500).map { AbuseFrame.ip4(1, AbuseFrame.echo($0)) })
+        try host.send(connection, .ack | .psh, [1, 2, 3])
+        try peer.setNonBlocking()
+        var received: [UInt8] = []
+        try host.run("the data arrives") { _ in
+            received += try peer.readAll(limit: 10)
+            return received == [1, 2, 3]
+        }
+    }
+
+    @Test func udpToManyDestinations() throws {
+        var host = try AbuseHost(flows: 1024)
+        try host.attack((1...5000).map { AbuseFrame.ip4(17, AbuseFrame.udp(4000, $0 + 1000)) })
+        // An eighth is not the guest's to take.
+        #expect(host.forwarder.udp.table.count == 896 && host.count(.udpGaveWay) == 5000 - 896)
+        #expect(host.count(.udpOpened) == 5000 && host.count(.udpTableFull) == 0)
+        try host.converse()
+    }
+
+    @Test func udpFromManySources() throws {
+        var host = try AbuseHost(flows: 256)
+        let far = try FarEnd()
+        try host.attack((1...3000).map {
+            AbuseFrame.ip4(17, AbuseFrame.udp($0, Int(far.endpoint.port)), from: [192, 0, UInt8(3 + $0 / 250), UInt8(1 + $0 % 250)])
+        })
+        #expect(host.forwarder.udp.table.count == 224 && host.count(.udpDatagramsFromGuest) == 3000)
+        try host.converse()
+    }
+
+    @Test func pings() throws {
+        var host = try AbuseHost(flows: 1024)
+        try host.attack((1...3000).map { AbuseFrame.ip4(1, AbuseFrame.echo($0)) })
+        #expect(host.forwarder.ping.table.count == 128 && host.count(.pingGaveWay) == 3000 - 128 && host.count(.pingRequests) == 3000)
+        try host.converse()
+        // One conversation, as fast as can be.
+        try host.attack((1...3000).map { AbuseFrame.ip4(1, AbuseFrame.echo(5, $0)) })
+        #expect(host.forwarder.ping.table.count == 128)
+        try host.converse()
+    }
+
+    /// All flows together have fewer descriptors than each table has room: whoever has most gives way.
+    @Test func descriptorsExhausted() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 104)
+        let listener = try AbuseListener()
+        for round in 0..<3 {
+            try host.attack((1...300).map { AbuseFrame.ip4(17, AbuseFrame.udp(4000 + round, $0 + 1000)) })
+            try host.converse("after datagrams")
+            try host.attack((1...300).map { AbuseFrame.ip4(1, AbuseFrame.echo($0)) })
+            try host.converse("after pings")
+            try host.attack((1...300).map { AbuseFrame.ip4(6, AbuseFrame.tcp($0, Int(listener.port), .syn)) })
+            try host.converse("after SYNs")
+            let flows = host.forwarder.tcp.table.count + host.forwarder.udp.table.count + host.forwarder.ping.table.count
+            #expect(flows <= 80)
+        }
+        #expect(host.count(.udpSocketFailed) == 0 && host.count(.tcpSocketFailed) == 0 && host.count(.pingSocketFailed) == 0)
+        #expect(host.count(.listenersPaused) == 0)
+    }
+
+    /// Where everything is taken by connections that are open, new ones are refused, others still get in, and an end makes room.
+    @Test func tableFull() throws {
+        var host = try AbuseHost(flows: 16)
+        let listener = try AbuseListener()
+        var open: [AbuseConnection] = []
+        for _ in 0..<14 { open.append(try #require(try host.open(listener.port))) }
+        for _ in 0..<5 { #expect(try host.open(listener.port) == nil) }
+        #expect(host.count(.tcpTableFull) == 5 && host.forwarder.tcp.table.count == 14 && host.count(.tcpGaveWay) == 0)
+        // A forwarded port.
+        let inbound = try AbuseListener()
+        try host.listen(inbound, leadingTo: 8080)
+        let client = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
+        defer { client.close() }
+        _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), inbound.port)))
+        try host.run("a SYN to the guest") { $0.sent.contains { $0.proto == 6 && $0.destinationPort == 8080 && $0.tcpFlags == .syn } }
+        #expect(host.count(.tcpAccepted) == 1 && host.forwarder.tcp.table.count == 15)
+        try host.send(open[0], .rst | .ack)
+        try host.run("the reset") { $0.forwarder.tcp.table.count == 14 }
+        try host.converseTCP()
+    }
+
+    /// Others open connections that the guest does not answer.
+    @Test func inboundFlood() throws {
+        var host = try AbuseHost(flows: 256)
+        let inbound = try AbuseListener()
+        try host.listen(inbound, leadingTo: 8080)
+        var clients: [Descriptor] = []
+        defer { for client in clients { client.close() } }
+        for _ in 0..<100 {
+            let client = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
+            clients.append(client)
+            _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), inbound.port)))
+        }
+        try host.run("all are accepted") { $0.count(.tcpAccepted) == 100 }
+        #expect(host.forwarder.tcp.table.count == 16 && host.count(.tcpGaveWay) == 84)
+        try host.converse()
+    }
+
+    /// Neither side takes what the other sends: nothing is kept here, and nothing spins.
+    @Test func nobodyReads() throws {
+        var host = try AbuseHost(flows: 256)
+        let listener = try AbuseListener()
+        var peers: [Descriptor] = []
+        defer { for peer in peers { peer.close() } }
+        let buffer = try Mapping(byteCount: 60_000)
+        let load = [UInt8](repeating: 7, count: 1400)
+        for _ in 0..<8 {
+            // Its window holds a thousand bytes, and it acknowledges none of them.
+            let connection = try #require(try host.open(listener.port, window: 1000))
+            let peer = try #require(try listener.socket.accept()?.0)
+            try peer.setNonBlocking()
+            peers.append(peer)
+            while peer.write(from: buffer, offset: 0, length: buffer.byteCount).count > 0 {}
+            // And what it sends itself is read by nobody.
+            for number in 0..<100 { try host.send(connection, .ack, load, at: connection.sequence &+ UInt32(number * 1400), window: 1000) }
+            try host.run("the data is taken") { $0.forwarder.port.link.isIdle }
+        }
+        try host.run(milliseconds: 200)
+        let before = host.count(.wakeUps)
+        try host.run(milliseconds: 300)
+        // Timers of 8 connections, a few each.
+        #expect(host.count(.wakeUps) - before < 300, "\(host.count(.wakeUps) - before)")
+        try host.converse()
+    }
+}
