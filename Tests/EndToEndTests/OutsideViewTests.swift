@@ -1,0 +1,116 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What /proc shows of a running pasta, for every way in which it is called: no rights, no files, namespaces of its own, no descriptor that it
+/// has no use for.
+@Suite struct OutsideViewTests {
+    enum Invocation: CaseIterable, CustomTestStringConvertible {
+        /// A command, by an ordinary user; by the root of a user namespace, as in a container; and by one who stays root there.
+        case user, root, runasRoot
+        /// A command in the user namespace that we are in.
+        case netnsOnly
+        /// Namespaces of others, in the foreground.
+        case process, bothFiles, processFile, mountedFile, name, descriptor
+        /// The same in the background.
+        case processInBackground, fileInBackground, netnsOnlyInBackground
+
+        var testDescription: String { "\(self)" }
+    }
+
+    @Test(arguments: Invocation.allCases)
+    func nothingIsLeft(_ invocation: Invocation) throws {
+        try withNetwork { network in
+            let (pid, isDetached) = try start(invocation, network)
+            try require("the filter") { field(pid, "Seccomp") == "2" }
+            expectNoRights(pid)
+            expectNoFiles(pid)
+            try expectOwnNamespaces(pid, network, isDetached: isDetached)
+            expectFewDescriptors(pid)
+            #expect(kill(pid, SIGTERM) == 0)
+            #expect(eventually(within: 5) { !ProcessTable.exists(pid) })
+        }
+    }
+
+    private func start(_ invocation: Invocation, _ network: Network) throws -> (pid: pid_t, isDetached: Bool) {
+        func foreground(_ form: Form, _ options: [String] = []) throws -> (pid_t, Bool) {
+            (try Target(network, form).joinInForeground(options).pid, false)
+        }
+        func background(_ form: Form, _ options: [String] = []) throws -> (pid_t, Bool) {
+            let file = network.path("pid")
+            try Target(network, form).joinInBackground(["--config-net", "--pid", file] + options).check()
+            return (try #require(pid_t(contents(file).dropLast())), true)
+        }
+        func command(_ user: User, _ options: [String] = []) throws -> (pid_t, Bool) {
+            (try network.guest(["--config-net"] + options, as: user).pasta.pid, false)
+        }
+        return switch invocation {
+        case .user: try command(.ordinary)
+        case .root: try command(.root)
+        case .runasRoot: try command(.root, ["--runas", "0"])
+        case .netnsOnly: try command(.root, ["--netns-only"])
+        case .process: try foreground(.process)
+        case .bothFiles: try foreground(.bothFiles)
+        case .processFile: try foreground(.processFile)
+        case .mountedFile: try foreground(.mountedFile)
+        case .name: try foreground(.name)
+        case .descriptor: try foreground(.descriptor)
+        case .processInBackground: try background(.process)
+        case .fileInBackground: try background(.mountedFile)
+        case .netnsOnlyInBackground: try background(.mountedFile, ["--netns-only"])
+        }
+    }
+
+    private func field(_ pid: pid_t, _ name: String) -> String? {
+        let line = contents("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix(name + ":") }
+        return line.map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
+    }
+
+    private func expectNoRights(_ pid: pid_t) {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] { #expect(field(pid, set) == "0000000000000000", "\(set)") }
+        #expect(field(pid, "NoNewPrivs") == "1" && field(pid, "Seccomp") == "2" && field(pid, "Threads") == "1")
+        #expect(field(pid, "TracerPid") == "0")
+    }
+
+    /// The root directory is empty, cannot be written, and nothing else is mounted.
+    private func expectNoFiles(_ pid: pid_t) {
+        let files = FileManager.default
+        #expect((try? files.contentsOfDirectory(atPath: "/proc/\(pid)/root/")) == [])
+        #expect((try? files.contentsOfDirectory(atPath: "/proc/\(pid)/cwd/")) == [])
+        let mounts = contents("/proc/\(pid)/mountinfo").split(separator: "\n")
+        #expect(mounts.count == 1 && mounts[0].contains(" / / ro,nosuid,nodev,noexec") && mounts[0].contains(" tmpfs "), "\(mounts)")
+        #expect(!files.createFile(atPath: "/proc/\(pid)/root/file", contents: nil))
+    }
+
+    private func expectOwnNamespaces(_ pid: pid_t, _ network: Network, isDetached: Bool) throws {
+        func namespace(_ of: String, _ kind: String) -> String? {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(of)/ns/\(kind)")
+        }
+        for kind in ["user", "mnt", "ipc", "uts"] {
+            let own = namespace("\(pid)", kind)
+            #expect(own != nil && own != namespace("self", kind), "\(kind)")
+        }
+        let processes = namespace("\(pid)", "pid")
+        #expect(processes != nil && (processes != namespace("self", "pid")) == isDetached)
+        // In the host's network it stays; the guest's it has never entered.
+        #expect(namespace("\(pid)", "net") == network.host.namespaceFile)
+    }
+
+    /// Sockets, the loop's own, the tap, what shows the namespace's end, and what the caller put on the standard ones.
+    private func expectFewDescriptors(_ pid: pid_t) {
+        let folder = "/proc/\(pid)/fd"
+        let numbers = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).compactMap { Int($0) }
+        #expect(numbers.count >= 5 && numbers.count <= 24, "\(numbers.count)")
+        for number in numbers {
+            let target = (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(number)")) ?? "?"
+            let isKnown = [
+                "socket:[", "anon_inode:[eventpoll]", "anon_inode:[signalfd]", "anon_inode:[timerfd]", "anon_inode:inotify", "anon_inode:[pidfd]", "pipe:[",
+            ].contains { target.hasPrefix($0) }
+            let isDevice = target.hasSuffix("/null") || target.hasSuffix("/net/tun")
+            // Where the end of the namespace, or the state of the command, can be seen. Nothing can be opened there: no call for that is left.
+            let isWatched = target == "/run/netns" || target.hasPrefix("/proc/") && ["/ns", "/status"].contains { target.hasSuffix($0) }
+            #expect(isKnown || isDevice || isWatched || (0...2).contains(number), "\(number): \(target)")
+        }
+        for standard in 0...2 { #expect(numbers.contains(standard)) }
+    }
+}
