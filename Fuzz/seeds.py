@@ -87,4 +87,12 @@ for number, words in enumerate([
     ["--netns", "/run/netns/x", "--userns=/proc/1/ns/user"], ["-M", "52:54:00:12:34:56", "--ns-ifname", "tap0", "--runas", "1000:1000"], ["-t", "2001:db8::1%eth0/1000-2000:3000-4000"],
 ]):
     put("options", str(number), b"\0".join(word.encode() for word in words))
+for number, value in enumerate([
+    "none", "all", "auto", "80", "80,443:8443,~22", "1000-2000:3000-4000", "~1-1023", "192.0.2.1/80", "[2001:db8::1]%eth0/1000-2000:3000-4000",
+    "%eth0/auto,~8000-9000", "80:192.0.2.1/8080", "all:2001:db8::9", "*,~22", "*/80", "/80-90,100:127.0.0.1",
+]):
+    put("ports", str(number), value.encode())
+put("stream", "two", struct.pack("!I", len(arp)) + arp + struct.pack("!I", 14) + bytes(14))
+put("stream", "cut", struct.pack("!I", len(arp)) + arp[:20])
+put("stream", "broken", struct.pack("!I", 65550))
 put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")

@@ -6,7 +6,9 @@
 //     tcp         headers and options
 //     netlink     what the kernel says of links, addresses, routes, neighbours
 //     options     words of the command line
+//     ports       values of -t, -u, -T and -U
 //     resolver    resolv.conf
+//     stream      what a virtual machine writes to its socket
 //
 // A crash is any trap: this finds what a guest could use to end the daemon.
 
@@ -21,6 +23,8 @@ private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
     case "tcp": return fuzzTCP
     case "netlink": return fuzzNetlink
     case "options": return fuzzOptions
+    case "ports": return fuzzPorts
+    case "stream": return fuzzStream
     case "resolver": return fuzzResolver
     default:
         try? Descriptor(2).write("FUZZ_TARGET names no target\n")

@@ -112,7 +112,7 @@ struct FrameTarget {
         let now = monotonicNanoseconds()
         var forwarder = try! Forwarder(
             link: FuzzLink(input, descriptor: readable), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(),
-            flows: 64, now: now / 1_000_000)
+            flows: 64, descriptors: input.count % 3 == 0 ? 40 : 1024, now: now / 1_000_000)
         var rounds = 0
         // Each round takes frames and lets sockets answer; the peer sends, and goes away.
         while rounds < 64 {

@@ -36,6 +36,32 @@ func fuzzOptions(_ input: [UInt8]) {
     for program in [Program.pasta, .passt] { _ = try? Options.parse(arguments: ["pasta"] + words, program: program) }
 }
 
+/// Frames behind one another, until one is broken or goes on beyond the end.
+func fuzzStream(_ input: [UInt8]) {
+    // SAFETY: bytes may be read as bytes.
+    let bytes = unsafe input.span.bytes
+    var offset = 0
+    while case .frame(let start, let length) = StreamFraming.piece(bytes, at: offset, end: input.count) {
+        precondition(start == offset + StreamFraming.prefix && length >= StreamFraming.shortest && length <= StreamFraming.longest)
+        precondition(start + length <= input.count)
+        offset = start + length
+    }
+}
+
+/// One value. What it is taken apart to lies within the ports that there are, and keeps away from what it excludes.
+func fuzzPorts(_ input: [UInt8]) {
+    let text = String(decoding: input.prefix(512), as: UTF8.self)
+    guard let spec = try? PortSpec(text) else { return }
+    for kind in [PortOption.Kind.tcpIn, .udpOut] {
+        guard let rules = try? spec.rules(kind, text: text) else { continue }
+        for rule in rules {
+            precondition(rule.first >= 1 && rule.first <= rule.last)
+            precondition((1...65535).contains(Int(rule.first) + rule.targetOffset) && (1...65535).contains(Int(rule.last) + rule.targetOffset))
+            precondition(!spec.exclusions.contains { $0.overlaps(rule.ports) })
+        }
+    }
+}
+
 func fuzzResolver(_ input: [UInt8]) {
     let file = ResolvConf(input)
     precondition(file.nameservers.count <= ResolvConf.maximumNameservers && file.searchDomains.count <= ResolvConf.maximumDomains)
