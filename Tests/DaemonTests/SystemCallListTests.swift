@@ -65,6 +65,7 @@ import Testing
         "listen": (50, 201),
         "lseek": (8, 62),
         "newfstatat": (262, 79),  // there: fstatat
+        "pipe2": (293, 59),
         "poll": (7, 73),  // there: ppoll
         "pread64": (17, 67),
         "pwrite64": (18, 68),
@@ -72,6 +73,7 @@ import Testing
         "recvfrom": (45, 207),
         "recvmmsg": (299, 243),
         "recvmsg": (47, 212),
+        "sched_yield": (24, 124),
         "sendmmsg": (307, 269),
         "sendmsg": (46, 211),
         "sendto": (44, 206),
