@@ -237,7 +237,6 @@ private let badCases: [OptionsCase] = [
     .bad("pasta --no-copy-addrs", "--no-copy-addrs: only with --config-net"),
     .bad("pasta -t 8080-", "--tcp-ports '8080-': '8080-' is not a range of ports"),
     .bad("pasta --udp-ports=80 -u none", "--udp-ports 'none': there are other values of --udp-ports"),
-    .bad("pasta -U auto", "--udp-ns 'auto': forwarding from the namespace's loopback is not available in this build, only 'none' is accepted"),
     .bad("passt -t auto", "--tcp-ports 'auto': 'auto' is for namespaces, which passt has none of"),
     .bad("pasta -4 -t [::1]/80", "-t '[::1]/80': ::1 cannot be used with --ipv4-only"),
     .bad("pasta -u 80:192.0.2.1 -6", "-u '80:192.0.2.1': 192.0.2.1 cannot be used with --ipv6-only"),

@@ -25,7 +25,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard let index = inbound ? halfOpenIn.oldest : halfOpenOut.oldest else { return false }
         port.counters.add(.tcpGaveWay)
         if !inbound {
-            if table[index].events.contains(.synSent) { resetGuest(index, &port) } else { refuse(table[index], &port) }
+            if table[index].events.contains(.synSent) { _ = resetGuest(index, &port) } else { refuse(table[index], &port) }
         }
         abort(index, &port)
         return true
