@@ -64,7 +64,6 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             } catch {
                 // What went wrong with one connection says nothing of the next (accept(2)).
                 guard error.isLackOfResources else { continue }
-                if error.isLackOfDescriptors, endOldest(now: now) { continue }
                 port.counters.add(.listenersPaused)
                 listeners.pause(index, in: epoll)
                 listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)

@@ -213,7 +213,9 @@ struct TCPSimulation: ~Copyable {
     /// Refused by a full table, or by what the far end does with everyone.
     private func wasRefused(_ index: Int) -> Bool {
         if farEnds[index].refuses { return true }
-        return script.port.counters[.tcpTableFull] > 0 && guests[index].peerStart == nil
+        if script.port.counters[.tcpTableFull] > 0, guests[index].peerStart == nil { return true }
+        // What is not open yet gives way to who comes later.
+        return script.port.counters[.tcpGaveWay] > 0 && guests[index].received == 0 && guests[index].unacknowledged <= 1
     }
 
     private func mayEndByReset(_ index: Int) -> Bool {
