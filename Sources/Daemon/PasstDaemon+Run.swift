@@ -3,22 +3,7 @@ internal import Linux
 internal import Settings
 internal import Setup
 
-/// Descriptors of ours in the worker's loop.
-private enum Watched {
-    static var signals: Int { 0 }
-    static var neighbours: Int { 1 }
-}
-
 extension PasstDaemon {
-    func watchEvents(_ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: Descriptor?) throws(SetupError) {
-        do throws(Errno) {
-            try worker.watch(signals.descriptor, number: Watched.signals)
-            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
-        } catch {
-            throw SetupError(.sockets, "Couldn't set up the event loop", error)
-        }
-    }
-
     /// The run itself to its end, under the filter; see `PastaDaemon.runClosed`.
     func runClosed(_ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?) -> Int32 {
         do throws(Errno) {
@@ -49,7 +34,7 @@ extension PasstDaemon {
                 log.info("Virtual machine is gone, exiting")
                 return 0
             case .pingForbidden:
-                log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+                warnOfPing()
             case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.
             case .deadline:
                 printStatistics(worker)

@@ -8,13 +8,7 @@ internal import Wire
 struct PasstDaemon: ProgramRun {
     let options: Options
     var log: Log
-    private let null: Descriptor
-
-    init(options: Options, log: Log, null: Descriptor) {
-        self.options = options
-        self.log = log
-        self.null = null
-    }
+    let null: Descriptor
 
     mutating func run() throws(SetupError) -> Int32 {
         let signals = try QuitSignals.install(withCommand: false)
@@ -25,10 +19,9 @@ struct PasstDaemon: ProgramRun {
         let identity = try UserIdentity.resolve(runAs: options.runAs)
         _ = OpenFileLimit.raise()
 
-        try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
-        for warning in options.warnings { log.warning(warning) }
+        try openLog()
         let network = try resolveNetwork().1.network
-        let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
+        let pidFile = try openPidFile()
         let capture = try openCapture()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }

@@ -3,26 +3,7 @@ internal import Linux
 internal import Settings
 internal import Setup
 
-/// Descriptors of ours in the worker's loop.
-private enum Watched {
-    static var signals: Int { 0 }
-    static var namespace: Int { 1 }
-    static var neighbours: Int { 2 }
-}
-
 extension PastaDaemon {
-    func watchEvents(
-        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: Descriptor?
-    ) throws(SetupError) {
-        do throws(Errno) {
-            try worker.watch(signals.descriptor, number: Watched.signals)
-            if let watch { try worker.watch(watch.descriptor, number: Watched.namespace) }
-            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
-        } catch {
-            throw SetupError(.sockets, "Couldn't set up the event loop", error)
-        }
-    }
-
     /// The run itself to its end, under the filter. It ends the process and returns a status only in form, because who owns `worker` would
     /// then unmap its tables, which is not permitted any more.
     func runClosed(
@@ -61,7 +42,7 @@ extension PastaDaemon {
             case .guestGone:
                 return ended("Tap device is gone, exiting", spawned)
             case .pingForbidden:
-                log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+                warnOfPing()
             case .guest: break  // A namespace does not come and go.
             case .portsDue:
                 followPorts(&worker)

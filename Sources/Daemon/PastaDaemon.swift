@@ -16,13 +16,7 @@ internal import Wire
 struct PastaDaemon: ProgramRun {
     let options: Options
     var log: Log
-    private let null: Descriptor
-
-    init(options: Options, log: Log, null: Descriptor) {
-        self.options = options
-        self.log = log
-        self.null = null
-    }
+    let null: Descriptor
 
     private var command: [String]? {
         if case .command(let words) = options.target { return words }
@@ -40,10 +34,9 @@ struct PastaDaemon: ProgramRun {
         let identity = try UserIdentity.resolve(runAs: options.runAs)
         let files = OpenFileLimit.raise()
 
-        try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
-        for warning in options.warnings { log.warning(warning) }
+        try openLog()
         let (network, plan, interface) = try discover()
-        let pidFile: PidFile? = if let path = options.pidFile { try PidFile(path: path) } else { nil }
+        let pidFile = try openPidFile()
         let capture = try openCapture()
         let rules = options.effectiveForwardRules
         let listeners = try ListenerPlan(network: network).open(rules)
@@ -78,7 +71,7 @@ struct PastaDaemon: ProgramRun {
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             // Only now: a descriptor of signals wakes up the process that began to watch it.
-            try watchEvents(&worker, signals, watch, neighbours?.descriptor)
+            try watchEvents(&worker, signals, neighbours?.descriptor, namespace: watch?.descriptor)
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
             let filter = try SeccompFilter(permissions(watch, spawned)).prepared()

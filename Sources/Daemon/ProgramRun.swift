@@ -6,12 +6,29 @@ internal import Setup
 /// What the runs of both programs have in common: steps that each of them takes at its own time.
 protocol ProgramRun {
     var options: Options { get }
-    var log: Log { get }
+    var log: Log { get set }
     /// Returns the exit status once everything has ended.
     mutating func run() throws(SetupError) -> Int32
 }
 
+/// Descriptors of ours in the worker's loop.
+enum Watched {
+    static var signals: Int { 0 }
+    static var namespace: Int { 1 }
+    static var neighbours: Int { 2 }
+}
+
 extension ProgramRun {
+    mutating func openLog() throws(SetupError) {
+        try log.open(debug: options.debug, trace: options.trace, quiet: options.quiet, file: options.logFile, size: options.logSize)
+        for warning in options.warnings { log.warning(warning) }
+    }
+
+    func openPidFile() throws(SetupError) -> PidFile? {
+        guard let path = options.pidFile else { return nil }
+        return try PidFile(path: path)
+    }
+
     /// What the host looks like, and what the guest is to look like.
     func resolveNetwork() throws(SetupError) -> (Host, ResolvedNetwork) {
         let host = try Host.discover(options: options)
@@ -41,6 +58,18 @@ extension ProgramRun {
         }
     }
 
+    func watchEvents<Work: Worker & ~Copyable>(
+        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: Descriptor?, namespace: Descriptor? = nil
+    ) throws(SetupError) {
+        do throws(Errno) {
+            try worker.watch(signals.descriptor, number: Watched.signals)
+            if let namespace { try worker.watch(namespace, number: Watched.namespace) }
+            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the event loop", error)
+        }
+    }
+
     /// Leaves an empty file system. Where the kernel does not let us, as in some containers, what is left to do is said.
     func hide() throws(SetupError) {
         _ = try Isolation.enterUserNamespace(log: log)
@@ -53,6 +82,10 @@ extension ProgramRun {
     }
 
     // These run in a process that is closed in already, hence without making strings.
+
+    func warnOfPing() {
+        log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+    }
 
     func logCounters<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
         log.info("Counters:")

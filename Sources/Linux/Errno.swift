@@ -36,6 +36,13 @@ public struct Errno: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 }
 
+// What a later try may find better.
+extension Errno {
+    public var isLackOfDescriptors: Bool { code == EMFILE || code == ENFILE }
+    /// Of descriptors, those on their way to another process among them, or of memory.
+    public var isLackOfResources: Bool { isLackOfDescriptors || code == ENOMEM || code == ENOBUFS || code == ETOOMANYREFS }
+}
+
 /// Calls again for as long as a signal interrupted the call.
 @inline(__always) @usableFromInline
 func restarting<Result: SignedInteger>(_ call: () -> Result) -> Result {

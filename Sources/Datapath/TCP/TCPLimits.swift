@@ -53,10 +53,3 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 }
-
-extension Errno {
-    /// EMFILE, ENFILE.
-    var isLackOfDescriptors: Bool { code == 24 || code == 23 }
-    /// That, or ENOMEM, ENOBUFS, or ETOOMANYREFS of descriptors on their way.
-    var isLackOfResources: Bool { isLackOfDescriptors || code == 12 || code == 105 || code == 109 }
-}

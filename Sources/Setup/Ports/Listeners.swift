@@ -94,7 +94,7 @@ public struct ListenerPlan {
             do throws(Errno) {
                 try open(rule, port, &listeners)
             } catch {
-                guard error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM || error.code == ENOBUFS else { continue }
+                guard error.isLackOfResources else { continue }
                 throw SetupError(
                     .sockets, "Option '-\(rule.kind.letter) \(rule.text)' takes a file descriptor for each port, of which there are too few (see ulimit -Hn)",
                     error)
