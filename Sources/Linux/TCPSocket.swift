@@ -64,6 +64,12 @@ extension Descriptor {
     public func setNoDelay() throws(Errno) {
         try set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
     }
+
+    /// NewReno as congestion control, which every kernel has and lets anybody choose (TCP_CONGESTION, tcp(7)).
+    public func setReno() throws(Errno) {
+        // The four letters in their order, as the number that lies in memory like that.
+        try set(Int32(IPPROTO_TCP), TCP_CONGESTION, Int32(bigEndian: 0x7265_6e6f))
+    }
 }
 
 /// Ends of the fields of `struct tcp_info` that newer kernels added, in bytes.
@@ -76,6 +82,6 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY)]
+        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_CONGESTION)]
     }
 }

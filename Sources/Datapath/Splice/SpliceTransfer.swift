@@ -37,6 +37,9 @@ struct SpliceTransfer: ~Copyable {
     /// (lesson 30); ENFILE: the table is full.
     mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, _ counters: inout Counters) throws(Errno) {
         if table.isFull { throw Errno(23) }  // ENFILE
+        // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput.
+        try? near.setReno()
+        try? far.setReno()
         _ = try far.connect(destination)
         guard let index = table.insert(SpliceFlow(near: near, far: far)) else { throw Errno(23) }
         do throws(Errno) {

@@ -323,6 +323,21 @@ extension Descriptor {
     }
 
     /// Quiet connections hold no pipe, and one pipe is enough for all.
+    /// A default that paces by an estimate of the path, bbr for one, has nothing to estimate on loopback.
+    @Test func bothSocketsUseNewReno() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        let flow = lab.transfer.table[0]
+        for socket in [flow.near, flow.far] {
+            var name = [UInt8](repeating: 0, count: 16)
+            var length = UInt32(name.count)
+            #expect(unsafe getsockopt(socket.number, Int32(IPPROTO_TCP), TCP_CONGESTION, &name, &length) == 0)
+            #expect(String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) == "reno")
+        }
+        client.close()
+        server.close()
+    }
+
     @Test func quietConnectionsShareAPipe() throws {
         var lab = try SpliceLab()
         var pairs: [(client: Descriptor, server: Descriptor)] = []
