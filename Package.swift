@@ -17,8 +17,8 @@ let strict: [SwiftSetting] = [
 // Targets that own memory hand out spans into it.
 let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 
-// The programs that are installed: one file each, without shared libraries.
-let programLinkage: [LinkerSetting] = [
+// The programs that are installed: one file each, without shared libraries. The address sanitizer is one (`Scripts/test address`).
+let programLinkage: [LinkerSetting] = Context.environment["SWIFT_PASST_SANITIZE"] != nil ? [] : [
     .unsafeFlags(["-static-executable"]),
     .unsafeFlags(["-Xlinker", "-s", "-Xlinker", "--gc-sections"], .when(configuration: .release)),
 ]
@@ -70,6 +70,6 @@ if Context.environment["SWIFT_PASST_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["Setup", "Datapath", "Settings", "Linux", "Wire"], path: "Fuzz/Sources",
+            name: "fuzz", dependencies: ["Setup", "Datapath", "Settings", "Linux", "CLinux", "Wire"], path: "Fuzz/Sources",
             swiftSettings: lifetimes + [.unsafeFlags(["-parse-as-library"])]))
 }

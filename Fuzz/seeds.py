@@ -74,13 +74,45 @@ def netlink(kind, payload):
     return struct.pack("=IHHII", 16 + len(payload), kind, 2, 1, 0) + payload
 
 
-v4 = socket.inet_aton("192.0.2.1")
-put("netlink", "link", netlink(16, struct.pack("=BxHiII", 0, 1, 2, 0x11043, 0) + attribute(3, b"eth0\0") + attribute(4, struct.pack("=I", 1500)) + attribute(1, GUEST)))
-put("netlink", "address", netlink(20, struct.pack("=BBBBi", 2, 24, 0, 0, 2) + attribute(1, v4) + attribute(2, v4)))
+v4, v6 = socket.inet_aton("192.0.2.1"), socket.inet_pton(socket.AF_INET6, "2001:db8::1")
 hop = struct.pack("=HBBi", 16, 0, 0, 2) + attribute(5, v4)
-put("netlink", "route", netlink(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(5, v4) + attribute(4, struct.pack("=i", 2)) + attribute(9, hop) + attribute(8, attribute(2, struct.pack("=I", 1400)))))
-put("netlink", "neighbour", netlink(28, struct.pack("=BxHiHBB", 2, 0, 2, 2, 0, 1) + attribute(1, v4) + attribute(2, GUEST)))
-put("netlink", "error", netlink(2, struct.pack("=i", -17) + bytes(16)))
+said = {
+    "link": netlink(16, struct.pack("=BxHiII", 0, 1, 2, 0x11043, 0) + attribute(3, b"eth0\0") + attribute(4, struct.pack("=I", 1500)) + attribute(1, GUEST)),
+    "address": netlink(20, struct.pack("=BBBBi", 2, 24, 0, 0, 2) + attribute(1, v4) + attribute(2, v4) + attribute(6, struct.pack("=IIII", 100, 200, 0, 0))),
+    "address6": netlink(20, struct.pack("=BBBBi", 10, 64, 0x80, 0, 2) + attribute(1, v6) + attribute(8, struct.pack("=I", 0x80))),
+    "route": netlink(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(5, v4) + attribute(4, struct.pack("=i", 2)) + attribute(6, struct.pack("=I", 7))),
+    "subnet": netlink(24, struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, 2, 253, 1, 0) + attribute(1, v4) + attribute(7, v4) + attribute(4, struct.pack("=i", 2))),
+    "multipath": netlink(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(9, hop + hop) + attribute(8, attribute(2, struct.pack("=I", 1400)))),
+    "route6": netlink(24, struct.pack("=BBBBBBBBI", 10, 0, 0, 0, 254, 9, 0, 1, 0) + attribute(5, v6) + attribute(4, struct.pack("=i", 2)) + attribute(20, b"\1") + attribute(12, bytes(32))),
+    "neighbour": netlink(28, struct.pack("=BxHiHBB", 2, 0, 2, 2, 0, 1) + attribute(1, v4) + attribute(2, GUEST)),
+    "error": netlink(2, struct.pack("=i", -17) + bytes(16)),
+    "done": netlink(3, bytes(4)),
+}
+for name, message in said.items():
+    put("netlink", name, message)
+put("netlink", "host", b"".join(said[name] for name in ("link", "address", "address6", "route", "subnet", "route6", "done")))
+
+
+def bound(family, port, address, interface=0, only6=None):
+    identity = struct.pack("!HH", port, 0) + address.ljust(16, b"\0") + bytes(16) + struct.pack("=III", interface, 1, 2)
+    return netlink(20, struct.pack("BBBB", family, 10, 0, 0) + identity + bytes(20) + attribute(8, b"\0") + (b"" if only6 is None else attribute(11, bytes([only6]))))
+
+
+put("diagnosis", "four", bound(2, 80, v4) + bound(2, 8080, socket.inet_aton("127.0.0.1"), 1) + netlink(3, bytes(4)))
+put("diagnosis", "six", bound(10, 80, b"", only6=0) + bound(10, 81, b"", only6=1) + bound(10, 22, v6))
+put("diagnosis", "mapped", bound(10, 24, bytes(10) + b"\xff\xff" + v4))
+put("diagnosis", "error", netlink(2, struct.pack("=i", -2) + bytes(16)))
+rest = " 00000000:00000000 00:00000000 00000000     0        0 20 1 0000000000000000 100 0 0 10 0\n"
+head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+four = "   0: 0100007F:1F90 00000000:0000 0A" + rest
+six = "12345: B80D0120000000000000000001000000:0016 00000000000000000000000000000000:0000 0A" + rest
+datagrams = "  110: 00000000:0035 00000000:0000 07" + rest
+put("table", "tcp", (head + four + six).encode())
+put("table", "udp", (head + datagrams * 3).encode())
+put("table", "cut", (head + four + six)[:-40].encode())
+event = struct.pack("=iIII", 1, 0x200, 0, 16) + b"netns-5a1c".ljust(16, b"\0")
+put("directory", "deleted", struct.pack("=iIII", 1, 0x40, 0, 16) + b"other".ljust(16, b"\0") + event)
+put("directory", "gone", struct.pack("=iIII", 1, 0x400, 0, 0))
 for number, words in enumerate([
     ["--config-net", "--", "true"], ["-f", "-d", "--mtu", "1500", "-a", "192.0.2.2/24", "-g", "192.0.2.1", "-n", "24"], ["-D", "192.0.2.53", "-S", "example.org"],
     ["-t", "80,443:8443,~22", "-u", "auto", "-T", "none", "-U", "all"], ["--map-host-loopback", "none", "--dns-forward", "192.0.2.53", "--host-lo-to-ns-lo"],
@@ -92,7 +124,17 @@ for number, value in enumerate([
     "%eth0/auto,~8000-9000", "80:192.0.2.1/8080", "all:2001:db8::9", "*,~22", "*/80", "/80-90,100:127.0.0.1",
 ]):
     put("ports", str(number), value.encode())
-put("stream", "two", struct.pack("!I", len(arp)) + arp + struct.pack("!I", 14) + bytes(14))
-put("stream", "cut", struct.pack("!I", len(arp)) + arp[:20])
-put("stream", "broken", struct.pack("!I", 65550))
+
+
+def stream(*frames):
+    return b"".join(struct.pack("!I", len(frame)) + frame for frame in frames)
+
+
+for kind in range(8):
+    put("machine", f"local{kind}", bytes([kind, 7]) + stream(*local.values()))
+put("machine", "connection", bytes([0, 40]) + stream(ip4(6, syn), ip4(6, tcp(0x10)), ip4(6, tcp(0x18, b"GET /\n")), ip4(6, tcp(0x11))))
+put("machine", "deaf", bytes([1, 40]) + stream(*[ip4(1, echo)] * 20, ip4(6, syn)))
+put("machine", "cut", bytes([4, 3]) + stream(arp) + stream(arp)[:20])
+put("machine", "broken", bytes([0, 90]) + stream(arp) + struct.pack("!I", 65550) + bytes(100))
+put("machine", "messages", bytes([2, 5]) + arp)
 put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")

@@ -4,11 +4,14 @@
 //     frames      a forwarder: frames of the guest, with answers of a real kernel behind its sockets
 //     local       ARP, NDP, DHCP, DHCPv6
 //     tcp         headers and options
-//     netlink     what the kernel says of links, addresses, routes, neighbours
+//     machine     a forwarder: what a virtual machine writes to its socket, in pieces of any size
+//     netlink     what the kernel says of links, addresses, routes, neighbours, and what is made of it
+//     diagnosis   what the kernel says of sockets (sock_diag)
+//     table       the same as lines of /proc/net/tcp and its like
+//     directory   what the kernel says of a directory's files (inotify)
 //     options     words of the command line
 //     ports       values of -t, -u, -T and -U
 //     resolver    resolv.conf
-//     stream      what a virtual machine writes to its socket
 //
 // A crash is any trap: this finds what a guest could use to end the daemon.
 
@@ -21,10 +24,13 @@ private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
     case "frames": return FrameTarget().run
     case "local": return LocalTarget().run
     case "tcp": return fuzzTCP
+    case "machine": return MachineTarget().run
     case "netlink": return fuzzNetlink
+    case "diagnosis": return fuzzDiagnosis
+    case "table": return TableTarget().run
+    case "directory": return fuzzDirectory
     case "options": return fuzzOptions
     case "ports": return fuzzPorts
-    case "stream": return fuzzStream
     case "resolver": return fuzzResolver
     default:
         try? Descriptor(2).write("FUZZ_TARGET names no target\n")

@@ -95,16 +95,12 @@ struct FuzzLink: GuestLink, ~Copyable {
 /// A new forwarder for each input, over sockets of the kernel. What it connects to on loopback answers.
 struct FrameTarget {
     private let readable: Descriptor
-    private let listener: Descriptor
+    private let peer = PeerOnLoopback()
 
     init() {
         let pipe = try! Descriptor.pipe()
         try! pipe.writing.write([1])
         readable = pipe.reading
-        listener = try! Descriptor.socket(.stream, for: IPAddress(IPv4Address("127.0.0.1")!))
-        try! listener.setReuseAddress()
-        try! listener.bind(SocketAddress(Endpoint(IPAddress(IPv4Address("127.0.0.1")!), 80)))
-        try! listener.listen()
     }
 
     func run(_ input: [UInt8]) {
@@ -113,15 +109,10 @@ struct FrameTarget {
         var forwarder = try! Forwarder(
             link: FuzzLink(input, descriptor: readable), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(),
             flows: 64, descriptors: input.count % 3 == 0 ? 40 : 1024, now: now / 1_000_000)
-        var rounds = 0
         // Each round takes frames and lets sockets answer; the peer sends, and goes away.
-        while rounds < 64 {
-            rounds += 1
+        for round in 1...64 {
             _ = try? forwarder.run(until: monotonicNanoseconds() + 20_000)
-            while let (peer, _) = try? listener.accept() {
-                _ = try? peer.write([UInt8](repeating: 7, count: 3000))
-                if rounds % 2 == 0 { peer.close() }
-            }
+            peer.answer(round)
             if forwarder.port.link.isDone { break }
         }
         // Sockets of flows that are left, and peers, are nobody's from here on.

@@ -13,39 +13,10 @@ func fuzzTCP(_ input: [UInt8]) {
     precondition(header.payloadLength >= 0 && header.payloadOffset + header.payloadLength == input.count)
 }
 
-func fuzzNetlink(_ input: [UInt8]) {
-    // SAFETY: as above.
-    let bytes = unsafe input.span.bytes
-    var offset = 0
-    while let header = NetlinkHeader(bytes, at: offset) {
-        precondition(header.next > offset)
-        offset = header.next
-        _ = Link(bytes, header)
-        _ = InterfaceAddress(bytes, header)
-        _ = Route(bytes, header)
-        _ = Neighbour(bytes, header)
-        if header.end - header.start >= 4 { _ = header.error(bytes) }
-    }
-    var place = 0
-    while let neighbour = NeighbourListener.next(in: bytes, at: &place) { _ = neighbour.index }
-}
-
 /// Words separated by zeros.
 func fuzzOptions(_ input: [UInt8]) {
     let words = input.split(separator: 0, omittingEmptySubsequences: false).prefix(16).map { String(decoding: $0, as: UTF8.self) }
     for program in [Program.pasta, .passt] { _ = try? Options.parse(arguments: ["pasta"] + words, program: program) }
-}
-
-/// Frames behind one another, until one is broken or goes on beyond the end.
-func fuzzStream(_ input: [UInt8]) {
-    // SAFETY: bytes may be read as bytes.
-    let bytes = unsafe input.span.bytes
-    var offset = 0
-    while case .frame(let start, let length) = StreamFraming.piece(bytes, at: offset, end: input.count) {
-        precondition(start == offset + StreamFraming.prefix && length >= StreamFraming.shortest && length <= StreamFraming.longest)
-        precondition(start + length <= input.count)
-        offset = start + length
-    }
 }
 
 /// One value. What it is taken apart to lies within the ports that there are, and keeps away from what it excludes.

@@ -5,9 +5,6 @@ import Testing
 /// A hostile guest over a real tap: after each attack, well-behaved conversations work, memory and processor time are bounded, and counters
 /// tell what happened. DatapathTests/Abuse has the same frame by frame.
 @Suite(.serialized) struct AbuseTests {
-    /// Most memory that any attack may make resident, in KiB: all tables full are about 60 MiB.
-    private static let mostMemory = 96 << 10
-
     private struct Attack: CustomTestStringConvertible {
         let what: String
         var family = Family.v4
@@ -36,7 +33,7 @@ import Testing
     private func othersGoOn(_ attack: Attack) throws {
         try withNetwork { network in
             try network.remote.serveTests()
-            try ignore(4500, on: network)
+            try network.remote.ignore(4500)
             let guest = try network.guest(["--config-net", "--foreground", "--stats", "1"], descriptors: 4096)
             // A connection from before the attack is there after it.
             let before = try guest.start(["python3", Helpers.path("client.py"), "first", attack.family.server, "4000", "2000000"])
@@ -46,7 +43,7 @@ import Testing
             try guest.abuse(attack.what, attack.count, attack.family).check()
             try before.wait(seconds: 30).check()
             try expectGood(guest)
-            expectCalm(guest)
+            guest.expectCalm()
             for (label, least) in attack.counters {
                 #expect(eventually { guest.counter(label) >= least }, "\(label): \(guest.counter(label)) of \(least)")
             }
@@ -59,14 +56,14 @@ import Testing
             try network.remote.serveTests()
             let guest = try network.guest(["--config-net", "--foreground", "--stats", "1", "-t", "8080:4000"], descriptors: 128)
             try guest.serveTests()
-            try ignore(4500, on: network)
+            try network.remote.ignore(4500)
             for what in ["udp", "ping", "syn", "udp"] {
                 try guest.abuse(what, 3000, .v4).check()
                 try expectGood(guest)
                 #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
-                expectCalm(guest)
+                guest.expectCalm()
             }
-            #expect(descriptors(guest) <= 128)
+            #expect(guest.descriptors <= 128)
         }
     }
 
@@ -75,12 +72,12 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let guest = try network.guest(["--config-net", "--foreground", "--stats", "1"])
-            try ignore(4500, on: network)
+            try network.remote.ignore(4500)
             try network.run(["prlimit", "--pid", "\(guest.pasta.pid)", "--nofile=64:64"]).check()
             for what in ["udp", "ping", "syn"] {
                 try guest.abuse(what, 2000, .v4).check()
                 try expectGood(guest)
-                expectCalm(guest)
+                guest.expectCalm()
             }
         }
     }
@@ -107,7 +104,7 @@ import Testing
             #expect(try guest.client("error", Family.v4.server, 4000).text.hasPrefix("ECONNREFUSED"))
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
             #expect(eventually { guest.counter("TCP connections refused: table full") >= 2 })
-            expectCalm(guest)
+            guest.expectCalm()
             holder.kill()
             try require("room again") { (try? guest.client("parallel", Family.v4.server, 4000, 3, 1000).succeeded) == true }
         }
@@ -118,19 +115,8 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let guest = try network.guest(["--config-net", "--foreground", "--stats", "1"])
-            let talker = try network.remote.start(["python3", "-c", """
-                import socket
-                listener, held = socket.create_server(("", 4600), backlog=100), []
-                print("ready", flush=True)
-                while True:
-                    held.append(listener.accept()[0])
-                    held[-1].setblocking(False)
-                    try:
-                        while True: held[-1].send(bytes(65536))
-                    except BlockingIOError: pass
-                """])
-            try require("a talker") { talker.standardOutput.contains("ready") }
-            try ignore(4500, on: network)
+            try network.remote.talk(4600)
+            try network.remote.ignore(4500)
             let idle = try guest.start(["python3", Helpers.path("abuse.py"), "idle", "50", Family.v4.server, Family.v4.gateway])
             try require("50 connections") { idle.standardOutput.contains("ok") || idle.poll() != nil }
             let sender = try guest.start(["python3", "-c", """
@@ -145,22 +131,11 @@ import Testing
                 time.sleep(1000)
                 """])
             try require("50 full connections") { sender.standardOutput.contains("ok") || sender.poll() != nil }
-            expectCalm(guest)
+            guest.expectCalm()
             try expectGood(guest)
             // Nothing is kept here: 100 connections full of data cost a few pages.
-            #expect(memory(guest) < 16 << 10, "\(memory(guest)) KiB")
+            #expect(guest.memory < 16 << 10, "\(guest.memory) KiB")
         }
-    }
-
-    /// Connections to this port of the remote host are made and never taken.
-    private func ignore(_ port: Int, on network: Network) throws {
-        let deaf = try network.remote.start(["python3", "-c", """
-            import socket, time
-            listener = socket.create_server(("::", \(port)), family=socket.AF_INET6, backlog=100, dualstack_ipv6=True)
-            print("ready", flush=True)
-            time.sleep(1000)
-            """])
-        try require("a listener") { deaf.standardOutput.contains("ready") || deaf.poll() != nil }
     }
 
     // MARK: What is looked at
@@ -172,34 +147,37 @@ import Testing
             try guest.run(["ping", "-c", "1", "-W", "5", family.server]).check()
         }
     }
+}
 
-    /// KiB.
-    private func memory(_ guest: Guest) -> Int {
-        let line = contents("/proc/\(guest.pasta.pid)/status").split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
-        return line.flatMap { $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first }.flatMap { Int($0) } ?? .max
+extension Host {
+    /// Connections to this port are made and never taken.
+    func ignore(_ port: Int) throws {
+        let deaf = try start(["python3", "-c", """
+            import socket, time
+            listener = socket.create_server(("::", \(port)), family=socket.AF_INET6, backlog=100, dualstack_ipv6=True)
+            print("ready", flush=True)
+            time.sleep(1000)
+            """])
+        try require("a listener") { deaf.standardOutput.contains("ready") || deaf.poll() != nil }
     }
 
-    /// Of user and system, in hundredths of a second.
-    private func ticks(_ guest: Guest) -> Int {
-        let fields = contents("/proc/\(guest.pasta.pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
-        guard fields.count > 13, let user = Int(fields[11]), let system = Int(fields[12]) else { return .max }
-        return user + system
-    }
-
-    private func descriptors(_ guest: Guest) -> Int {
-        (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(guest.pasta.pid)/fd").count) ?? .max
-    }
-
-    /// Memory is bounded, and a guest that says nothing costs nothing: at most a fifth of a processor over half a second, soon.
-    private func expectCalm(_ guest: Guest) {
-        #expect(guest.pasta.poll() == nil, "\(guest.pasta.standardError)")
-        #expect(memory(guest) < Self.mostMemory, "\(memory(guest)) KiB")
-        #expect(eventually(within: 20) {
-            let start = ticks(guest)
-            usleep(500_000)
-            let end = ticks(guest)
-            return end != .max && end - start <= 10
-        }, "it does not come to rest")
+    /// Who connects to this port is sent as much as goes, and never read from.
+    func talk(_ port: Int) throws {
+        let talker = try start(["python3", "-c", """
+            import select, socket
+            listener, held = socket.create_server(("", \(port)), backlog=100), []
+            print("ready", flush=True)
+            while True:
+                for ready in sum(select.select([listener], held, [])[:2], []):
+                    if ready is listener:
+                        held.append(listener.accept()[0])
+                        held[-1].setblocking(False)
+                        continue
+                    try: ready.send(bytes(65536))
+                    except BlockingIOError: pass
+                    except OSError: held.remove(ready)
+            """])
+        try require("a talker") { talker.standardOutput.contains("ready") || talker.poll() != nil }
     }
 }
 
@@ -208,9 +186,9 @@ extension Guest {
         try run(["python3", Helpers.path("abuse.py"), what, "\(count)", family.server, Family.v4.gateway], seconds: 60)
     }
 
-    /// The last value that `--stats` printed.
-    fileprivate func counter(_ label: String) -> Int {
-        let lines = pasta.standardOutput.split(separator: "\n").filter { $0.hasPrefix(label + ": ") }
-        return lines.last.flatMap { Int($0.split(whereSeparator: { $0 == " " || $0 == ":" }).last ?? "") } ?? 0
-    }
+    private var footprint: Footprint { Footprint(program: pasta) }
+    fileprivate func counter(_ label: String) -> Int { footprint.counter(label) }
+    fileprivate var memory: Int { footprint.memory }
+    fileprivate var descriptors: Int { footprint.descriptors }
+    fileprivate func expectCalm() { footprint.expectCalm() }
 }

@@ -1,0 +1,86 @@
+import CLinux
+import Settings
+import Wire
+
+@testable import Datapath
+@testable import Linux
+
+/// A forwarder on a stream socket, whose other end writes the input in pieces of any size and reads what it is sent, or does not.
+///
+/// An input is: one byte of what kind of machine it is, one that says where its writes are cut, and the stream.
+struct MachineTarget {
+    private enum Kind {
+        /// It never reads.
+        static var isDeaf: UInt8 { 1 }
+        /// A frame per message in place of the stream; what is cut is then a message.
+        static var sendsMessages: UInt8 { 2 }
+        /// It closes its end where the input ends, in place of waiting.
+        static var isBrief: UInt8 { 4 }
+    }
+
+    private let peer = PeerOnLoopback()
+
+    // As the daemon does.
+    init() { Signals.ignore(13 /* SIGPIPE */) }
+
+    func run(_ input: [UInt8]) {
+        guard input.count > 2 else { return }
+        let (kind, seed, stream) = (input[0], Int(input[1]), input[2...])
+        let messages = kind & Kind.sendsMessages != 0
+        let (ours, machine) = pair(messages: messages)
+        let epoll = try! Epoll()
+        let link = try! MachineLink(messages ? .messages : .stream, listener: .none, client: ours, isOneOff: true)
+        var forwarder = try! Forwarder(
+            link: link, sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
+            now: monotonicNanoseconds() / 1_000_000)
+        var (offset, round, isGone) = (stream.startIndex, 0, false)
+        while !isGone, round < 64 {
+            round += 1
+            let size = min(stream.endIndex - offset, 1 + seed * seed * round % 1999)
+            if size > 0 { offset += write(stream[offset..<offset + size], to: machine) }
+            if size == 0, kind & Kind.isBrief != 0 { machine.close() }
+            if let wake = try? forwarder.run(until: monotonicNanoseconds() + 20_000), case .guestGone = wake { isGone = true }
+            if kind & Kind.isDeaf == 0 { _ = try? machine.readAll(limit: 1 << 16) }
+            peer.answer(round)
+            if size == 0, round > 4 { break }
+        }
+        try? Descriptor.closeAll(in: UInt32(ours.number)...UInt32.max)
+    }
+
+    private func pair(messages: Bool) -> (Descriptor, Descriptor) {
+        var pair: [Int32] = [-1, -1]
+        let type = Int32((messages ? SOCK_SEQPACKET : SOCK_STREAM).rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        // SAFETY: the array has the two elements that are written.
+        precondition(unsafe linux_socketpair(AF_UNIX, type, 0, &pair) == 0)
+        return (Descriptor(pair[0]), Descriptor(pair[1]))
+    }
+
+    /// How much went. A machine that may not write any more is as one that says nothing more.
+    private func write(_ bytes: ArraySlice<UInt8>, to machine: Descriptor) -> Int {
+        do {
+            // SAFETY: bytes may be read as bytes.
+            return try machine.write(unsafe bytes.span.bytes) ?? 0
+        } catch {
+            return bytes.count
+        }
+    }
+}
+
+/// What frames connect to: port 80 of loopback, where somebody answers, and leaves.
+struct PeerOnLoopback {
+    private let listener: Descriptor
+
+    init() {
+        listener = try! Descriptor.socket(.stream, for: IPAddress(IPv4Address("127.0.0.1")!))
+        try! listener.setReuseAddress()
+        try! listener.bind(SocketAddress(Endpoint(IPAddress(IPv4Address("127.0.0.1")!), 80)))
+        try! listener.listen()
+    }
+
+    func answer(_ round: Int) {
+        while let (peer, _) = try? listener.accept() {
+            _ = try? peer.write([UInt8](repeating: 7, count: 3000))
+            if round % 2 == 0 { peer.close() }
+        }
+    }
+}
