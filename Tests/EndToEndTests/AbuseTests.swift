@@ -15,7 +15,7 @@ import Testing
     }
 
     private static let attacks = [
-        Attack(what: "syn", count: 15_000, counters: ["TCP connections opened": 15_000]),
+        Attack(what: "syn", count: 15_000, counters: ["TCP connections opened": 15_000, "TCP connections not open yet ended for new ones": 2000]),
         Attack(what: "syn", family: .v6, count: 3000, counters: ["TCP connections opened": 3000]),
         Attack(what: "udp", count: 100_000, counters: ["UDP flows opened": 6000, "UDP flows ended for new ones": 1000]),
         Attack(what: "udp", family: .v6, count: 5000, counters: ["UDP flows opened": 5000]),

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Testing
 
-/// What /proc shows of a running pasta, for every way in which it is called: no rights, no files, namespaces of its own, no descriptor that it
+/// What /proc shows of a running pasta or passt, for every way in which it is called: no rights, no files, namespaces of its own, no descriptor that it
 /// has no use for.
 @Suite struct OutsideViewTests {
     enum Invocation: CaseIterable, CustomTestStringConvertible {
@@ -14,6 +14,8 @@ import Testing
         case process, bothFiles, processFile, mountedFile, name, descriptor
         /// The same in the background.
         case processInBackground, fileInBackground, netnsOnlyInBackground
+        /// passt, by an ordinary user, and by the root of a user namespace.
+        case passt, passtOfRoot, passtInBackground
 
         var testDescription: String { "\(self)" }
     }
@@ -44,6 +46,9 @@ import Testing
         func command(_ user: User, _ options: [String] = []) throws -> (pid_t, Bool) {
             (try network.guest(["--config-net"] + options, as: user).pasta.pid, false)
         }
+        func passt(_ user: User) throws -> (pid_t, Bool) {
+            (try network.passt(["-f", "--socket", network.path("s"), "-t", "8080", "-u", "8080"], as: user).pid, false)
+        }
         return switch invocation {
         case .user: try command(.ordinary)
         case .root: try command(.root)
@@ -58,6 +63,14 @@ import Testing
         case .processInBackground: try background(.process)
         case .fileInBackground: try background(.mountedFile)
         case .netnsOnlyInBackground: try background(.mountedFile, ["--netns-only"])
+        case .passt: try passt(.ordinary)
+        case .passtOfRoot: try passt(.root)
+        case .passtInBackground:
+            try {
+                let file = network.path("pid")
+                _ = try network.passt(["--socket", network.path("s"), "--pid", file])
+                return (try #require(pid_t(contents(file).dropLast())), true)
+            }()
         }
     }
 

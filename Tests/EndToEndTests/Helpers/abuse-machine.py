@@ -23,23 +23,21 @@ OWN = "198.51.100.1"
 
 
 def connect():
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(20)
     for _ in range(1000):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(path)
         # Until the end of the one before is noticed, the next is turned away.
         sock.settimeout(0.02)
         try:
-            if sock.recv(1):
-                return sock
+            is_turned_away = not sock.recv(1, socket.MSG_PEEK)
         except TimeoutError:
-            sock.settimeout(20)
-            return sock
+            is_turned_away = False
         except ConnectionResetError:
-            pass
-        sock.close()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            is_turned_away = True
         sock.settimeout(20)
+        if not is_turned_away:
+            return sock
+        sock.close()
         time.sleep(0.01)
     sys.exit("passt takes no connection")
 
@@ -109,7 +107,6 @@ elif what == "torn":
 elif what == "reconnect":
     for number in range(count):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(20)
         sock.connect(path)
         try:
             if number % 2:
@@ -177,7 +174,7 @@ elif what == "deaf":
     print("full", flush=True)
     while not os.path.exists(path + ".read"):
         time.sleep(0.02)
-    # What waits comes whole; then all is said, or the stream goes on.
+    # What waits comes whole.
     sock.settimeout(1)
     total = 0
     try:
