@@ -34,7 +34,7 @@ struct Bench: ParsableCommand {
         for run in 0..<plan.runs {
             for setting in plan.settings where run == 0 || setting.isRepeated {
                 if let only, !setting.name.contains(only) { continue }
-                for peer in peers { measure(setting, peer, lab, &results, &identities, begin: begin, run: run) }
+                for peer in peers where !setting.isOursAlone || peer.path == pasta { measure(setting, peer, lab, &results, &identities, begin: begin, run: run) }
             }
         }
         try write(results, peers.map(\.name), identities, lab.usualCongestion)

@@ -70,21 +70,36 @@ struct Measuring {
         add("idle wake-ups", "/s", (relay.sleeps - before) / seconds, betterLow: true)
     }
 
-    /// Resident memory before and while `count` connections are open.
+    /// `count` connections held open: memory and descriptors, how fast others are opened meanwhile, and what is left after.
     mutating func held(_ count: Int) throws {
-        guard let relay = session.relay else { return }
-        add("resident, idle", "MB", relay.resident, betterLow: true)
+        add("resident, idle", "MB", session.relay?.resident, betterLow: true)
+        let descriptors = session.relay?.descriptors
         let client = try session.start("hold", ["count=\(count)"])
-        defer {
-            client.endInput()
-            client.stop()
-        }
+        defer { client.stop() }
         guard Shell.wait(60, until: { client.output.hasSuffix("\n") || !client.isRunning }) else { throw BenchError("hold: no answer") }
         let line = try JSONSerialization.jsonObject(with: Data(client.output.utf8)) as? [String: Any]
         let held = line?["held"] as? Double ?? 0
         if held < Double(count) { results.note("\(session.peer.name) held \(Int(held)) of \(count) connections") }
         add("connections held of \(count)", "", held)
-        add("resident, \(count) connections", "MB", relay.resident, betterLow: true)
+        add("resident, \(count) connections", "MB", session.relay?.resident, betterLow: true)
+        let rate = try session.run("crr", ["seconds=2"], timeout: 30)["per_second"] as? Double
+        add("connect/request/close, \(count) held", "/s", rate)
+        client.endInput()
+        guard let relay = session.relay, let descriptors else { return }
+        _ = Shell.wait(20) { relay.descriptors <= descriptors }
+        add("descriptors that \(count) connections left", "", relay.descriptors - descriptors, betterLow: true)
+    }
+
+    /// What `count` connections, one after the other, leave behind.
+    mutating func inTurn(_ count: Int) throws {
+        guard let relay = session.relay else { return }
+        // Tables fill with the first ones.
+        _ = try session.run("crr", ["count=5000"], timeout: 60)
+        let (descriptors, memory) = (relay.descriptors, relay.own)
+        _ = try session.run("crr", ["count=\(count)"], timeout: 300)
+        _ = Shell.wait(20) { relay.descriptors <= descriptors }
+        add("descriptors that \(count) connections in turn left", "", relay.descriptors - descriptors, betterLow: true)
+        add("memory that \(count) connections in turn left", "MB", relay.own - memory, betterLow: true)
     }
 
     /// What the guest's kernel thinks of the path.

@@ -11,6 +11,8 @@ struct Plan {
         var isRepeated = true
         /// Through a forwarded port, from the host's loopback.
         var isLoopback = false
+        /// What only our program is asked.
+        var isOursAlone = false
         let measure: (inout Measuring) throws -> Void
     }
 
@@ -39,6 +41,7 @@ struct Plan {
             try m.systemCalls(transactions: isFull ? 2000 : 300)
             try m.idle(seconds: isFull ? 5 : 2)
             try m.held(isFull ? 10_000 : 1000)
+            if isFull { try m.inTurn(100_000) }
         })
         all.append(Setting(name: "loopback, forwarded port", link: Link(mtu: 65520), isLoopback: true) { m in
             try m.bulk(streams: 1, seconds: long, withCost: true)
@@ -54,6 +57,10 @@ struct Plan {
                 all.append(Setting(name: "BBR, MTU \(mtu)", link: Link(mtu: mtu, congestion: "bbr")) { m in
                     try m.bulk(streams: 1, seconds: short)
                 })
+            }
+            for congestion in [nil, "bbr"] {
+                all.append(Setting(name: "60 s, MTU 1500\(congestion.map { ", \($0)" } ?? "")", link: Link(mtu: 1500, congestion: congestion),
+                                   isRepeated: false, isOursAlone: true) { m in try m.bulk(streams: 1, seconds: 60) })
             }
         }
         return all + disturbed

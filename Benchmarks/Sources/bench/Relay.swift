@@ -27,6 +27,14 @@ struct Relay {
     /// Resident memory in megabytes.
     var resident: Double { sum("VmRSS:", of: processes.map { "/proc/\($0)/status" }) / 1024 }
 
+    /// What of it is not the program's file, in megabytes.
+    var own: Double { sum("RssAnon:", of: processes.map { "/proc/\($0)/status" }) / 1024 }
+
+    /// Open descriptors.
+    var descriptors: Double {
+        processes.reduce(0) { $0 + Double((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\($1)/fd").count) ?? 0) }
+    }
+
     /// How often a thread of the relay went to sleep.
     var sleeps: Double {
         sum("voluntary_ctxt_switches:", of: processes.flatMap { pid in
