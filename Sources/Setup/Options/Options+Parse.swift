@@ -92,6 +92,12 @@ struct OptionParser {
             guard address.isIPv4 ? options.ipv6Only : options.ipv4Only else { continue }
             throw SetupError(.options, "-\(rule.kind.letter) \(OptionValue.quoted(rule.text)): \(address) cannot be used with --\(address.isIPv4 ? "ipv6" : "ipv4")-only")
         }
+        if let circle = PortCircle.find(options.forwardRules, endsAtLoopback: options.hostLoopbackToNamespaceLoopback || options.spliceOnly) {
+            let (inbound, outbound) = (circle.inbound, circle.outbound)
+            throw SetupError(
+                .options, "-\(inbound.kind.letter) \(OptionValue.quoted(inbound.text)) and -\(outbound.kind.letter) \(OptionValue.quoted(outbound.text)): "
+                    + "connections to port \(circle.port) would come back for ever")
+        }
         if let netmask, let addressWithPrefix {
             throw netmask.refused("Redundant prefix length specification, as in --address '\(addressWithPrefix.value)'")
         }

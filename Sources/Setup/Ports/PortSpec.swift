@@ -4,6 +4,7 @@
 //     PortSpec+Read   text to that
 //     PortSpec+Rules  that to rules, each of which is one range of ports that are treated alike
 //     PortRules       the rules of all options together, which must not contradict each other
+//     PortCircle      ports that would lead back to themselves
 //     Listeners       rules to bound sockets
 //
 // The grammar, in which blanks have no place:
