@@ -21,7 +21,9 @@ struct Link: Hashable {
 }
 
 final class Lab {
+    /// The server's.
     static let address4 = "198.51.100.2", address6 = "2001:db8:1::2"
+    static let hostAddress4 = "198.51.100.1", hostAddress6 = "2001:db8:1::1"
     let load: String
     private let emulatorPath: String
     private var server: Child?

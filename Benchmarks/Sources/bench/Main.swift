@@ -45,11 +45,11 @@ struct Bench: ParsableCommand {
     private func measure(_ setting: Plan.Setting, _ peer: Peer, _ lab: Lab, _ results: inout Results,
                          _ identities: inout [String: [String: String]], begin: Double, run: Int) {
         say(String(format: "%5.0f s  run %d  %@, %@", Shell.now - begin, run + 1, setting.name, peer.name))
-        // slirp4netns has no short cut.
-        if setting.isLoopback, peer.kind == .slirp { return }
+        // slirp4netns has no short cut, and forwards ports in a way of its own.
+        if setting.way != .outward, peer.kind == .slirp { return }
         do {
             guard try lab.join(setting.link) else { return results.note("\(setting.name): not granted by this kernel, left out") }
-            let session = try Session(peer, lab, mtu: setting.link.mtu, six: setting.six, isLoopback: setting.isLoopback)
+            let session = try Session(peer, lab, mtu: setting.link.mtu, six: setting.six, way: setting.way)
             defer { session.end() }
             if let relay = session.relay {
                 // Proof that the program that runs is the one that was named.

@@ -13,7 +13,8 @@ struct Measuring {
 
     /// Each direction alone.
     mutating func bulk(streams: Int, seconds: Double, withCost: Bool = false, withRoundTrip: Bool = false) throws {
-        for (mode, name) in [("up", session.isLoopback ? "into namespace" : "guest > host"), ("down", session.isLoopback ? "out of namespace" : "host > guest")] {
+        let isOutward = session.way == .outward
+        for (mode, name) in [("up", isOutward ? "guest > host" : "into namespace"), ("down", isOutward ? "host > guest" : "out of namespace")] {
             let before = session.relay?.processorTime
             let line = try session.run(mode, ["streams=\(streams)", "seconds=\(seconds)"], timeout: seconds + 40)
             let after = session.relay?.processorTime

@@ -9,8 +9,7 @@ struct Plan {
         var six = false
         /// Whether it is repeated in every run.
         var isRepeated = true
-        /// Through a forwarded port, from the host's loopback.
-        var isLoopback = false
+        var way = Way.outward
         /// What only our program is asked.
         var isOursAlone = false
         let measure: (inout Measuring) throws -> Void
@@ -43,7 +42,12 @@ struct Plan {
             try m.held(isFull ? 10_000 : 1000)
             if isFull { try m.inTurn(100_000) }
         })
-        all.append(Setting(name: "loopback, forwarded port", link: Link(mtu: 65520), isLoopback: true) { m in
+        // Beside the figures of the same path and MTU that the guest's own connections have.
+        all.append(Setting(name: "forwarded port, MTU 65520", link: Link(mtu: 65520), way: .inward) { m in
+            try m.bulk(streams: 1, seconds: long)
+            try m.transactions(seconds: short)
+        })
+        all.append(Setting(name: "loopback, forwarded port", link: Link(mtu: 65520), way: .loopback) { m in
             try m.bulk(streams: 1, seconds: long, withCost: true)
             try m.transactions(seconds: short)
             try m.systemCalls(transactions: isFull ? 2000 : 300)

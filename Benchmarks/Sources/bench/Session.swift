@@ -1,5 +1,13 @@
 internal import Foundation
 
+/// Between whom figures are taken.
+enum Way {
+    /// From the guest to a server in `remote`.
+    case outward
+    /// Through a forwarded port to a server in the guest, from `remote` or from the host's loopback. Without a relay, to a server on the host.
+    case inward, loopback
+}
+
 /// One peer connecting the guest, and the clients that measure through it.
 final class Session {
     let peer: Peer
@@ -7,23 +15,26 @@ final class Session {
     private(set) var relay: Relay?
     private let target: String
     private let client: String
-    /// From the host's loopback into the namespace, where a server is; without a relay, to a server on the host.
-    let isLoopback: Bool
+    let way: Way
     private var server: Child?
 
-    init(_ peer: Peer, _ lab: Lab, mtu: Int, six: Bool, isLoopback: Bool = false) throws {
+    init(_ peer: Peer, _ lab: Lab, mtu: Int, six: Bool, way: Way) throws {
         self.peer = peer
         self.lab = lab
-        self.isLoopback = isLoopback
-        target = isLoopback ? (six ? "::1" : "127.0.0.1") : six ? Lab.address6 : Lab.address4
-        client = peer.kind == .none || isLoopback ? "host" : "guest"
-        if isLoopback {
+        self.way = way
+        target = switch way {
+        case .outward: six ? Lab.address6 : Lab.address4
+        case .inward: six ? Lab.hostAddress6 : Lab.hostAddress4
+        case .loopback: six ? "::1" : "127.0.0.1"
+        }
+        client = way == .inward ? "remote" : peer.kind == .none || way == .loopback ? "host" : "guest"
+        if way != .outward {
             let server = try Child(Lab.enter(peer.kind == .none ? "host" : "guest", [lab.load, "server"]), input: false)
             guard Shell.wait(3, until: { server.output == "ready\n" }) else { throw BenchError("the server does not start") }
             self.server = server
         }
         guard peer.kind != .none else { return }
-        let child = try Child(Lab.enter("host", peer.command(mtu: mtu, port: isLoopback ? "5201" : "none")), input: false)
+        let child = try Child(Lab.enter("host", peer.command(mtu: mtu, port: way == .outward ? "none" : "5201")), input: false)
         let isUp = Shell.wait(10) {
             guard child.isRunning, let text = try? Shell.must(["ip", "-n", "guest", "-o", "addr", "show", "scope", "global"]) else { return false }
             return text.contains("inet ") && (!six || text.contains("inet6 "))
