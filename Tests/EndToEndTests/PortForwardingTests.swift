@@ -179,6 +179,25 @@ import Testing
         }
     }
 
+    /// Once set up, this process has no right to such a port any more: what comes and goes does so by the socket that it has.
+    @Test(arguments: Family.allCases)
+    func lowPortsOfUDPAreAnsweredFrom(_ family: Family) throws {
+        try withNetwork { network in
+            let second = family == .v4 ? "198.51.100.9" : "2001:db8:1::9"
+            try network.host.run(["ip", "addr", "add", second + (family == .v4 ? "/24" : "/64"), "dev", "wan0"] + (family == .v6 ? ["nodad"] : [])).check()
+            let guest = try network.guest(["--config-net", "-u", "53:4000,123:4000"], as: .root)
+            try guest.serveTests()
+            for (address, port) in [(family.hostAddress, 53), (second, 53), (family.hostAddress, 123)] {
+                #expect(try network.remote.client("udp-ask", address, port, "whoami").check().text == family.server)
+            }
+            try network.remote.client("udp-flows", family.hostAddress, 53, 200).check()
+            try network.remote.client("udp-sizes", second, 53, 0, 1, 1400, 1473, 9000, 65000).check()
+            try network.remote.client("udp-burst", second, 53, 200, 1000).check()
+            #expect(try network.host.client("udp-ask", family.loopback, 53, "whoami").check().text == family.hostAddress)
+            #expect(try network.host.client("udp-ask", family.hostAddress, 53, "whoami").check().text == family.gateway)
+        }
+    }
+
     @Test func freebindListensOnAddressesToCome() throws {
         try withNetwork { network in
             let guest = try network.guest(["--config-net", "--freebind", "-t", "198.51.100.9/8080:4000", "-u", "198.51.100.9/8080:4000"])

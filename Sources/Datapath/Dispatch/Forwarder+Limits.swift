@@ -3,15 +3,16 @@ internal import Wire
 
 /// Descriptors are what all protocols share, and the first thing that a flood uses up. Where they are scarce, the guest's new flow takes the place of
 /// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. An eighth of
-/// all is kept for what others open towards the guest.
+/// all is kept for what others open towards the guest. What takes no detour counts as well: connections of the namespace's loopback are the guest's.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
     private static var others: Int { 24 }
 
     /// No more than this many flows can be open at once, and the guest can open no more than that.
-    private var mostFlows: Int { max(descriptors - Forwarder.others - listeners.count, 8) }
+    private var mostFlows: Int { max(descriptors - notFlows, 8) }
+    private var notFlows: Int { Forwarder.others + listeners.count + bypass.otherDescriptors }
     private var mostOfGuest: Int { mostFlows - min(mostFlows / 8, 1024) }
-    private var flowCount: Int { tcp.table.count + udp.table.count + ping.table.count }
+    private var flowCount: Int { tcp.table.count + udp.table.count + ping.table.count + bypass.guestDescriptors }
 
     /// `count` frames of the guest are about to be worked off, each of which may open a flow.
     mutating func limitFlows(by count: Int) {
@@ -27,11 +28,17 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         allow(max(mostOfGuest - flowCount, 0))
     }
 
+    /// How many descriptors the guest may still take. Where two are too many, the oldest of what can gives way.
+    mutating func guestRoom(now: Int64) -> Int {
+        for _ in 0..<2 where flowCount + 2 > mostOfGuest { _ = endOldest(now: now) }
+        return max(mostOfGuest - flowCount, 0)
+    }
+
     private mutating func allow(_ openings: Int) { (tcp.openings, udp.openings, ping.openings) = (openings, openings, openings) }
 
     /// The kernel refuses descriptors earlier than was expected: somebody has changed the limit.
     private mutating func learnLimit() {
-        descriptors = min(descriptors, flowCount + Forwarder.others + listeners.count)
+        descriptors = min(descriptors, flowCount + notFlows)
         (tcp.lacksDescriptors, udp.lacksDescriptors, ping.lacksDescriptors) = (false, false, false)
     }
 

@@ -28,6 +28,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     mutating func stopListening(_ index: Int, hasIPv4: Bool, hasIPv6: Bool) {
         let entry = listeners[index]
+        if !entry.isTCP { udp.endFlows(by: entry.socket, &port) }
         listeners.remove(index)
         if sharesGuestPort(entry) {
             if hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }
@@ -44,6 +45,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let listener = listeners[index]
         if !listener.isTCP {
             if listener.isOutbound {
+                bypass.outboundDatagrams.openings = guestRoom(now: now)
                 bypass.outboundDatagrams.receive(on: listener, index, &port.counters, now: now)
             } else {
                 udp.receiveInbound(on: listener, index, guest, &bypass, &port, now: now)
@@ -54,6 +56,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let limit = acceptLimit
         for count in 0..<limit {
             do throws(Errno) {
+                // Two descriptors each.
+                if listener.isOutbound, guestRoom(now: now) < 2 { throw Errno(24) }  // EMFILE
                 try bypass.reserve(listener)
                 guard let (socket, source) = try listener.socket.accept() else {
                     acceptLimit = max(count, 1)

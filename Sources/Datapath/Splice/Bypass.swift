@@ -36,6 +36,24 @@ struct Bypass: ~Copyable {
         isOnlyWay = network.spliceOnly
     }
 
+    // MARK: Descriptors
+
+    /// Held for clients in the namespace.
+    var guestDescriptors: Int { 2 * connections.table.outboundCount + outboundDatagrams.table.count }
+
+    /// All others.
+    var otherDescriptors: Int {
+        let inbound = 2 * (connections.table.count - connections.table.outboundCount) + inboundDatagrams.table.count
+        return inbound + 2 * connections.pipes.count + readySockets
+    }
+
+    private var readySockets: Int {
+        switch supply {
+        case .some(let supply): supply.readyCount
+        case nil: 0
+        }
+    }
+
     // MARK: The namespace's helper
 
     mutating func connect(_ channel: Descriptor, to epoll: Epoll) throws(Errno) {
@@ -138,7 +156,7 @@ struct Bypass: ~Copyable {
         var far = Descriptor.none
         do throws(Errno) {
             far = try takeSocket(listener, isIPv4: target.address.isIPv4)
-            try connections.open(near: near, far: far, to: SocketAddress(target), &counters)
+            try connections.open(near: near, far: far, to: SocketAddress(target), isOutbound: listener.isOutbound, &counters)
             return true
         } catch {
             far.close()

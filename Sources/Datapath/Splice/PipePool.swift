@@ -28,6 +28,9 @@ struct PipePool: ~Copyable {
 
     subscript(number: Int) -> Pipe { pipes[number] }
 
+    /// Pipes that there are.
+    var count: Int { untouched - freeCount }
+
     /// Makes some pipes beforehand, the first of them large: it is the one that is used most. Their sizes cannot be asked for later on.
     mutating func prepare() {
         for size in [1 << 16, 1 << 16, 1 << 16, PipePool.largeSize] {

@@ -28,6 +28,9 @@ struct SocketSupply: ~Copyable {
         capacity = max(2, min(SocketSupply.most, Int(clamping: OpenFileLimit.current / 64)))
     }
 
+    /// Sockets that lie ready.
+    var readyCount: Int { counts[0] + counts[1] + counts[2] + counts[3] }
+
     /// Becomes readable when sockets arrive.
     var channel: Descriptor { courier.channel }
 

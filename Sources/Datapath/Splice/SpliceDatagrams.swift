@@ -40,6 +40,8 @@ struct SpliceDatagrams: ~Copyable {
     private var incoming: ReceiveBatch
     private var outgoing: SendBatch
     private var arena: Mapping
+    /// Clients of the namespace that may still be taken on: there are descriptors for no more.
+    var openings = Int.max
     /// Whose datagrams `outgoing` holds: index + 1, 0 for none.
     private var pending = 0
 
@@ -163,7 +165,10 @@ struct SpliceDatagrams: ~Copyable {
         }
         if flow == nil {
             let target = Endpoint(listener.target.address ?? Bypass.loopback(source.address.isIPv4), listener.target.port)
-            guard let far = try? Descriptor.socket(.datagram, for: target.address) else { return counters.add(.spliceFailed) }
+            guard openings > 0 || makeRoom(&counters, now: now), let far = try? Descriptor.socket(.datagram, for: target.address) else {
+                return counters.add(.spliceFailed)
+            }
+            openings = max(openings - 1, 0)
             guard open(key, far: far, to: target, listener: index, generation: listener.generation, &counters, now: now) else {
                 far.close()
                 return counters.add(.spliceFailed)

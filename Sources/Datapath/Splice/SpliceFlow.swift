@@ -47,6 +47,8 @@ struct SpliceDirection: BitwiseCopyable {
 struct SpliceFlow: BitwiseCopyable {
     let near: Descriptor
     let far: Descriptor
+    /// The client is in the namespace.
+    let isOutbound: Bool
     /// From near to far.
     var forth = SpliceDirection()
     /// From far to near.
@@ -58,9 +60,10 @@ struct SpliceFlow: BitwiseCopyable {
     fileprivate(set) var generation: UInt16 = 0
     fileprivate(set) var isUsed = true
 
-    init(near: Descriptor, far: Descriptor) {
+    init(near: Descriptor, far: Descriptor, isOutbound: Bool = false) {
         self.near = near
         self.far = far
+        self.isOutbound = isOutbound
     }
 }
 
@@ -70,6 +73,8 @@ struct SpliceTable: ~Copyable {
     private var firstFree: UInt32 = 0
     private var untouched = 0
     private(set) var count = 0
+    /// Those of clients in the namespace.
+    private(set) var outboundCount = 0
     let capacity: Int
     private var firstQueued: UInt32 = 0
     private var lastQueued: UInt32 = 0
@@ -112,6 +117,7 @@ struct SpliceTable: ~Copyable {
         flow.generation = flows[index].generation &+ 1
         flows[index] = flow
         count += 1
+        if flow.isOutbound { outboundCount += 1 }
         return index
     }
 
@@ -121,6 +127,7 @@ struct SpliceTable: ~Copyable {
         flows[index].next = firstFree
         firstFree = UInt32(truncatingIfNeeded: index + 1)
         count -= 1
+        if flows[index].isOutbound { outboundCount -= 1 }
     }
 
     // MARK: More to do

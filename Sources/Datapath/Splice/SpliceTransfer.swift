@@ -35,13 +35,13 @@ struct SpliceTransfer: ~Copyable {
 
     /// Connects `far` to `destination` and passes on between both. Throws what connect(2) says at once, and then both sockets are still the caller's
     /// (lesson 30); ENFILE: the table is full.
-    mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, _ counters: inout Counters) throws(Errno) {
+    mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, isOutbound: Bool = false, _ counters: inout Counters) throws(Errno) {
         if table.isFull { throw Errno(23) }  // ENFILE
         // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput.
         try? near.setReno()
         try? far.setReno()
         _ = try far.connect(destination)
-        guard let index = table.insert(SpliceFlow(near: near, far: far)) else { throw Errno(23) }
+        guard let index = table.insert(SpliceFlow(near: near, far: far, isOutbound: isOutbound)) else { throw Errno(23) }
         do throws(Errno) {
             try watch(near, index, 0)
             try watch(far, index, 1)

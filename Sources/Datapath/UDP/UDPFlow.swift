@@ -48,12 +48,16 @@ struct UDPFlow: FlowEntry {
         static var inbound: Flags { Flags(rawValue: 1 << 3) }
         /// The guest's port is one that we listen on: before it was connected, the socket may have taken what is a listener's.
         static var besideListener: Flags { Flags(rawValue: 1 << 4) }
+        /// The socket is the listener's: this process has no right to bind the port once more.
+        static var byListener: Flags { Flags(rawValue: 1 << 5) }
     }
 
     let key: FlowKey
     /// The remote endpoint as the host sees it.
     let remote: Endpoint
     let socket: Descriptor
+    /// With `byListener`: our address that the remote contacted.
+    var contacted = IPAddress(IPv4Address.any)
     var flags: Flags
     /// What the socket uses now.
     var hopLimit: UInt8

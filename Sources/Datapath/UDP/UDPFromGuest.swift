@@ -55,6 +55,8 @@ extension UDPTranslator {
             return false
         }
         let flow = table[index]
+        // What is set on a listener is set for all.
+        if flow.flags.contains(.byListener) { return true }
         let isIPv4 = flow.remote.address.isIPv4
         if datagram.hopLimit != flow.hopLimit, datagram.hopLimit > 0 {
             flushPending(&port, now: now)
@@ -86,7 +88,8 @@ extension UDPTranslator {
 
     /// Makes messages of the pending datagrams from `position` on: where the first one is that did not fit.
     private mutating func fillMessages(_ index: Int, from position: PendingPosition) -> PendingPosition {
-        let limit = canSegment ? Int(table[index].segmentLimit) : 0
+        // A message that is cut takes no source address.
+        let limit = canSegment && !table[index].flags.contains(.byListener) ? Int(table[index].segmentLimit) : 0
         var position = position
         outgoing.removeMessages()
         while position.entry != 0, !outgoing.isFull {
@@ -114,11 +117,13 @@ extension UDPTranslator {
     ) -> PendingPosition {
         let flow = table[index]
         let scope = flow.remote.address.needsScope ? translation.templateInterface : 0
-        let destination = flow.flags.contains(.group) ? SocketAddress(flow.remote, scope: scope) : nil
+        let isConnected = flow.flags.isDisjoint(with: [.group, .byListener])
+        let destination = isConnected ? nil : SocketAddress(flow.remote, scope: scope)
+        let source = flow.flags.contains(.byListener) ? flow.contacted : nil
         var sent = 0
         var retried = -1
         while sent < outgoing.count {
-            let outcome = outgoing.send(on: flow.socket, from: sent, to: destination)
+            let outcome = outgoing.send(on: flow.socket, from: sent, to: destination, source: source)
             guard let error = outcome.error else {
                 sent += max(outcome.count, 1)
                 continue

@@ -7,6 +7,8 @@ internal import Wire
 ///     listener  0.0.0.0:53                     first datagrams, and what was queued behind them
 ///     flow      198.51.100.1:53 > client:1234  the rest, and all answers
 ///
+/// Where the port may not be bound a second time, as one below 1024 without the right to it, the listener speaks for the client: all comes and goes there.
+///
 /// Between its bind and its connect, a flow's socket may be given datagrams of other clients: those are treated as if they had come to
 /// the listener (lesson 32).
 extension UDPTranslator {
@@ -72,7 +74,7 @@ extension UDPTranslator {
         let key = FlowKey(guest: destination, guestPort: listener.target.port, remote: seen, remotePort: source.port)
         let local = Endpoint(contacted.address, listener.port)
         let start = slot + SlotLayout.udpPayload(IPAddress(IPv6Address.any)) - SlotLayout.udpPayload(destination)
-        enter(number, slot: start, key, from: source, to: local, &port, now: now)
+        enter(number, slot: start, key, from: source, to: local, listener.socket, &port, now: now)
     }
 
     /// A datagram of another than the flow's remote, which a listener should have been given.
@@ -87,13 +89,14 @@ extension UDPTranslator {
             return
         }
         let key = FlowKey(guest: flow.key.guest, guestPort: flow.key.guestPort, remote: seen, remotePort: source.port)
-        enter(number, slot: slot, key, from: source, to: local, &port, now: now)
+        enter(number, slot: slot, key, from: source, to: local, .none, &port, now: now)
     }
 
     /// Passes a datagram on through its flow, which is made if need be. One that leads elsewhere gives way: the client has contacted
-    /// another of our addresses, from which it expects the answer.
+    /// another of our addresses, from which it expects the answer. `listener`: where the datagram came in, if it did there.
     private mutating func enter<Link: GuestLink & ~Copyable>(
-        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ port: inout GuestPort<Link>, now: Int64
+        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ listener: Descriptor, _ port: inout GuestPort<Link>,
+        now: Int64
     ) {
         var key = key
         // Several addresses of the host may be one to the guest, where their ports must differ.
@@ -104,22 +107,27 @@ extension UDPTranslator {
             }
         }
         var index = table.find(key)
-        if let found = index, (try? table[found].socket.localAddress().endpoint) != local {
+        if let found = index, !leads(table[found], from: local, listener) {
             close(found, &port)
             index = nil
         }
         if index == nil {
-            index = openToGuest(key, from: source, to: local, scope: incoming.sourceScope(number), &port, now: now)
+            index = openToGuest(key, from: source, to: local, listener, scope: incoming.sourceScope(number), &port, now: now)
         }
         guard let index else { return }
         use(index, now: now)
         pass(number, slot: slot, key, &port)
     }
 
+    private func leads(_ flow: UDPFlow, from local: Endpoint, _ listener: Descriptor) -> Bool {
+        if flow.flags.contains(.byListener) { return flow.socket == listener && flow.contacted == local.address }
+        return (try? flow.socket.localAddress().endpoint) == local
+    }
+
     // MARK: Opening
 
     private mutating func openToGuest<Link: GuestLink & ~Copyable>(
-        _ key: FlowKey, from source: Endpoint, to local: Endpoint, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
+        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ listener: Descriptor, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         if !makeRoom(inbound: true, &port, now: now) {
             port.counters.add(.udpTableFull)
@@ -127,24 +135,36 @@ extension UDPTranslator {
         }
         let coalesces = port.offloads.contains(.udpSegmentation)
         do throws(Errno) {
-            var socket: Descriptor
-            do throws(Errno) {
-                socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
-            } catch {
-                // Another flow may hold what is missing.
-                guard error.isLackOfDescriptors else { throw error }
-                lacksDescriptors = true
-                guard endOldest(&port, now: now) else { throw error }
-                socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
-            }
             // A listener that comes back finds the port in the hands of flows that may share it.
-            let flags: UDPFlow.Flags = local.port == key.guestPort ? [.inbound, .claimsPort] : .inbound
-            let index = try insert(key, source, OpenSocket(socket: socket, flags: flags), &port, now: now)
+            var opened = OpenSocket(socket: .none, flags: local.port == key.guestPort ? [.inbound, .claimsPort] : .inbound)
+            do throws(Errno) {
+                opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
+            } catch {
+                if error.code == 13, listener.isOpen {  // EACCES
+                    opened = OpenSocket(socket: listener, flags: [.inbound, .byListener], contacted: local.address)
+                } else {
+                    // Another flow may hold what is missing.
+                    guard error.isLackOfDescriptors else { throw error }
+                    lacksDescriptors = true
+                    guard endOldest(&port, now: now) else { throw error }
+                    opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
+                }
+            }
+            let index = try insert(key, source, opened, &port, now: now)
             port.counters.add(.udpAccepted)
             return index
         } catch {
             port.counters.add(.udpSocketFailed)
             return nil
+        }
+    }
+
+    /// Before a listener is closed: flows that it speaks for end with it.
+    mutating func endFlows<Link: GuestLink & ~Copyable>(by listener: Descriptor, _ port: inout GuestPort<Link>) {
+        var index = 0
+        while byListenerCount > 0, index < table.highWater {
+            if table.isUsed(index), table[index].flags.contains(.byListener), table[index].socket == listener { close(index, &port) }
+            index += 1
         }
     }
 

@@ -44,16 +44,18 @@ extension UDPTranslator {
         _ key: FlowKey, _ remote: Endpoint, _ opened: OpenSocket, _ port: inout GuestPort<Link>, now: Int64
     ) throws(Errno) -> Int {
         let isIPv4 = remote.address.isIPv4
+        let isOwn = !opened.flags.contains(.byListener)
         let flow = UDPFlow(
-            key: key, remote: remote, socket: opened.socket, flags: opened.flags,
+            key: key, remote: remote, socket: opened.socket, contacted: opened.contacted, flags: opened.flags,
             hopLimit: remote.address.isMulticast ? 1 : isIPv4 ? defaultHopLimit.ipv4 : defaultHopLimit.ipv6, usedAt: now)
         guard let index = table.insert(flow) else {
-            opened.socket.close()
+            if isOwn { opened.socket.close() }
             throw Errno(12)  // ENOMEM
         }
+        if !isOwn { byListenerCount += 1 }
         do throws(Errno) {
             let tag = EventTag(.udp, index: index, generation: table.generation(of: index))
-            try epoll.add(opened.socket, .input, tag: tag.bits)
+            if isOwn { try epoll.add(opened.socket, .input, tag: tag.bits) }
         } catch {
             table.remove(index)
             opened.socket.close()
@@ -81,6 +83,7 @@ extension UDPTranslator {
     struct OpenSocket {
         var socket: Descriptor
         var flags: UDPFlow.Flags
+        var contacted = IPAddress(IPv4Address.any)
     }
 
     private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {

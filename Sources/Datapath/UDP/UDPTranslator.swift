@@ -15,6 +15,8 @@ struct UDPTranslator: ~Copyable {
     var waitingIn: UsageOrder
     /// Flows that others have opened.
     var inboundCount = 0
+    /// Those of them that have no socket of their own.
+    var byListenerCount = 0
     /// Flows that the guest may still open in this batch: there are descriptors for no more.
     var openings = Int.max
     /// The kernel has refused a descriptor since this was last looked at.
@@ -155,7 +157,7 @@ struct UDPTranslator: ~Copyable {
     /// The only way in which a flow ends (lessons 26 and 34). Closing takes the socket out of epoll, too.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         let flow = table[index]
-        flow.socket.close()
+        if flow.flags.contains(.byListener) { byListenerCount -= 1 } else { flow.socket.close() }
         if flow.flags.contains(.claimsPort) { ports.release(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
         timers.cancel(index)
         forgetUse(index)

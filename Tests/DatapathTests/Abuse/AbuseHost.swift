@@ -161,6 +161,14 @@ struct AbuseHost: ~Copyable {
         _ = try forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
     }
 
+    /// Connections to `listener`, which plays one of the namespace's loopback, are for the host's port.
+    mutating func listen(_ listener: borrowing AbuseListener, outwardTo port: UInt16) throws {
+        let entry = ListenerEntry(
+            listener.socket, isTCP: true, isOutbound: true, address: IPAddress(IPv4Address.loopback), port: listener.port,
+            ListenerTarget(port: port, address: nil))
+        _ = try forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
+    }
+
     // MARK: Running
 
     mutating func run(milliseconds: Int64 = 5) throws {

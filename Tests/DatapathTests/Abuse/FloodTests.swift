@@ -126,6 +126,63 @@ import Wire
         try host.converse()
     }
 
+    /// Connections of the namespace's loopback take two descriptors each, and leave an eighth to others; those that find none wait.
+    @Test func bypassExhaustsDescriptors() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 104)
+        let server = try AbuseListener()
+        let outward = try AbuseListener()
+        try host.listen(outward, outwardTo: server.port)
+        var clients: [Descriptor] = []
+        defer { for client in clients { client.close() } }
+        for _ in 0..<60 {
+            let client = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
+            clients.append(client)
+            _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), outward.port)))
+        }
+        try host.run("a pause") { $0.count(.listenersPaused) > 0 }
+        let most = host.forwarder.bypass.connections.table.count
+        #expect(most >= 25 && most <= 35, "\(most)")
+        // Others still get in.
+        let inward = try AbuseListener()
+        try host.listen(inward, leadingTo: 8080)
+        let other = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
+        defer { other.close() }
+        _ = try other.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), inward.port)))
+        try host.run("a SYN to the guest") { $0.sent.contains { $0.proto == 6 && $0.destinationPort == 8080 && $0.tcpFlags == .syn } }
+        // Whoever waits comes after who goes.
+        while clients.count > 20 { clients.removeFirst().close() }
+        var served = 0
+        try server.socket.setNonBlocking()
+        try host.run("all are served") { _ in
+            while let (peer, _) = try server.socket.accept() {
+                peer.close()
+                served += 1
+            }
+            return served == 60
+        }
+        while let client = clients.popLast() { client.close() }
+        try host.run("all are gone") { $0.forwarder.bypass.connections.table.count == 0 && $0.forwarder.bypass.guestDescriptors == 0 }
+        try host.converse()
+    }
+
+    /// Likewise clients of datagrams.
+    @Test func bypassOfDatagramsExhaustsDescriptors() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 104)
+        let server = try FarEnd()
+        let socket = try ListenerSocket(isTCP: false, address: IPAddress(IPv4Address.loopback), port: 0, servesIPv4: true).open()
+        let port = try #require(try socket.localAddress().endpoint).port
+        let entry = ListenerEntry(
+            socket, isTCP: false, isOutbound: true, address: IPAddress(IPv4Address.loopback), port: port,
+            ListenerTarget(port: server.endpoint.port, address: nil))
+        let index = try host.forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
+        for _ in 0..<150 { try FarEnd().send([1], to: Endpoint(IPAddress(IPv4Address.loopback), port)) }
+        try host.run("all are looked at") { $0.count(.spliceClients) + $0.count(.spliceFailed) == 150 }
+        let clients = host.forwarder.bypass.guestDescriptors
+        #expect(clients >= 60 && clients <= 71, "\(clients)")
+        #expect(host.count(.spliceClients) == clients)
+        host.forwarder.stopListening(index, hasIPv4: true, hasIPv6: false)
+    }
+
     /// Neither side takes what the other sends: nothing is kept here, and nothing spins.
     @Test func nobodyReads() throws {
         var host = try AbuseHost(flows: 256)
