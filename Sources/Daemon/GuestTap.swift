@@ -8,19 +8,23 @@ struct GuestTap {
     /// The guest's side of it.
     var mac: MACAddress?
 
-    /// Without a name there is no tap, and only loopback is brought up.
-    static func open(named name: String?, in target: TargetNamespace, plan: NamespacePlan, log: Log) throws(SetupError) -> GuestTap {
+    /// The helper's part. Without a name there is no tap, and only loopback is brought up.
+    static func open(named name: String?, plan: NamespacePlan, log: Log, sendingOver channel: HelperChannel) throws(SetupError) {
         guard let name else {
-            _ = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in _ = try configure(plan) }
-            return GuestTap(tap: .absent, mac: nil)
+            _ = try configure(plan)
+            return try channel.send([])
         }
-        let result = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in
-            let tap = try create(name)
-            let configured = try configure(plan)
-            for warning in configured.warnings { log.warning(warning) }
-            try channel.send(encode(tap, configured.tap?.mac), [tap.descriptor])
-        }
-        guard let descriptor = result.descriptors.first, let guest = decode(result.bytes, descriptor) else {
+        let tap = try create(name)
+        let configured = try configure(plan)
+        for warning in configured.warnings { log.warning(warning) }
+        try channel.send(encode(tap, configured.tap?.mac), [tap.descriptor])
+    }
+
+    /// Waits for what the helper has opened.
+    static func receive(named name: String?, from channel: HelperChannel, log: Log) throws(SetupError) -> GuestTap {
+        let message = try channel.receive()
+        guard let name else { return GuestTap(tap: .absent, mac: nil) }
+        guard let message, let descriptor = message.descriptors.first, let guest = decode(message.bytes, descriptor) else {
             throw SetupError(.namespace, "Couldn't receive the tap device \(name) from its namespace")
         }
         log.debug("Tap device \(name)\(guest.mac.map { ", MAC address \($0)" } ?? ""), \(describe(guest.tap))")

@@ -5,20 +5,13 @@ internal import Setup
 
 /// Automatic ports: what is opened for them before the process is closed in, and what is told about them afterwards.
 extension PastaDaemon {
-    /// How to see who listens in the guest's namespace, if anything depends on it. `diagnostics`: what the namespace's helper has opened for that.
-    func namespacePorts(
-        in target: TargetNamespace, _ rules: [ForwardRule], diagnostics: Descriptor?
-    ) throws(SetupError) -> PortSide? {
-        guard rules.contains(where: { $0.scans && $0.kind.isInbound }) else {
-            diagnostics?.close()
-            return nil
-        }
-        // A new namespace has the kernel's defaults: one helper less to wait for.
-        if case .command = target.origin, let diagnostics, let sockets = BoundSockets.asking(diagnostics) {
-            return PortSide(sockets: sockets, ephemeral: ListenerPlan.usualEphemeralPorts)
-        }
-        return side(try ListenerLookup.open(in: target), of: "the namespace")
+    /// How to see who listens in the guest's namespace, if anything depends on it.
+    func namespacePorts(_ rules: [ForwardRule], from channel: HelperChannel) throws(SetupError) -> PortSide? {
+        guard PastaDaemon.looksIntoNamespace(rules) else { return nil }
+        return side(try ListenerLookup.receive(from: channel), of: "the namespace")
     }
+
+    static func looksIntoNamespace(_ rules: [ForwardRule]) -> Bool { rules.contains { $0.scans && $0.kind.isInbound } }
 
     /// Likewise on the host.
     func hostPorts(_ rules: [ForwardRule]) -> PortSide? {
@@ -35,7 +28,7 @@ extension PastaDaemon {
         return PortSide(sockets: opened.sockets, ephemeral: opened.ephemeral)
     }
 
-    /// Ports that are listened on already are forwarded from the start.
+    /// Ports that are listened on in the namespace already are forwarded from the start, low ones by the rights that are still there.
     func watchPorts(
         _ worker: inout PastaWorker, _ rules: [ForwardRule], _ network: Network, namespace: PortSide?, host: PortSide?
     ) throws(SetupError) {
@@ -46,13 +39,13 @@ extension PastaDaemon {
         } catch {
             throw SetupError(.sockets, "Couldn't set up automatic ports", error)
         }
-        if namespace != nil || host != nil { followPorts(&worker) }
+        if namespace != nil { followPorts(&worker, of: .namespace) }
     }
 
     /// Makes no strings: it runs in a process that is closed in already, too.
-    func followPorts(_ worker: inout PastaWorker) {
+    func followPorts(_ worker: inout PastaWorker, of sides: PortSides = [.namespace, .host]) {
         let log = log
-        worker.followPorts { news in
+        worker.followPorts(of: sides) { news in
             if !log.isEnabled(.debug) { return }
             let kind: StaticString = switch (news.isTCP, news.isIPv4) {
             case (true, true): " for TCP over IPv4"

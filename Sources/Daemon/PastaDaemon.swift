@@ -55,19 +55,21 @@ struct PastaDaemon: ProgramRun {
         }
         do throws(SetupError) {
             let watch = options.noNetnsQuit ? nil : try NamespaceWatch(target)
-            let opened = try GuestTap.open(named: interface, in: target, plan: plan, log: log)
-            var network = network
-            network.guestMAC = network.guestMAC ?? opened.mac
-            let sockets = try openSockets(in: target, network, options.forwardRules)
-            let namespacePorts = try namespacePorts(in: target, rules, diagnostics: sockets?.diagnostics)
+            let helper = try startHelper(in: target, interface, plan, network, rules, identity)
+            let opened = try GuestTap.receive(named: interface, from: helper.channel, log: log)
             target.close()
             if command == nil { try identity?.drop(keeping: []) }
+            var network = network
+            network.guestMAC = network.guestMAC ?? opened.mac
             var worker = try makeWorker(opened.tap, network, capture)
             var neighbours = NeighbourFeed.open(network, &worker, log)
-            try connect(&worker, sockets)
-            try listen(&worker, listeners + (sockets?.listeners ?? []))
+            let namespacePorts = try namespacePorts(rules, from: helper.channel)
+            let sockets = try connect(&worker, to: helper, rules)
+            try listen(&worker, listeners + sockets)
             try watchPorts(&worker, rules, network, namespace: namespacePorts, host: hostPorts(rules))
             try hide()
+            // By now the helper has closed itself in, beside us.
+            followPorts(&worker, of: .host)
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             // Only now: a descriptor of signals wakes up the process that began to watch it.
@@ -119,18 +121,31 @@ struct PastaDaemon: ProgramRun {
         }
     }
 
-    /// Sockets of the namespace, where anything could need them.
-    private func openSockets(
-        in target: TargetNamespace, _ network: Network, _ rules: [ForwardRule]
-    ) throws(SetupError) -> NamespaceSockets? {
-        guard rules.contains(where: { !$0.kind.isInbound || !options.noSplice }) else { return nil }
-        return try NamespaceSockets.open(in: target, network: network, rules: rules, null: null)
+    /// All that is opened in the guest's namespace is opened by one process: the tap, what tells who listens in there, the ports of -T and -U.
+    /// It stays where sockets of the namespace may be needed later.
+    private func startHelper(
+        in target: TargetNamespace, _ interface: String?, _ plan: NamespacePlan, _ network: Network, _ rules: [ForwardRule], _ identity: UserIdentity?
+    ) throws(SetupError) -> RunningHelper {
+        try NamespaceHelper.start(in: target) { (channel) throws(SetupError) in
+            try GuestTap.open(named: interface, plan: plan, log: log, sendingOver: channel)
+            if PastaDaemon.looksIntoNamespace(rules) { try ListenerLookup.send(over: channel) }
+            guard needsSockets(rules) else { return }
+            try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: identity, log: log)
+        }
     }
 
-    private func connect(_ worker: inout PastaWorker, _ sockets: NamespaceSockets?) throws(SetupError) {
-        guard let sockets else { return }
+    private func needsSockets(_ rules: [ForwardRule]) -> Bool { rules.contains { !$0.kind.isInbound || !options.noSplice } }
+
+    /// Returns the listeners in the namespace.
+    private func connect(_ worker: inout PastaWorker, to helper: RunningHelper, _ rules: [ForwardRule]) throws(SetupError) -> [Listener] {
+        guard needsSockets(rules) else {
+            helper.end()
+            return []
+        }
+        let sockets = try NamespaceSockets.receive(from: helper.channel)
         do throws(Errno) { try worker.connectNamespace(sockets.channel) } catch {
             throw SetupError(.sockets, "Couldn't watch the channel to the namespace", error)
         }
+        return sockets.listeners
     }
 }

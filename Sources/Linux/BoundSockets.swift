@@ -42,12 +42,6 @@ public struct BoundSockets: Sendable, BitwiseCopyable {
         ])
     }
 
-    /// From a socket of NETLINK_SOCK_DIAG; nil, and closed, if the kernel does not answer there.
-    public static func asking(_ socket: Descriptor) -> BoundSockets? {
-        let diagnosis = SocketDiagnosis(socket)
-        return diagnosis.works() ? BoundSockets(.diagnosis, [diagnosis.descriptor]) : nil
-    }
-
     /// From what another process has opened.
     public init(_ way: Way, _ descriptors: [Descriptor]) {
         self.way = way

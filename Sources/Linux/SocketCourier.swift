@@ -83,7 +83,8 @@ public struct SocketCourier: ~Copyable {
     public private(set) var count = 0
 
     public init(_ channel: Descriptor) throws(Errno) {
-        numbers = try FixedTable(count: DescriptorPassing.most)
+        let numbers = try FixedTable<Int32>(count: DescriptorPassing.most)
+        self.numbers = numbers
         self.channel = channel
     }
 
@@ -186,14 +187,6 @@ public struct SocketCourier: ~Copyable {
     private var pointer: UnsafeMutablePointer<Int32> {
         // SAFETY: a table of this very type; who gets the pointer uses it during one call.
         unsafe numbers.start.assumingMemoryBound(to: Int32.self)
-    }
-}
-
-extension Descriptor {
-    /// A netlink socket that lists the sockets of this process's network namespace (sock_diag(7)). Non-blocking.
-    public static func diagnostics() throws(Errno) -> Descriptor {
-        let type = Int32(SOCK_RAW.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        return Descriptor(try Errno.check(linux_socket(AF_NETLINK, type, NETLINK_SOCK_DIAG)))
     }
 }
 

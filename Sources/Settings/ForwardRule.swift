@@ -61,7 +61,7 @@ extension Options {
     /// The rules of all port options, and pasta's default for those that were not given: `auto`.
     public var effectiveForwardRules: [ForwardRule] {
         guard program == .pasta else { return forwardRules }
-        let kinds: [PortOption.Kind] = [.tcpIn, .udpIn]
+        let kinds: [PortOption.Kind] = [.tcpIn, .udpIn, .tcpOut, .udpOut]
         let missing = kinds.filter { kind in !portOptions.contains { $0.kind == kind } }
         return forwardRules + missing.map { ForwardRule($0, 1...UInt16.max, isBestEffort: true, scans: true, text: "auto") }
     }

@@ -9,6 +9,17 @@ import Testing
 
     private static func both(_ port: Int, _ kind: String = "tcp") -> Set<String> { ["\(kind) 0.0.0.0:\(port)", "\(kind) [::]:\(port)"] }
 
+    private static func listeners(_ guest: Guest) throws -> Set<String> {
+        Set(try guest.sh("ss -Hlntu | awk '{ print $1, $5 }'").check().lines)
+    }
+
+    private static func loopback(_ port: Int) -> Set<String> {
+        Set(["tcp", "udp"].flatMap { ["\($0) 127.0.0.1:\(port)", "\($0) [::1]:\(port)"] })
+    }
+
+    /// Of the tests' own server.
+    private static func any(_ port: Int) -> Set<String> { ["tcp *:\(port)", "udp *:\(port)"] }
+
     // MARK: To the guest
 
     @Test func servicesOfTheGuestAreFollowed() throws {
@@ -28,6 +39,7 @@ import Testing
             server.kill()
             try require("nothing to listen") { (try? Self.listeners(network.host))?.isEmpty == true }
             #expect(try network.remote.client("error", Family.v4.hostAddress, 4000).check().text.hasPrefix("ECONNREFUSED"))
+            #expect(try network.remote.client("udp-error", Family.v6.hostAddress, 4000).check().text == "ECONNREFUSED")
             // Once more, beside the flows of the first time.
             try guest.serveTests()
             try require("port 4000") { (try? Self.listeners(network.host)) == expected }
@@ -36,13 +48,17 @@ import Testing
         }
     }
 
-    /// pasta forwards automatically if no option says otherwise.
+    /// pasta forwards automatically, both ways, if no option says otherwise.
     @Test func itIsTheDefault() throws {
         try withNetwork { network in
             let guest = try network.guest(automatic: true)
             try guest.serveTests()
             try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            try network.host.serveTests(port: 4001)
+            try require("port 4001") { (try? Self.listeners(guest).isSuperset(of: Self.loopback(4001))) == true }
+            #expect(try guest.client("ask", "::1", 4001, "whoami").check().text == "::1")
+            #expect(try guest.client("udp-ask", "127.0.0.1", 4001, "whoami").check().text == "127.0.0.1")
         }
     }
 
@@ -142,6 +158,106 @@ import Testing
             try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
             #expect(guest.pasta.standardError.contains("Listeners of the namespace are found through /proc/net"))
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+        }
+    }
+
+    // MARK: To the host
+
+    @Test func servicesOfTheHostAreFollowed() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-T", "auto", "-U", "auto"])
+            for port in [4000, 80] {
+                let server = try network.host.serveTests(port: port)
+                try require("port \(port)") { (try? Self.listeners(guest)) == Self.loopback(port) }
+                for family in Family.allCases {
+                    #expect(try guest.client("ask", family.loopback, port, "whoami").check().text == family.loopback)
+                    #expect(try guest.client("udp-ask", family.loopback, port, "whoami").check().text == family.loopback)
+                    try guest.client("duplex", family.loopback, port, 1 << 20).check()
+                    #expect(try guest.client("error", family.hostAddress, port).check().text.hasPrefix("ECONNREFUSED"))
+                }
+                server.kill()
+                try require("nothing to listen") { (try? Self.listeners(guest))?.isEmpty == true }
+                #expect(try guest.client("error", "127.0.0.1", port).check().text.hasPrefix("ECONNREFUSED"))
+            }
+        }
+    }
+
+    /// What is there when pasta comes, the command finds.
+    @Test func servicesOfTheHostAreThereWhenTheCommandStarts() throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            for options in [[], ["-T", "auto"], ["--splice-only"]] {
+                let ask = ["python3", Helpers.path("client.py"), "ask", "::1", "4000", "whoami"]
+                let output = try network.host.run([Pasta.path, "--quiet"] + options + ["--"] + ask, as: .ordinary)
+                #expect(output.text == "::1", "\(output)")
+            }
+        }
+    }
+
+    @Test("Forms towards the host", arguments: [
+        (["-T", "auto,~4001"], ["tcp 127.0.0.1:4000", "tcp [::1]:4000"]),
+        (["-T", "5000:4001,auto"], ["tcp 127.0.0.1:5000", "tcp [::1]:5000", "tcp 127.0.0.1:4000", "tcp [::1]:4000", "tcp 127.0.0.1:4001", "tcp [::1]:4001"]),
+        (["-4", "-U", "~1-3999,~4001-65535,auto"], ["udp 127.0.0.1:4000"]),
+        (["-T", "[::1]/auto"], ["tcp [::1]:4000", "tcp [::1]:4001"]),
+    ] as [([String], Set<String>)])
+    func formsTowardsTheHostAreKeptTo(_ options: [String], _ expected: Set<String>) throws {
+        try withNetwork { network in
+            try network.host.serveTests(port: 4000)
+            try network.host.serveTests(port: 4001)
+            let guest = try network.guest(["--config-net"] + options)
+            try require("\(expected)") { (try? Self.listeners(guest)) == expected }
+        }
+    }
+
+    /// What cannot be reached at 127.0.0.1 or ::1, where it would lead, is not shown.
+    @Test func onlyWhatLoopbackReachesIsShown() throws {
+        try withNetwork { network in
+            for (option, port) in [
+                ("TCP4-LISTEN:4001,bind=127.0.0.53", 4001), ("TCP4-LISTEN:4002,bind=198.51.100.1", 4002), ("TCP6-LISTEN:4003,bind=[::1]", 4003),
+                ("TCP4-LISTEN:4004", 4004),
+            ] {
+                try network.host.serve(["socat", option + ",fork", "EXEC:echo outside"], port: port)
+            }
+            let guest = try network.guest(["--config-net", "-T", "auto"])
+            #expect(try Self.listeners(guest) == ["tcp [::1]:4003", "tcp 127.0.0.1:4004"])
+            #expect(try guest.sh("socat -t2 - TCP6:[::1]:4003 </dev/null").check().text == "outside")
+        }
+    }
+
+    // MARK: Both ways
+
+    @Test func lesson38_neverInALoop() throws {
+        try withNetwork { network in
+            let guest = try network.guest(automatic: true)
+            let inside = try guest.serveTests(port: 4000)
+            let outside = try network.host.serveTests(port: 4001)
+            let onHost = Self.both(4000).union(Self.both(4000, "udp")).union(Self.any(4001))
+            let inGuest = Self.loopback(4001).union(Self.any(4000))
+            try require("both") { (try? Self.listeners(network.host)) == onHost && (try? Self.listeners(guest)) == inGuest }
+            // Two more looks change nothing.
+            try network.run(["sleep", "2.5"])
+            #expect(try Self.listeners(network.host) == onHost && Self.listeners(guest) == inGuest)
+            #expect(try guest.client("ask", "127.0.0.1", 4001, "whoami").check().text == "127.0.0.1")
+            #expect(try network.host.client("ask", "127.0.0.1", 4000, "whoami").check().text == Family.v4.hostAddress)
+            inside.kill()
+            outside.kill()
+            try require("nothing") { (try? Self.listeners(network.host))?.isEmpty == true && (try? Self.listeners(guest))?.isEmpty == true }
+        }
+    }
+
+    /// What one shows on the host, the other shows in its namespace, and that is the end of it.
+    @Test func lesson38_twoBesideEachOther() throws {
+        try withNetwork { network in
+            let first = try network.guest(automatic: true)
+            let second = try network.guest(automatic: true)
+            let server = try first.serveTests(port: 4000)
+            let onHost = Self.both(4000).union(Self.both(4000, "udp"))
+            try require("the other one") { (try? Self.listeners(second)) == Self.loopback(4000) }
+            #expect(try second.client("ask", "127.0.0.1", 4000, "whoami").check().text == Family.v4.hostAddress)
+            try network.run(["sleep", "2.5"])
+            #expect(try Self.listeners(network.host) == onHost && Self.listeners(first) == Self.any(4000))
+            server.kill()
+            try require("nothing") { (try? Self.listeners(network.host))?.isEmpty == true && (try? Self.listeners(second))?.isEmpty == true }
         }
     }
 }

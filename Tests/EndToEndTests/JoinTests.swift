@@ -72,6 +72,8 @@ struct Target {
         return try host.network.run(["nsenter", "--target", pid, "--net"] + userNamespace + ["--"] + command)
     }
 
+    var networkNamespace: String? { mounted?.namespaceFile ?? holder.flatMap { ProcessTable.networkNamespace($0.pid) } }
+
     func addresses() -> String { (try? run(["ip", "-o", "addr"]).out) ?? "" }
 
     /// Removes the namespace, as a container's end does.
@@ -191,7 +193,7 @@ struct Target {
         try withNetwork { network in
             let target = try Target(network, form)
             try target.joinInBackground(["--config-net"]).check()
-            #expect(network.pastas().count == 1)
+            #expect(network.daemons().count == 1)
             try target.remove()
             // An inherited descriptor has no file that could be seen to go.
             if form == .descriptor { return network.endPastas() }
@@ -240,7 +242,7 @@ struct Target {
         try withNetwork { network in
             let target = try Target(network, .mountedFile)
             try target.joinInBackground(["--config-net"]).check()
-            let pid = try #require(network.pastas().first)
+            let pid = try #require(network.daemons().first)
             let streams = try network.run(["sh", "-c", "readlink /proc/\(pid)/fd/0 /proc/\(pid)/fd/1 /proc/\(pid)/fd/2"])
             #expect(streams.lines == ["/dev/null", "/dev/null", "/dev/null"] || streams.lines == ["/null", "/null", "/null"], "\(streams)")
             // It sees an empty file system: nothing to find there for whoever takes it over.
@@ -248,9 +250,7 @@ struct Target {
             #expect(files.succeeded && files.out.isEmpty, "\(files)")
             let status = contents("/proc/\(pid)/status")
             for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] { #expect(status.contains(line), "\(status)") }
-            // CAP_NET_BIND_SERVICE serves to forward low ports; every other capability is gone.
-            let capabilities = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") }?.split(separator: "\t").last
-            #expect(["0000000000000000", "0000000000000400"].contains(capabilities), "\(status)")
+            #expect(status.contains("CapEff:\t0000000000000000"), "\(status)")
             try target.remove()
         }
     }

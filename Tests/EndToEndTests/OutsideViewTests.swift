@@ -23,31 +23,63 @@ import Testing
     @Test(arguments: Invocation.allCases)
     func nothingIsLeft(_ invocation: Invocation) throws {
         try withNetwork { network in
-            let (pid, isDetached) = try start(invocation, network)
-            try require("the filter") { field(pid, "Seccomp") == "2" }
-            expectNoRights(pid)
-            expectNoFiles(pid)
-            try expectOwnNamespaces(pid, network, isDetached: isDetached)
-            expectFewDescriptors(pid)
-            #expect(kill(pid, SIGTERM) == 0)
-            #expect(eventually(within: 5) { !ProcessTable.exists(pid) })
+            let run = try start(invocation, network)
+            try require("the filter") { field(run.pid, "Seccomp") == "2" }
+            expectNoRights(run.pid)
+            expectNoFiles(run.pid)
+            try expectOwnNamespaces(run.pid, network, isDetached: run.isDetached)
+            expectFewDescriptors(run.pid)
+            let helper = try run.namespace.map { try helper(in: $0) }
+            #expect((helper == nil) == [.passt, .passtOfRoot, .passtInBackground].contains(invocation))
+            #expect(kill(run.pid, SIGTERM) == 0)
+            #expect(eventually(within: 5) { !ProcessTable.exists(run.pid) && helper.map { ProcessTable.exists($0) } != true })
         }
     }
 
-    private func start(_ invocation: Invocation, _ network: Network) throws -> (pid: pid_t, isDetached: Bool) {
-        func foreground(_ form: Form, _ options: [String] = []) throws -> (pid_t, Bool) {
-            (try Target(network, form).joinInForeground(options).pid, false)
+    /// The process in the guest's network that makes sockets has nothing else, either.
+    private func helper(in namespace: String) throws -> pid_t {
+        let found = ProcessTable.all().filter { ProcessTable.networkNamespace($0) == namespace && ProcessTable.name($0).hasPrefix("pas") }
+        #expect(found.count == 1)
+        let pid = try #require(found.first)
+        // It closes itself in beside the rest of the start.
+        try require("the helper's filter") { field(pid, "Seccomp") == "2" }
+        expectNoRights(pid, but: "0000000000000400")
+        expectNoFiles(pid)
+        for kind in ["mnt", "ipc", "uts"] {
+            let own = Self.namespace("\(pid)", kind)
+            #expect(own != nil && own != Self.namespace("self", kind), "\(kind)")
         }
-        func background(_ form: Form, _ options: [String] = []) throws -> (pid_t, Bool) {
+        let folder = "/proc/\(pid)/fd"
+        let targets = try FileManager.default.contentsOfDirectory(atPath: folder).map { try FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)") }
+        #expect(targets.count == 4 && targets.count { $0.hasSuffix("/null") } == 3 && targets.count { $0.hasPrefix("socket:[") } == 1, "\(targets)")
+        return pid
+    }
+
+    private struct Run {
+        let pid: pid_t
+        let isDetached: Bool
+        /// The guest's network; passt has none to do with.
+        let namespace: String?
+    }
+
+    private func start(_ invocation: Invocation, _ network: Network) throws -> Run {
+        func foreground(_ form: Form, _ options: [String] = []) throws -> Run {
+            let target = try Target(network, form)
+            return Run(pid: try target.joinInForeground(options).pid, isDetached: false, namespace: target.networkNamespace)
+        }
+        func background(_ form: Form, _ options: [String] = []) throws -> Run {
             let file = network.path("pid")
-            try Target(network, form).joinInBackground(["--config-net", "--pid", file] + options).check()
-            return (try #require(pid_t(contents(file).dropLast())), true)
+            let target = try Target(network, form)
+            try target.joinInBackground(["--config-net", "--pid", file] + options).check()
+            return Run(pid: try #require(pid_t(contents(file).dropLast())), isDetached: true, namespace: target.networkNamespace)
         }
-        func command(_ user: User, _ options: [String] = []) throws -> (pid_t, Bool) {
-            (try network.guest(["--config-net"] + options, as: user).pasta.pid, false)
+        func command(_ user: User, _ options: [String] = []) throws -> Run {
+            let guest = try network.guest(["--config-net"] + options, automatic: true, as: user)
+            return Run(pid: guest.pasta.pid, isDetached: false, namespace: ProcessTable.networkNamespace(guest.pid))
         }
-        func passt(_ user: User) throws -> (pid_t, Bool) {
-            (try network.passt(["-f", "--socket", network.path("s"), "-t", "8080", "-u", "8080"], as: user).pid, false)
+        func passt(_ user: User) throws -> Run {
+            let pid = try network.passt(["-f", "--socket", network.path("s"), "-t", "8080", "-u", "8080"], as: user).pid
+            return Run(pid: pid, isDetached: false, namespace: nil)
         }
         return switch invocation {
         case .user: try command(.ordinary)
@@ -69,7 +101,7 @@ import Testing
             try {
                 let file = network.path("pid")
                 _ = try network.passt(["--socket", network.path("s"), "--pid", file])
-                return (try #require(pid_t(contents(file).dropLast())), true)
+                return Run(pid: try #require(pid_t(contents(file).dropLast())), isDetached: true, namespace: nil)
             }()
         }
     }
@@ -79,8 +111,9 @@ import Testing
         return line.map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
     }
 
-    private func expectNoRights(_ pid: pid_t) {
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] { #expect(field(pid, set) == "0000000000000000", "\(set)") }
+    private func expectNoRights(_ pid: pid_t, but right: String = "0000000000000000") {
+        for set in ["CapInh", "CapAmb"] { #expect(field(pid, set) == "0000000000000000", "\(set)") }
+        for set in ["CapPrm", "CapEff"] { #expect(field(pid, set) == right, "\(set)") }
         #expect(field(pid, "NoNewPrivs") == "1" && field(pid, "Seccomp") == "2" && field(pid, "Threads") == "1")
         #expect(field(pid, "TracerPid") == "0")
     }
@@ -96,17 +129,18 @@ import Testing
     }
 
     private func expectOwnNamespaces(_ pid: pid_t, _ network: Network, isDetached: Bool) throws {
-        func namespace(_ of: String, _ kind: String) -> String? {
-            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(of)/ns/\(kind)")
-        }
         for kind in ["user", "mnt", "ipc", "uts"] {
-            let own = namespace("\(pid)", kind)
-            #expect(own != nil && own != namespace("self", kind), "\(kind)")
+            let own = Self.namespace("\(pid)", kind)
+            #expect(own != nil && own != Self.namespace("self", kind), "\(kind)")
         }
-        let processes = namespace("\(pid)", "pid")
-        #expect(processes != nil && (processes != namespace("self", "pid")) == isDetached)
+        let processes = Self.namespace("\(pid)", "pid")
+        #expect(processes != nil && (processes != Self.namespace("self", "pid")) == isDetached)
         // In the host's network it stays; the guest's it has never entered.
-        #expect(namespace("\(pid)", "net") == network.host.namespaceFile)
+        #expect(Self.namespace("\(pid)", "net") == network.host.namespaceFile)
+    }
+
+    private static func namespace(_ of: String, _ kind: String) -> String? {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(of)/ns/\(kind)")
     }
 
     /// Sockets, the loop's own, the tap, what shows the namespace's end, and what the caller put on the standard ones.

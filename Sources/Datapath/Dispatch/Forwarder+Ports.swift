@@ -16,12 +16,20 @@ public struct PortNews: Sendable, BitwiseCopyable {
     public var code: Int32 = 0
 }
 
+/// Whose listeners are looked at.
+public struct PortSides: OptionSet, Sendable, BitwiseCopyable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public static var namespace: PortSides { PortSides(rawValue: 1) }
+    public static var host: PortSides { PortSides(rawValue: 2) }
+}
+
 /// Automatic ports: our listeners follow those of the other side.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
-    /// Looks who listens, and opens and closes what follows from it. What cannot be opened is tried again with the next look.
-    /// `tell` hears of each change, and of failures once. Allocates nothing.
-    mutating func followPorts(now: Int64, _ tell: (PortNews) -> Void) {
-        if portWatch.readNamespace() {
+    /// Looks who listens in the namespace, or on the host, or both, and opens and closes what follows from it. What cannot be opened is tried again
+    /// with the next look. `tell` hears of each change, and of failures once. Allocates nothing.
+    mutating func followPorts(of sides: PortSides, now: Int64, _ tell: (PortNews) -> Void) {
+        if sides.contains(.namespace), portWatch.readNamespace() {
             while let change = portWatch.nextInbound(own: listeners.ownInNamespace) {
                 switch change {
                 case .close(let index): closeAutomatic(index, tell)
@@ -29,7 +37,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
             }
         }
-        if portWatch.readHost() {
+        if sides.contains(.host), portWatch.readHost() {
             while let change = portWatch.nextOutbound(own: listeners.ownOnHost) {
                 switch change {
                 case .close(let index): closeAutomatic(index, tell)

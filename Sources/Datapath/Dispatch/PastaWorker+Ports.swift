@@ -23,8 +23,8 @@ extension PastaWorker {
         let count = rules.reduce(into: 0) { if $1.scans { $0 += 1 } }
         if count == 0 { return }
         var inbound = try AutomaticPorts(
-            groupLimit: count, ephemeral: namespace?.ephemeral ?? 1...1, reachesOutside: true, reachesLoopback: reachesNamespaceLoopback)
-        var outbound = try AutomaticPorts(groupLimit: count, ephemeral: host?.ephemeral ?? 1...1, reachesOutside: false, reachesLoopback: true)
+            groupLimit: count, ephemeral: namespace?.ephemeral ?? 1...1, reaches: .outside, or: reachesNamespaceLoopback ? .loopback : nil)
+        var outbound = try AutomaticPorts(groupLimit: count, ephemeral: host?.ephemeral ?? 1...1, reaches: .localhost)
         for rule in rules where rule.scans && (rule.kind.isTCP ? network.tcp : network.udp) {
             var group = AutomaticGroup(
                 isTCP: rule.kind.isTCP, address: rule.address, hasIPv4: network.ipv4 != nil, hasIPv6: network.ipv6 != nil)
@@ -41,8 +41,8 @@ extension PastaWorker {
     }
 
     /// To be called when `run` says `.portsDue`, and once before. `tell` hears of each change. Allocates nothing.
-    public mutating func followPorts(_ tell: (PortNews) -> Void) {
-        forwarder.followPorts(now: monotonicNanoseconds() / 1_000_000, tell)
+    public mutating func followPorts(of sides: PortSides = [.namespace, .host], _ tell: (PortNews) -> Void) {
+        forwarder.followPorts(of: sides, now: monotonicNanoseconds() / 1_000_000, tell)
     }
 
     /// What automatic ports need while the program runs.

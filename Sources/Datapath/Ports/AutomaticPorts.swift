@@ -43,8 +43,8 @@ struct AutomaticPorts: ~Copyable {
     private var listeners: FixedTable<UInt32>
     /// Ports that senders of datagrams are given: a socket bound to one of them is a client more likely than a server.
     private var ephemeral: PortSet
-    /// Whoever listens on loopback only is reached as well, or nobody else.
-    private let reachesOutside, reachesLoopback: Bool
+    /// Who listens at any of these is reached.
+    private let reaches: InlineArray<2, Reach>
 
     // Where the round is, and what is left to do there.
     private var slot = 0
@@ -53,7 +53,7 @@ struct AutomaticPorts: ~Copyable {
     private var toOpen: UInt64 = 0
     private var current: (slot: Int, port: UInt16) = (0, 0)
 
-    init(groupLimit: Int, ephemeral range: ClosedRange<UInt16>, reachesOutside: Bool, reachesLoopback: Bool) throws(Errno) {
+    init(groupLimit: Int, ephemeral range: ClosedRange<UInt16>, reaches: Reach, or other: Reach? = nil) throws(Errno) {
         let limit = min(groupLimit, AutomaticPorts.mostGroups)
         let groups = try FixedTable<AutomaticGroup>(count: limit)
         let allowed = try FixedTable<UInt64>(count: limit * PortSet.wordCount)
@@ -68,8 +68,7 @@ struct AutomaticPorts: ~Copyable {
         self.hasFailed = hasFailed
         self.listeners = listeners
         self.ephemeral = ephemeral
-        self.reachesOutside = reachesOutside
-        self.reachesLoopback = reachesLoopback
+        self.reaches = [reaches, other ?? reaches]
         slot = limit * 2
     }
 
@@ -163,8 +162,7 @@ struct AutomaticPorts: ~Copyable {
     }
 
     private func listened(_ scan: borrowing PortScan, isTCP: Bool, isIPv4: Bool) -> UInt64 {
-        (reachesOutside ? scan.word(word, isTCP: isTCP, isIPv4: isIPv4, .outside) : 0)
-            | (reachesLoopback ? scan.word(word, isTCP: isTCP, isIPv4: isIPv4, .loopback) : 0)
+        scan.word(word, isTCP: isTCP, isIPv4: isIPv4, reaches[0]) | scan.word(word, isTCP: isTCP, isIPv4: isIPv4, reaches[1])
     }
 }
 

@@ -46,17 +46,19 @@ enum Reach: Int {
     case outside
     /// At a loopback address.
     case loopback
+    /// At 127.0.0.1 or ::1, where all that goes to loopback goes by default.
+    case localhost
 }
 
 /// Ports on which somebody listens in one namespace, by protocol, family and reach.
 struct PortScan: ~Copyable {
     private var words: FixedTable<UInt64>
 
-    init() throws(Errno) { words = try FixedTable(count: 8 * PortSet.wordCount) }
+    init() throws(Errno) { words = try FixedTable(count: 12 * PortSet.wordCount) }
 
     @inline(__always)
     private static func index(_ word: Int, _ isTCP: Bool, _ isIPv4: Bool, _ reach: Reach) -> Int {
-        ((isTCP ? 4 : 0) + (isIPv4 ? 2 : 0) + reach.rawValue) * PortSet.wordCount + word
+        ((isTCP ? 6 : 0) + (isIPv4 ? 3 : 0) + reach.rawValue) * PortSet.wordCount + word
     }
 
     func word(_ number: Int, isTCP: Bool, isIPv4: Bool, _ reach: Reach) -> UInt64 {
@@ -78,11 +80,15 @@ struct PortScan: ~Copyable {
         let isIPv4 = address.isIPv4
         // The loopback interface is the first of every namespace.
         let hearsLoopback = (socket.interface == 0 || socket.interface == 1) && (address.isAny || address.isLoopback)
+        let isUsual = address.isAny || address == IPAddress(IPv4Address.loopback) || address == IPAddress(IPv6Address.loopback)
+        let hearsLocalhost = hearsLoopback && isUsual
         let hearsOutside = socket.interface != 1 && !address.isLoopback
         if hearsLoopback { insert(socket.port, isTCP, isIPv4, .loopback) }
+        if hearsLocalhost { insert(socket.port, isTCP, isIPv4, .localhost) }
         if hearsOutside { insert(socket.port, isTCP, isIPv4, .outside) }
         guard socket.servesBoth, !isIPv4 else { return }
         if hearsLoopback { insert(socket.port, isTCP, true, .loopback) }
+        if hearsLocalhost { insert(socket.port, isTCP, true, .localhost) }
         if hearsOutside { insert(socket.port, isTCP, true, .outside) }
     }
 

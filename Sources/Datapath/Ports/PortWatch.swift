@@ -3,8 +3,8 @@ internal import Wire
 
 /// Who listens on either side, looked up once a second, and what follows from it for both directions.
 struct PortWatch: ~Copyable {
-    /// Milliseconds from one look to the next.
-    private static var interval: Int64 { 1000 }
+    /// Milliseconds from one look to the next: what has changed is to be followed within a second.
+    private static var interval: Int64 { 900 }
 
     /// -t and -u: what listens in the namespace is opened on the host.
     private(set) var inbound: AutomaticPorts
@@ -18,8 +18,8 @@ struct PortWatch: ~Copyable {
 
     /// Looks at nothing.
     init() throws(Errno) {
-        let inbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reachesOutside: false, reachesLoopback: false)
-        let outbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reachesOutside: false, reachesLoopback: false)
+        let inbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reaches: .outside)
+        let outbound = try AutomaticPorts(groupLimit: 0, ephemeral: 1...1, reaches: .outside)
         try self.init(inbound, nil, outbound, nil)
     }
 
@@ -37,7 +37,9 @@ struct PortWatch: ~Copyable {
         self.outbound = outbound
     }
 
-    mutating func wasRead(at now: Int64) { due = now + PortWatch.interval }
+    mutating func wasRead(at now: Int64) {
+        if due != .max { due = now + PortWatch.interval }
+    }
 
     /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at.
     mutating func readNamespace() -> Bool {

@@ -1,36 +1,10 @@
 internal import CLinux
-public import Linux
+internal import Linux
 
 /// A process in the guest's namespace that works for us. It holds everything that was open at the fork and knows what was known
 /// then. It ends when its work is done or when this side closes the channel.
 public enum NamespaceHelper {
-    /// What came back from inside.
-    public struct Result: Sendable {
-        public var bytes: [UInt8] = []
-        public var descriptors: [Descriptor] = []
-    }
-
-    /// Runs `body` in the namespace and waits for its end. What it sends comes back in order, descriptors as our own; an error
-    /// that it throws is thrown here, and then nothing that it sent stays open.
-    public static func inNamespace(
-        _ target: TargetNamespace, _ body: (HelperChannel) throws(SetupError) -> Void
-    ) throws(SetupError) -> Result {
-        let helper = try start(in: target, body)
-        defer { helper.end() }
-        var result = Result()
-        do throws(SetupError) {
-            while let message = try helper.channel.receive() {
-                result.bytes += message.bytes
-                result.descriptors += message.descriptors
-            }
-            return result
-        } catch {
-            for descriptor in result.descriptors { descriptor.close() }
-            throw error
-        }
-    }
-
-    /// Starts a helper that keeps running beside us. `body` should return when `receive` gives nil.
+    /// Starts a helper beside us. What it sends comes in order; an error that `body` throws is thrown by `receive` at our end of the channel.
     public static func start(
         in target: TargetNamespace, _ body: (HelperChannel) throws(SetupError) -> Void
     ) throws(SetupError) -> RunningHelper {

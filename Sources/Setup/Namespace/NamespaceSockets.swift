@@ -5,41 +5,25 @@ internal import Wire
 
 /// Sockets of the guest's namespace, for connections that take no detour over the tap.
 ///
-/// A helper stays in the namespace for the whole run and makes sockets on demand (`SocketCourier`). It is given away
-/// everything else before it begins: files, rights but the one to bind low ports, and all system calls that this does not need.
+/// A helper stays in the namespace for the whole run and makes sockets on demand (`SocketCourier`). It gives away
+/// everything else before it begins: the file system, open files, rights but the one to bind low ports, and all system calls that
+/// this does not need. Nobody waits for that: orders wait in the channel.
 public struct NamespaceSockets: Sendable {
     /// To be held by one `SocketCourier`. The helper ends when it is closed.
     public let channel: Descriptor
     /// The ports of `-T` and `-U`.
     public let listeners: [Listener]
-    /// Asks the kernel which sockets there are in the namespace (NETLINK_SOCK_DIAG); nil where it cannot tell.
-    public let diagnostics: Descriptor?
 
     /// The helper's answers take microseconds; it is not waited for longer than this, in milliseconds.
     private static let patience = 2000
 
-    /// Starts the helper. `null` is `/dev/null`.
-    public static func open(
-        in target: TargetNamespace, network: Network, rules: [ForwardRule], null: Descriptor
-    ) throws(SetupError) -> NamespaceSockets {
-        let helper = try NamespaceHelper.start(in: target) { (channel) throws(SetupError) in
-            let listeners = try ListenerPlan(network: network, isOutbound: true).open(rules)
-            var descriptors = listeners.map(\.socket)
-            let diagnostics = try? Descriptor.diagnostics()
-            if let diagnostics { descriptors.append(diagnostics) }
-            try channel.send([diagnostics == nil ? 0 : 1] + listeners.flatMap { $0.encoded }, descriptors)
-            try serve(channel.socket, null)
+    /// Waits for the listeners that the helper has opened, which serves from then on.
+    public static func receive(from channel: HelperChannel) throws(SetupError) -> NamespaceSockets {
+        guard let message = try channel.receive(), let sockets = decode(message, channel.socket) else {
+            throw SetupError(.namespace, "Couldn't receive sockets from the namespace")
         }
-        do throws(SetupError) {
-            guard let message = try helper.channel.receive(), let sockets = decode(message, helper.channel.socket) else {
-                throw SetupError(.namespace, "Couldn't receive sockets from the namespace")
-            }
-            try limitWaiting(helper.channel.socket)
-            return sockets
-        } catch {
-            helper.end()
-            throw error
-        }
+        try limitWaiting(channel.socket)
+        return sockets
     }
 
     private static func limitWaiting(_ channel: Descriptor) throws(SetupError) {
@@ -49,39 +33,63 @@ public struct NamespaceSockets: Sendable {
     }
 
     private static func decode(_ message: DescriptorMessage, _ channel: Descriptor) -> NamespaceSockets? {
-        guard let first = message.bytes.first else { return nil }
-        var descriptors = message.descriptors
-        let diagnostics = first == 1 ? descriptors.popLast() : nil
-        let encoded = message.bytes.dropFirst()
-        guard encoded.count == descriptors.count * Listener.encodedCount else { return nil }
-        let listeners = descriptors.enumerated().map { index, socket in
+        let encoded = message.bytes
+        guard encoded.count == message.descriptors.count * Listener.encodedCount else { return nil }
+        let listeners = message.descriptors.enumerated().map { index, socket in
             Listener(encoded.dropFirst(index * Listener.encodedCount).prefix(Listener.encodedCount), socket)
         }
-        return NamespaceSockets(channel: channel, listeners: listeners, diagnostics: diagnostics)
+        return NamespaceSockets(channel: channel, listeners: listeners)
     }
 
     // MARK: The helper
 
-    /// The rest of the helper's life.
-    private static func serve(_ channel: Descriptor, _ null: Descriptor) throws(SetupError) -> Never {
-        var courier: SocketCourier
-        do throws(Errno) {
-            // Nobody waits for the end of the caller's files, or for a terminal's signals, because of us.
-            for number: Int32 in 0...2 { try null.replace(number) }
-            try? Process.newSession()
-            try Process.changeDirectory(to: "/")
-            courier = try SocketCourier(channel)
-        } catch {
-            throw SetupError(.namespace, "Couldn't close the namespace's helper in", error)
-        }
-        try StandardDescriptors.closeInherited(keeping: [channel])
-        try Isolation.close(keeping: [.bindLowPorts])
+    /// The rest of the helper's life: it opens the ports of `rules`, hands them out, and makes sockets until the channel is closed.
+    /// `null` is `/dev/null`; `identity`: who to be instead of root.
+    public static func serve(
+        over channel: HelperChannel, network: Network, rules: [ForwardRule], null: Descriptor, as identity: UserIdentity?, log: Log
+    ) throws(SetupError) -> Never {
+        let listeners = try ListenerPlan(network: network, isOutbound: true).open(rules)
+        try channel.send(listeners.flatMap { $0.encoded }, listeners.map(\.socket))
+        try closeIn(channel.socket, null, identity, log)
+        Process.exit(try work(for: channel.socket))
+    }
+
+    /// Until nobody is there any more to work for. Ends the process and returns only in form: the courier's memory could not be given back.
+    private static func work(for channel: Descriptor) throws(SetupError) -> Int32 {
+        var courier = try courier(channel)
         try SeccompFilter(SystemCall.socketMaking).prepared().install()
         while let order = courier.receiveOrder() {
             let error = carryOut(order, &courier)
             if !courier.answer(order, error) { break }
         }
-        Process.exit(0)
+        return Process.leave(0)
+    }
+
+    private static func courier(_ channel: Descriptor) throws(SetupError) -> SocketCourier {
+        do throws(Errno) { return try SocketCourier(channel) } catch {
+            throw SetupError(.namespace, "Couldn't close the namespace's helper in", error)
+        }
+    }
+
+    private static func closeIn(_ channel: Descriptor, _ null: Descriptor, _ identity: UserIdentity?, _ log: Log) throws(SetupError) {
+        do throws(SetupError) {
+            try Isolation.detach()
+            try Isolation.hideFiles(chrootFallback: false)
+            // Numbers that the namespace's users do not have cannot be taken on in there.
+            try identity?.drop(keeping: .bindLowPorts)
+        } catch {
+            log.debug("The namespace's helper: \(error.message)")
+        }
+        do throws(Errno) {
+            // Nobody waits for the end of the caller's files, or for a terminal's signals, because of us.
+            for number: Int32 in 0...2 { try null.replace(number) }
+            try? Process.newSession()
+            try Process.changeDirectory(to: "/")
+        } catch {
+            throw SetupError(.namespace, "Couldn't close the namespace's helper in", error)
+        }
+        try StandardDescriptors.closeInherited(keeping: [channel])
+        try Isolation.close(keeping: .bindLowPorts)
     }
 
     private static func carryOut(_ order: SocketOrder, _ courier: inout SocketCourier) -> Errno? {

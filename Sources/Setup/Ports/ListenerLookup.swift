@@ -14,13 +14,16 @@ public struct ListenerLookup: Sendable {
         return ListenerLookup(sockets: sockets, ephemeral: ListenerPlan.ephemeralPorts())
     }
 
-    /// Of another one.
-    public static func open(in target: TargetNamespace) throws(SetupError) -> ListenerLookup? {
-        let result = try NamespaceHelper.inNamespace(target) { (channel) throws(SetupError) in
-            guard let own = own() else { return }
-            try channel.send(own.encoded, own.sockets.descriptors.filter(\.isOpen))
-        }
-        return ListenerLookup(result)
+    /// The helper's part: its own namespace's, for `receive` at the other end.
+    public static func send(over channel: HelperChannel) throws(SetupError) {
+        guard let own = own() else { return try channel.send([]) }
+        try channel.send(own.encoded, own.sockets.descriptors.filter(\.isOpen))
+    }
+
+    /// Of the helper's namespace. nil where the kernel lets it look in no way.
+    public static func receive(from channel: HelperChannel) throws(SetupError) -> ListenerLookup? {
+        guard let message = try channel.receive() else { return nil }
+        return ListenerLookup(message)
     }
 
     private init(sockets: BoundSockets, ephemeral: ClosedRange<UInt16>) {
@@ -35,7 +38,7 @@ public struct ListenerLookup: Sendable {
         return [sockets.way.rawValue, present] + ends.flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }
     }
 
-    private init?(_ result: NamespaceHelper.Result) {
+    private init?(_ result: DescriptorMessage) {
         let bytes = result.bytes
         var given = result.descriptors[...]
         guard bytes.count == 6, let way = BoundSockets.Way(rawValue: bytes[0]) else { return nil }

@@ -24,8 +24,8 @@ import Wire
         /// Failures that are worth a line.
         private(set) var told = 0
 
-        init(_ groups: [AutomaticGroup], outside: Bool = true, loopback: Bool = false, allowed: ClosedRange<UInt16> = 1...65535) throws {
-            var ports = try AutomaticPorts(groupLimit: 4, ephemeral: 32768...60999, reachesOutside: outside, reachesLoopback: loopback)
+        init(_ groups: [AutomaticGroup], reaches: Reach = .outside, or other: Reach? = nil, allowed: ClosedRange<UInt16> = 1...65535) throws {
+            var ports = try AutomaticPorts(groupLimit: 4, ephemeral: 32768...60999, reaches: reaches, or: other)
             for group in groups {
                 let hasRoom = ports.allow(allowed, in: group)
                 #expect(hasRoom)
@@ -80,7 +80,7 @@ import Wire
     }
 
     @Test func lesson38_ownListenersNeverCount() throws {
-        var bench = try Bench([Self.tcp, Self.udp], outside: false, loopback: true)
+        var bench = try Bench([Self.tcp, Self.udp], reaches: .localhost)
         bench.own.add(80, isTCP: true)
         bench.own.add(53, isTCP: false)
         let tcp = [BoundSocket(address: Self.any4, port: 80), BoundSocket(address: Self.any4, port: 53)]
@@ -112,11 +112,13 @@ import Wire
     }
 
     @Test("Reach", arguments: [
-        (true, false, ["0 tcp4 1", "0 tcp4 3", "0 tcp6 3", "0 tcp4 4", "0 tcp6 7"]),
-        (false, true, ["0 tcp4 1", "0 tcp4 2", "0 tcp4 3", "0 tcp6 3", "0 tcp6 6", "0 tcp4 8"]),
-    ])
-    func onlyWhatCanBeReachedCounts(_ outside: Bool, _ loopback: Bool, _ expected: [String]) throws {
-        var bench = try Bench([Self.tcp], outside: outside, loopback: loopback)
+        (.outside, nil, ["0 tcp4 1", "0 tcp4 3", "0 tcp6 3", "0 tcp4 4", "0 tcp6 7"]),
+        (.outside, .loopback, ["0 tcp4 1", "0 tcp4 2", "0 tcp4 3", "0 tcp6 3", "0 tcp4 4", "0 tcp6 6", "0 tcp6 7", "0 tcp4 8"]),
+        // What waits at 127.0.0.53 would not be found there.
+        (.localhost, nil, ["0 tcp4 1", "0 tcp4 3", "0 tcp6 3", "0 tcp6 6", "0 tcp4 8"]),
+    ] as [(Reach, Reach?, [String])])
+    func onlyWhatCanBeReachedCounts(_ reaches: Reach, _ other: Reach?, _ expected: [String]) throws {
+        var bench = try Bench([Self.tcp], reaches: reaches, or: other)
         bench.follow(tcp: [
             BoundSocket(address: Self.any4, port: 1), BoundSocket(address: IPAddress(IPv4Address(0x7f00_0035)), port: 2),
             BoundSocket(address: Self.any6, port: 3, servesBoth: true), BoundSocket(address: IPAddress(IPv4Address(0xc633_6401)), port: 4),
@@ -162,7 +164,7 @@ import Wire
     }
 
     @Test func groupsAreLimited() throws {
-        var ports = try AutomaticPorts(groupLimit: 1, ephemeral: 1...1, reachesOutside: true, reachesLoopback: false)
+        var ports = try AutomaticPorts(groupLimit: 1, ephemeral: 1...1, reaches: .outside)
         let (first, same, other) = (ports.allow(1...10, in: Self.tcp), ports.allow(20...30, in: Self.tcp), ports.allow(1...10, in: Self.udp))
         #expect(first && same && !other)
     }

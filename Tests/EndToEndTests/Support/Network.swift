@@ -127,6 +127,9 @@ final class Network {
         }
     }
 
+    /// Of them, those that forward: helpers are in the guests' namespaces.
+    func daemons() -> [pid_t] { pastas().filter { ProcessTable.networkNamespace($0) == host.namespaceFile } }
+
     private var hosts: [Host] { [host, router, remote].compactMap(\.self) + extraHosts }
 
     fileprivate func remove() {
