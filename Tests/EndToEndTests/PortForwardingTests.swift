@@ -193,7 +193,9 @@ import Testing
             try network.remote.client("udp-flows", family.hostAddress, 53, 200).check()
             try network.remote.client("udp-sizes", second, 53, 0, 1, 1400, 1473, 9000, 65000).check()
             try network.remote.client("udp-burst", second, 53, 200, 1000).check()
-            #expect(try network.host.client("udp-ask", family.loopback, 53, "whoami").check().text == family.hostAddress)
+            // The guest has both addresses.
+            let seen = try network.host.client("udp-ask", family.loopback, 53, "whoami").check().text
+            #expect([family.hostAddress, second].contains(seen), "\(seen)")
             #expect(try network.host.client("udp-ask", family.hostAddress, 53, "whoami").check().text == family.gateway)
         }
     }
