@@ -117,6 +117,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedMalformed)
             return
         }
+        if header.kind == .unreachable, header.code == ICMPv4Header.Unreachable.port { return takeRefusal(payload, in: frame, now: now) }
         guard header.kind == .echoRequest else { return port.counters.add(.droppedProtocol) }
         forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
     }
@@ -140,6 +141,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .routerSolicitation: answer(.router, frame)
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
+        case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
     }
