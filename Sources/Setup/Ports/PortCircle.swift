@@ -64,6 +64,8 @@ extension ForwardRule {
             return address.isIPv4 == target.isIPv4 && (address.isAny || address == target)
         }
         guard let address else { return endsAtLoopback }
+        // Connections keep their family on the way in.
+        if let heard = inbound.address, heard.isIPv4 != address.isIPv4 { return false }
         return address.isAny || address.isLoopback == endsAtLoopback
     }
 
