@@ -29,10 +29,12 @@ import Testing
             expectNoFiles(run.pid)
             try expectOwnNamespaces(run.pid, network, isDetached: run.isDetached)
             expectFewDescriptors(run.pid)
-            let helper = try run.namespace.map { try helper(in: $0) }
-            #expect((helper == nil) == [.passt, .passtOfRoot, .passtInBackground].contains(invocation))
+            var other: pid_t?
+            if let namespace = run.namespace { other = try helper(in: namespace) }
+            let isPasst = invocation == .passt || invocation == .passtOfRoot || invocation == .passtInBackground
+            #expect((other == nil) == isPasst)
             #expect(kill(run.pid, SIGTERM) == 0)
-            #expect(eventually(within: 5) { !ProcessTable.exists(run.pid) && helper.map { ProcessTable.exists($0) } != true })
+            #expect(eventually(within: 5) { !ProcessTable.exists(run.pid) && !(other.map { ProcessTable.exists($0) } ?? false) })
         }
     }
 
@@ -98,7 +100,7 @@ import Testing
         case .passt: try passt(.ordinary)
         case .passtOfRoot: try passt(.root)
         case .passtInBackground:
-            try {
+            try { () throws -> Run in
                 let file = network.path("pid")
                 _ = try network.passt(["--socket", network.path("s"), "--pid", file])
                 return Run(pid: try #require(pid_t(contents(file).dropLast())), isDetached: true, namespace: nil)
