@@ -287,7 +287,8 @@ struct ModelGuest {
         } else {
             let position = header.sequence - SequenceNumber(peerStart ?? 0)
             if position != received {
-                if position > received, position <= edgeTold { mustAcknowledge = true; acknowledgeAt = 0 }
+                // Who is not open yet says SYN again, when it is time.
+                if state == .established, position > received, position <= edgeTold { mustAcknowledge = true; acknowledgeAt = 0 }
                 return
             }
         }

@@ -17,6 +17,8 @@ struct TCPSimulation: ~Copyable {
     private var aborts: [(who: SimulationPlan.Abort, at: Int64)] = []
     /// The script has ended this connection by a reset of one side.
     private var wasAborted: [Bool] = []
+    /// Any of them, now or earlier.
+    private var hadAborts = false
     private var startsAnew: [Bool] = []
     /// Connections whose guest has started anew: the guest, the bytes of its far end, and the socket, as they were.
     private var earlier: [(guest: ModelGuest, farEnd: ModelFarEnd, isExcused: Bool)] = []
@@ -96,7 +98,8 @@ struct TCPSimulation: ~Copyable {
             }
             if isOver { break }
             if now - lastProgress > patience { fail("no progress: \(status)") }
-            if steps > 200_000 { fail("too many steps: \(status)") }
+            // An application asks every millisecond at most.
+            if steps > 200_000 + Int(now - plan.begin) { fail("too many steps: \(status)") }
             guard let wake = nextWakeUp else {
                 fail("nothing will ever happen: \(status)")
                 break
@@ -109,9 +112,12 @@ struct TCPSimulation: ~Copyable {
 
     /// Five hours where a side may have to find out that the other has gone, else what retransmission timeouts can add up to.
     private var patience: Int64 {
-        let hasGone = guests.contains { $0.isReset } || wasAborted.contains(true) || farEnds.contains { $0.refuses }
+        let hasGone = guests.contains { $0.isReset } || hadAborts || farEnds.contains { $0.refuses }
+            || script.tcp.sockets.all.contains { $0.hasLostPeekOffset }
         if hasGone { return 18_000_000 }
-        return (plan.isClean ? 700 : 130_000) + (plan.hasPauses ? 10_000 : 0) + (plan.blackHole.upperBound == .max ? 0 : 100_000)
+        // What a socket has refused by chance several times, the guest's timer repeats.
+        return (plan.isClean ? 700 : 130_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
+            + (plan.blackHole.upperBound == .max ? 0 : 100_000)
     }
 
     private var isOver: Bool {
@@ -204,9 +210,11 @@ struct TCPSimulation: ~Copyable {
             guard guests[index].state != .closed, guests[index].state != .dead else { return }
             guests[index].abort(&random)
             wasAborted[index] = true
+            hadAborts = true
         } else if let number = farEnds[index].socket, script.tcp.sockets.all[number].isOpen {
             script.tcp.sockets.fail(number, Errno(104))
             wasAborted[index] = true
+            hadAborts = true
         }
     }
 
@@ -215,7 +223,7 @@ struct TCPSimulation: ~Copyable {
         if farEnds[index].refuses { return true }
         if script.port.counters[.tcpTableFull] > 0, guests[index].peerStart == nil { return true }
         // What is not open yet gives way to who comes later.
-        return script.port.counters[.tcpGaveWay] > 0 && guests[index].received == 0 && guests[index].unacknowledged <= 1
+        return script.port.counters[.tcpGaveWay] > 0 && guests[index].bytesReceived == 0 && guests[index].unacknowledged <= 1
     }
 
     private func mayEndByReset(_ index: Int) -> Bool {

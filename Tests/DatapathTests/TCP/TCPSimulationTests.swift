@@ -50,6 +50,12 @@ import Testing
             ("a far end that had nothing to do woke up all the time", [4_000_038, 57, 5_000_014]),
             ("a socket's last event was waited for by nobody", [1_000_125, 2_000_168]),
             ("guests that a full table had refused were expected to arrive", [5_000_192, 6_000_191]),
+            ("what gave way counted as open because its SYN had arrived", [4_000_143, 4_000_179, 5_000_148, 6_001_157, 7_000_254, 7_000_465]),
+            ("steps were counted, and not what they were for: a lost reset is noticed by keep-alive, two hours later", [562, 3_001_015, 5_000_191]),
+            ("a reset out of order turned a guest that opens in circles", [4_000_071, 4_000_148]),
+            ("the loss of a reset behind a lost peek offset was not expected", [5_000_776, 7_000_408]),
+            ("a socket that refuses three times by chance was not given the time", [7_000_922]),
+            ("a guest that aborts and starts anew within a batch was not given the time", [7_000_987]),
             ("not to be made to fail again", [2_000_008]),
         ]
     }
