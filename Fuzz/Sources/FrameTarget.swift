@@ -109,6 +109,7 @@ struct FrameTarget {
         var forwarder = try! Forwarder(
             link: FuzzLink(input, descriptor: readable), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(),
             flows: 64, descriptors: input.count % 3 == 0 ? 40 : 1024, now: now / 1_000_000)
+        if input.count % 5 == 0 { visit(&forwarder) }
         // Each round takes frames and lets sockets answer; the peer sends, and goes away.
         for round in 1...64 {
             _ = try? forwarder.run(until: monotonicNanoseconds() + 20_000)
@@ -117,5 +118,25 @@ struct FrameTarget {
         }
         // Sockets of flows that are left, and peers, are nobody's from here on.
         try? Descriptor.closeAll(in: UInt32(epoll.descriptor.number)...UInt32.max)
+    }
+
+    /// Others turn to the guest as well: from port 5555 to its ports 8080, by TCP and UDP.
+    private func visit(_ forwarder: inout Forwarder<FuzzLink, KernelSockets>) {
+        let loopback = IPAddress(IPv4Address.loopback)
+        for isTCP in [true, false] {
+            let (socket, visitor) = (try! Descriptor.socket(isTCP ? .stream : .datagram, for: loopback), try! Descriptor.socket(isTCP ? .stream : .datagram, for: loopback))
+            for (end, port) in [(socket, 8080), (visitor, 5555)] as [(Descriptor, UInt16)] {
+                try! end.setReuseAddress()
+                try! end.bind(SocketAddress(Endpoint(loopback, port)))
+            }
+            if isTCP { try! socket.listen() } else { try! socket.setPacketInformation(isIPv4: true) }
+            _ = try! forwarder.listen(
+                on: ForwardedPort(
+                    socket: socket, isTCP: isTCP, isOutbound: false, address: loopback, port: 8080, targetPort: 8080, hasIPv4: true, hasIPv6: false))
+            _ = try? visitor.connect(SocketAddress(Endpoint(loopback, 8080)))
+            _ = try? visitor.write([1, 2, 3])
+            // The next input's visitor comes from the same port.
+            if isTCP { try! visitor.setAbortOnClose() }
+        }
     }
 }
