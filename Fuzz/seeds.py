@@ -57,7 +57,6 @@ put("frames", "connection", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x10))), (3, ip
 put("frames", "connection6", row((0, ip6(6, syn)), (2, ip6(6, tcp(0x18, b"x"))), (2, ip6(6, tcp(4)))))
 put("frames", "refused", row((1, ip4(6, tcp(2, port=9)))))
 put("frames", "udp", row((1, ip4(17, udp(4000, 9, b"hello"))), (1, ip4(17, udp(4000, 53, b"q"), dst="192.0.2.53"))))
-put("frames", "echo", row((1, ip4(17, udp(4000, 7, b"hello"))), (1, ip4(17, udp(4000, 7, bytes(1400)))), (1, arp), (1, arp)))
 put("frames", "udp6", row((0, ip6(17, udp(4000, 9, b"hello"))), (0, ip6(17, udp(4000, 5353, b"m"), dst="ff02::fb"))))
 put("frames", "uso", row((1, ip4(17, udp(4000, 9, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 5, 42, 1000, 34, 6)))
 put("frames", "tso", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x18, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 1, 54, 1000, 34, 16)))
@@ -140,7 +139,6 @@ def stream(*frames):
 for kind in range(8):
     put("machine", f"local{kind}", bytes([kind, 7]) + stream(*local.values()))
 put("machine", "connection", bytes([0, 40]) + stream(ip4(6, syn), ip4(6, tcp(0x10)), ip4(6, tcp(0x18, b"GET /\n")), ip4(6, tcp(0x11))))
-put("machine", "echo", bytes([0, 40]) + stream(*[ip4(17, udp(4000, 7, bytes(1000)))] * 5))
 put("machine", "deaf", bytes([1, 40]) + stream(*[ip4(1, echo)] * 20, ip4(6, syn)))
 put("machine", "cut", bytes([4, 3]) + stream(arp) + stream(arp)[:20])
 put("machine", "broken", bytes([0, 90]) + stream(arp) + struct.pack("!I", 65550) + bytes(100))
