@@ -56,20 +56,20 @@ public struct Checksum: Equatable, Sendable, BitwiseCopyable {
     /// The folded sum of `count` bytes at `offset`, the last one padded with zero.
     @inlinable @_noAllocation @_noLocks
     static func sum(_ bytes: borrowing RawSpan, at offset: Int, count: Int) -> UInt16 {
-        // Two lanes of 32-bit words in 64-bit sums: no carry to handle below 2^32 words.
-        var even: UInt64 = 0
-        var odd: UInt64 = 0
+        // Eight lanes of 64 bits, in each the sum of all words and that of their upper halves. The first wraps around, and still their difference
+        // is the sum of the lower halves: no carry to handle below 2^32 words.
+        var all = SIMD8<UInt64>(), upper = SIMD8<UInt64>()
+        let half = SIMD8<UInt64>(repeating: 32)
         var position = offset
         let end = offset &+ count
-        while end &- position >= 32 {
-            let a = bytes.nativeUInt64(at: position)
-            let b = bytes.nativeUInt64(at: position &+ 8)
-            let c = bytes.nativeUInt64(at: position &+ 16)
-            let d = bytes.nativeUInt64(at: position &+ 24)
-            even &+= (a & 0xffff_ffff) &+ (b & 0xffff_ffff) &+ (c & 0xffff_ffff) &+ (d & 0xffff_ffff)
-            odd &+= (a >> 32) &+ (b >> 32) &+ (c >> 32) &+ (d >> 32)
-            position &+= 32
+        while end &- position >= 64 {
+            let words = bytes.nativeVector(at: position)
+            all &+= words
+            upper &+= words &>> half
+            position &+= 64
         }
+        var odd = upper.wrappedSum()
+        var even = all.wrappedSum() &- odd << 32
         while end &- position >= 8 {
             let word = bytes.nativeUInt64(at: position)
             even &+= word & 0xffff_ffff

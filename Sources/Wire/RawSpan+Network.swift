@@ -61,6 +61,13 @@ extension RawSpan {
         unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }
 
+    /// 64 bytes in the machine's order, eight in each lane.
+    @inlinable @_noAllocation @_noLocks
+    public func nativeVector(at offset: Int) -> SIMD8<UInt64> {
+        // SAFETY: as in `uint8(at:)`.
+        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
+    }
+
     /// Whether `count` bytes can be read at `offset`, whatever the two numbers are.
     @inlinable @_noAllocation @_noLocks
     public func has(_ count: Int, at offset: Int) -> Bool {

@@ -41,6 +41,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         Self.print(figures.stops, "pauses of guest", print)
         Self.print(figures.guests, "guests", print)
         Self.print(figures.turnedAway, "guests turned away", print)
+        Self.print(figures.brokeFraming, "guests cut for a bad length", print)
     }
 
     private static func print(_ value: Int, _ label: StaticString, _ print: (StaticString, UInt64) -> Void) {

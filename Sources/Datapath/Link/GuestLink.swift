@@ -83,6 +83,8 @@ struct LinkFigures: BitwiseCopyable {
     var stops = 0
     var guests = 0
     var turnedAway = 0
+    /// Guests that sent a frame of impossible length.
+    var brokeFraming = 0
 }
 
 /// The guest's side of a worker.

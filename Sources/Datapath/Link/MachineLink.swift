@@ -40,7 +40,7 @@ struct MachineLink: GuestLink, ~Copyable {
     var incoming: ReceiveBatch
 
     /// From this many bytes on, collected frames leave at once: a socket that is full is noticed while little has been accepted.
-    private static var eagerFlush: Int { 128 << 10 }
+    private static var eagerFlush: Int { 256 << 10 }
     /// While there is a backlog, frames up to this length still go behind it: what the guest must hear to go on.
     private static var smallFrame: Int { 640 }
     /// What the kernel may hold for the guest, if it lets us.
@@ -255,6 +255,7 @@ struct MachineLink: GuestLink, ~Copyable {
                 batch.keep(offset..<end)
                 return true
             case .broken:
+                figures.brokeFraming += 1
                 note(.brokeFraming)
                 batch.keep(0..<0)
                 return false
