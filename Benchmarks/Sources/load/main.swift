@@ -10,6 +10,7 @@ let usage = """
       udp-up | udp-down   to=ADDRESS size=1400 rate=0 seconds=2
       udp-rr              to=ADDRESS size=24 seconds=2 | count=1000
       machine             socket=PATH interface=eth0: a virtual machine for passt, of this network namespace's kernel
+      bare-up | bare-down socket=PATH from=198.51.100.1 to=198.51.100.2 mtu=1500 seconds=2: a machine that is a single connection
       clock               the monotonic clock in nanoseconds
 
     """
@@ -73,6 +74,21 @@ load_raise_limits()
 if mode == "machine" {
     let status = unsafe load_machine(arguments.text("socket"), arguments.text("interface", "eth0"))
     if status != 0 { fail("machine: error \(-status)") }
+    exit(0)
+}
+if mode == "bare-up" || mode == "bare-down" {
+    var request = Request(mode == "bare-up" ? .sink : .source)
+    request.amount = UInt64(arguments.seconds(2))
+    var bytes: Int64 = 0, time: Int64 = 0
+    // SAFETY: strings and bytes live as long as the call, which writes two numbers.
+    let status = unsafe load_bare(
+        arguments.text("socket"), arguments.text("from", "198.51.100.1"), arguments.text("to"), Int32(clamping: arguments.integer("mtu", 1500)),
+        mode == "bare-up" ? 1 : 0, request.bytes, Int32(Request.size), arguments.seconds(2), &bytes, &time)
+    if status != 0 { fail("\(mode): error \(-status)") }
+    var line = Line()
+    line.add("bytes", Int(bytes))
+    line.add("nanoseconds", Int(time))
+    say(line.json)
     exit(0)
 }
 if mode == "server" {
