@@ -31,6 +31,7 @@ struct PasstDaemon: ProgramRun {
         var worker = try makeWorker(machine, network, capture)
         var neighbours = NeighbourFeed.open(network, &worker, log)
         try listen(&worker, listeners)
+        if machine.awaitsSender { return try runWithSender(machine, &worker, &neighbours, signals, pidFile) }
         try hide()
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
         // Only now: a descriptor of signals wakes up the process that began to watch it.
@@ -43,6 +44,26 @@ struct PasstDaemon: ProgramRun {
             try readiness.ready()
         }
         try filter.install()
+        return runClosed(&worker, signals, &neighbours)
+    }
+
+    /// The same for a machine that has to be answered at its path: files are reachable until it has sent something. Nothing of that is looked at before.
+    private mutating func runWithSender(
+        _ machine: MachineSocket, _ worker: inout PasstWorker, _ neighbours: inout NeighbourFeed?, _ signals: QuitSignals, _ pidFile: PidFile?
+    ) throws(SetupError) -> Int32 {
+        _ = try Isolation.enterUserNamespace(log: log)
+        let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
+        try watchEvents(&worker, signals, neighbours?.descriptor)
+        try pidFile?.write(readiness?.processID ?? Process.identifier)
+        if let readiness {
+            log.wentToBackground(processID: readiness.processID)
+            try readiness.ready()
+        }
+        guard try machine.awaitSender(signals, log: log) else { return 0 }
+        hideFiles()
+        try Isolation.close()
+        try SeccompFilter(permissions).prepared().install()
+        log.info("Virtual machine connected")
         return runClosed(&worker, signals, &neighbours)
     }
 

@@ -73,6 +73,10 @@ extension ProgramRun {
     /// Leaves an empty file system. Where the kernel does not let us, as in some containers, what is left to do is said.
     func hide() throws(SetupError) {
         _ = try Isolation.enterUserNamespace(log: log)
+        hideFiles()
+    }
+
+    func hideFiles() {
         do throws(SetupError) {
             try Isolation.detach()
             try Isolation.hideFiles(chrootFallback: options.chrootFallback)

@@ -98,6 +98,34 @@ extension Descriptor {
         return unsafe linux_getpeername(number, &address, &length) == 0
     }
 
+    /// What came of looking for a sender.
+    public enum Sender: Sendable, Equatable {
+        case nobody
+        case connected
+        /// One that has no name, or whose name cannot be reached, is answered by nobody: its datagram is thrown away.
+        case unreachable(Errno)
+    }
+
+    /// Connects a datagram socket to the path of who sent the first datagram in its queue, which stays there. From then on the kernel refuses all
+    /// other senders.
+    public func connectToSender() throws(Errno) -> Sender {
+        var address = sockaddr_un()
+        var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        var byte: UInt8 = 0
+        // SAFETY: one byte and an address are written at most, each of the announced size.
+        let count = restarting { unsafe linux_recvfrom(number, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT), &address, &length) }
+        if count == -Int(EAGAIN) { return .nobody }
+        try Errno.check(count)
+        // The family alone is the address of a socket without a name.
+        let hasName = length > MemoryLayout<sa_family_t>.size
+        // SAFETY: the kernel said how long the address is, at most as long as it was announced.
+        let result = hasName ? unsafe linux_connect(number, &address, min(length, socklen_t(MemoryLayout<sockaddr_un>.size))) : -EDESTADDRREQ
+        if result == 0 { return .connected }
+        // SAFETY: as above.
+        _ = restarting { unsafe linux_recv(number, &byte, 1, Int32(MSG_DONTWAIT)) }
+        return .unreachable(Errno(-result))
+    }
+
     /// How much may be on its way to the peer of a UNIX socket; the kernel has a limit of its own (net.core.wmem_max).
     public func setSendBuffer(_ byteCount: Int) throws(Errno) {
         try set(SOL_SOCKET, SO_SNDBUF, Int32(clamping: byteCount))

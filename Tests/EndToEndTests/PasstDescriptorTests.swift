@@ -104,6 +104,40 @@ import Testing
         }
     }
 
+    /// vfkit's and libkrun's datagrams, by path: with a greeting and without, the sender's path being where answers go. Nobody else is heard.
+    @Test(arguments: ["vfkt", "bound"])
+    func datagramsByPath(_ kind: String) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let socket = network.path("s"), pid = network.path("pid"), log = network.path("log")
+            _ = try network.passt(["--socket", "unixgram://" + socket, "--pid", pid, "--mtu", "1500", "-t", "8080:4000", "--log-file", log])
+            let number = try #require(pid_t(contents(pid).trimmingCharacters(in: .newlines)))
+            // One without a name cannot be answered.
+            try network.host.sh("echo x | socat -u - UNIX-SENDTO:\(socket)").check()
+            try require("a line in the log") { contents(log).contains("cannot be answered") }
+            let machine = try Machine(network, "vm", socket: socket, kind: kind)
+            try machine.configure()
+            #expect(contents(log).contains("Virtual machine connected"))
+            #expect(try !network.host.sh("echo x | socat -u - UNIX-SENDTO:\(socket)").succeeded)
+            for what in ["send", "receive", "duplex"] { try machine.client(what, Family.v6.server, 4000, 2 << 20).check() }
+            machine.cut()
+            // The next frame for it finds nobody.
+            try require("the end of passt", within: 30) {
+                _ = try? network.remote.client("error", Family.v4.hostAddress, 8080)
+                return !ProcessTable.exists(number)
+            }
+        }
+    }
+
+    /// While nobody has come, it ends as always.
+    @Test func aSignalEndsTheWaitForDatagrams() throws {
+        try withNetwork { network in
+            let passt = try network.passt(["-f", "--socket", "unixgram://" + network.path("s")])
+            passt.send(SIGTERM)
+            #expect(passt.wait(seconds: 5).ending == .exited(0))
+        }
+    }
+
     /// libguestfs's command line, whole.
     @Test func libguestfs() throws {
         try withNetwork { network in

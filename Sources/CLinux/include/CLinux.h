@@ -115,6 +115,7 @@ static inline long linux_sendmsg(int fd, const struct msghdr *message, int flags
 static inline long linux_recvmsg(int fd, struct msghdr *message, int flags) { return LINUX_RESULT(recvmsg(fd, message, flags)); }
 static inline int linux_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags) { return LINUX_RESULT(sendmmsg(fd, messages, count, flags)); }
 static inline int linux_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags) { return LINUX_RESULT(recvmmsg(fd, messages, count, flags, NULL)); }
+static inline long linux_recvfrom(int fd, void *buffer, size_t count, int flags, void *address, socklen_t *length) { return LINUX_RESULT(recvfrom(fd, buffer, count, flags, (struct sockaddr *)address, length)); }
 static inline long linux_recv(int fd, void *buffer, size_t count, int flags) { return LINUX_RESULT(recv(fd, buffer, count, flags)); }
 static inline long linux_send(int fd, const void *buffer, size_t count, int flags) { return LINUX_RESULT(send(fd, buffer, count, flags)); }
 static inline int linux_socket(int family, int type, int protocol) { return LINUX_RESULT(socket(family, type, protocol)); }

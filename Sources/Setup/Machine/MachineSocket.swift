@@ -10,19 +10,19 @@ public struct MachineSocket: Equatable, Sendable {
     public let isListener: Bool
     /// Where it listens.
     public let path: String?
+    /// A datagram socket at a path: whoever sends to it first is the machine.
+    public var awaitsSender: Bool { kind == .datagrams && path != nil }
 
     private static let defaultPaths = (1...64).map { "/tmp/passt_\($0).socket" }
 
     /// Listens on `path`, or on the first of the usual paths that nobody listens on. `unixpacket://` before a path asks for a connection of
-    /// messages, a frame in each, instead of a stream.
+    /// messages, a frame in each, instead of a stream, `unixgram://` for datagrams.
     public static func listen(at path: String?) throws(SetupError) -> MachineSocket {
         if let path {
-            let prefix = "unixpacket://"
-            let kind: UnixSocket.Kind = path.utf8.starts(with: prefix.utf8) ? .messages : .stream
-            let name = kind == .messages ? String(path.dropFirst(prefix.count)) : path
+            let (kind, name) = kind(of: path)
             do throws(Errno) {
                 guard let socket = try bind(kind, name) else { throw Errno(EADDRINUSE) }
-                return MachineSocket(descriptor: socket, kind: kind, isListener: true, path: name)
+                return MachineSocket(descriptor: socket, kind: kind, isListener: kind != .datagrams, path: name)
             } catch {
                 throw SetupError(.sockets, "Couldn't listen for option --socket \(path)", error)
             }
@@ -38,6 +38,37 @@ public struct MachineSocket: Equatable, Sendable {
             }
         }
         throw SetupError(.sockets, "Couldn't listen on any of \(defaultPaths[0]) to \(defaultPaths[63])", last)
+    }
+
+    private static func kind(of path: String) -> (UnixSocket.Kind, String) {
+        for (kind, prefix) in [(UnixSocket.Kind.messages, "unixpacket://"), (.datagrams, "unixgram://")] where path.utf8.starts(with: prefix.utf8) {
+            return (kind, String(path.dropFirst(prefix.utf8.count)))
+        }
+        return (.stream, path)
+    }
+
+    /// Waits until somebody has sent something who can be answered, which takes the file system that their path is in; what they sent stays in the
+    /// queue. False when a signal ends the wait.
+    public func awaitSender(_ signals: QuitSignals, log: Log) throws(SetupError) -> Bool {
+        do throws(Errno) {
+            let epoll = try Epoll()
+            defer { epoll.descriptor.close() }
+            var events = try EventList(capacity: 2)
+            try epoll.add(descriptor, .input, tag: 0)
+            try epoll.add(signals.descriptor, .input, tag: 1)
+            while true {
+                while let event = signals.next() {
+                    if event == .quit { return false }
+                }
+                switch try descriptor.connectToSender() {
+                case .connected: return true
+                case .nobody: try events.wait(on: epoll, nanoseconds: -1)
+                case .unreachable(let error): log.warning("Turned away a virtual machine that cannot be answered: error ", Int(error.code))
+                }
+            }
+        } catch {
+            throw SetupError(.sockets, "Couldn't wait for a virtual machine", error)
+        }
     }
 
     /// nil where somebody else is. What a process left behind that has ended is replaced.

@@ -2,7 +2,7 @@
 machine's: a tap device INTERFACE is bridged to the socket at the path SOCKET, or to the inherited descriptor fd:N.
 
 KIND is "stream" (frames behind a length of four bytes, as from QEMU; the default), "seqpacket" or "dgram" (a frame a message); "vfkt" is
-"dgram" with a greeting and a bound path of its own. Prints "ready" when the interface is there, and ends with the connection.
+"dgram" with a greeting and a bound path of its own, "bound" the same without a greeting. Prints "ready" when the interface is there, and ends with the connection.
 """
 import fcntl
 import os
@@ -14,14 +14,14 @@ import sys
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
 
 name, where, kind = sys.argv[1], sys.argv[2], (sys.argv[3:] + ["stream"])[0]
-types = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET, "dgram": socket.SOCK_DGRAM, "vfkt": socket.SOCK_DGRAM}
+types = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET, "dgram": socket.SOCK_DGRAM, "vfkt": socket.SOCK_DGRAM, "bound": socket.SOCK_DGRAM}
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
 if where.startswith("fd:"):
     sock = socket.socket(socket.AF_UNIX, types[kind], fileno=int(where[3:]))
 else:
     sock = socket.socket(socket.AF_UNIX, types[kind])
-    if kind == "vfkt":
+    if kind in ("vfkt", "bound"):
         sock.bind(where + ".machine")
     sock.connect(where)
 if kind == "vfkt":
