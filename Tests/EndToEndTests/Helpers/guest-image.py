@@ -1,10 +1,11 @@
 """guest-image.py OUTPUT KERNEL SCRIPT: a first file system for a virtual machine, in the format that Linux unpacks at boot ("newc" of cpio).
 
-Holds busybox and the kernel modules of the folder KERNEL (see Scripts/guest-kernel), python3 with what the tests' own clients and servers
+Holds busybox, dhclient and the kernel modules of the folder KERNEL (see Scripts/guest-kernel), python3 with what the tests' own clients and servers
 import, these themselves, and SCRIPT, a shell script that runs once eth0 has its addresses. Everything it prints goes to the serial console.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ ip link set lo up
 ip link set eth0 up
 udhcpc -q -n -i eth0 -O search -s /udhcpc
 for i in $(seq 50); do ip -6 addr show dev eth0 | grep -q global && break; sleep 0.1; done
+dhclient -6 -1 -sf /dhclient6 -cf /dhclient.conf -lf /tmp/leases -pf /tmp/dhclient.pid eth0
 export PYTHONHOME={sys.base_prefix} PYTHONDONTWRITEBYTECODE=1
 sh /script
 echo "guest: status $?"
@@ -35,7 +37,12 @@ ip route add default via "$router"
 [ -z "$mtu" ] || ip link set "$interface" mtu "$mtu"
 echo "guest: lease $ip/$mask router $router mtu $mtu dns $dns search $search"
 """
-files = {"init": (0o755, init.encode()), "udhcpc": (0o755, udhcpc.encode())}
+dhclient6 = """#!/bin/sh
+[ "$reason" = BOUND6 ] || exit 0
+ip -6 addr add "$new_ip6_address/128" dev "$interface"
+echo "guest: DHCPv6 $new_ip6_address dns $new_dhcp6_name_servers search $new_dhcp6_domain_search" >/dev/console
+"""
+files = {"init": (0o755, init.encode()), "udhcpc": (0o755, udhcpc.encode()), "dhclient6": (0o755, dhclient6.encode())}
 
 
 def add(path, name=None, mode=0o644):
@@ -57,11 +64,15 @@ listing = subprocess.run(
     check=True, capture_output=True, text=True).stdout.split()
 python = os.path.realpath(subprocess.run(["python3", "-c", "import sys; print(sys.executable)"], check=True, capture_output=True, text=True).stdout.strip())
 add(python, "bin/python3", 0o755)
+# busybox has no client of DHCPv6.
+dhclient = shutil.which("dhclient", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+add(dhclient, "bin/dhclient", 0o755)
+add(f"{here}/dhclient.conf", "dhclient.conf")
 libraries = set()
-for path in listing + [python]:
-    if path != python:
+for path in listing + [python, dhclient]:
+    if path not in (python, dhclient):
         add(path)
-    if path == python or path.endswith(".so"):
+    if path in (python, dhclient) or path.endswith(".so"):
         libraries |= set(re.findall(r"(/\S+)", subprocess.run(["ldd", path], capture_output=True, text=True).stdout.replace(":", "")))
 for library in libraries:
     add(library, mode=0o755)

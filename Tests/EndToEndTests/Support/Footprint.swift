@@ -10,8 +10,12 @@ struct Footprint {
     let program: Child
 
     /// KiB.
-    var memory: Int {
-        let line = contents("/proc/\(program.pid)/status").split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    var memory: Int { status("VmRSS") }
+    /// Without files and shared pages, which come and go with the kernel's own needs.
+    var ownMemory: Int { status("RssAnon") }
+
+    private func status(_ name: String) -> Int {
+        let line = contents("/proc/\(program.pid)/status").split(separator: "\n").first { $0.hasPrefix(name + ":") }
         return line.flatMap { $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first }.flatMap { Int($0) } ?? .max
     }
 
