@@ -23,6 +23,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].retransmitAt = now + min(TCPTranslator.firstTimeout << shift, TCPTranslator.lastTimeout)
     }
 
+    /// The guest still has an earlier connection between these ends, such as one in TIME-WAIT, and knows by our reset now that it is over: one SYN more goes out
+    /// without the usual wait, as from a kernel.
+    mutating func repeatSynSoon(_ index: Int, now: Int64) {
+        guard table[index].events.contains(.opensToGuest), table[index].retransmissions == 0, table[index].retransmitAt > now + 2 else { return }
+        table[index].retransmitAt = now + 2
+        armTimer(index, now: now)
+    }
+
     /// Sees to it that the connection is looked at when its next deadline comes.
     mutating func armTimer(_ index: Int, now: Int64) {
         let connection = table[index]

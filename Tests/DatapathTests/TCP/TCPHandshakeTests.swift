@@ -181,6 +181,12 @@ import Wire
         script.guest("A", seq: 500, ack: 900)
         #expect(script.round() == ["R 900:0"])
         #expect(script.tcp.table.count == 1)
+        // Then it has given way: the next SYN comes soon, once.
+        let again = script.pass(5)
+        #expect(again.count == 1 && again[0].hasPrefix("+2 S "), "\(again)")
+        script.guest("A", seq: 500, ack: 900)
+        #expect(script.round() == ["R 900:0"])
+        #expect(script.pass(900).isEmpty)
     }
 
     @Test func resetInTheHandshake() throws {
