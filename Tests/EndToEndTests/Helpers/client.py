@@ -58,7 +58,8 @@ def receive_text(sock):
 
 
 def send(count):
-    sock = connect("sink")
+    # For all of it, and paths that are gone for a while.
+    sock = connect("sink", timeout=60)
     data = pattern(count)
     sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
