@@ -109,18 +109,22 @@ import Wire
         try host.converseTCP()
     }
 
+    /// So many sockets that are open at once, connected to a port of loopback.
+    private func loopbackClients(_ count: Int, _ kind: Descriptor.SocketKind, of port: UInt16) throws -> [Descriptor] {
+        try (0..<count).map { _ in
+            let client = try Descriptor.socket(kind, for: IPAddress(IPv4Address.loopback))
+            _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), port)))
+            return client
+        }
+    }
+
     /// Others open connections that the guest does not answer.
     @Test func inboundFlood() throws {
         var host = try AbuseHost(flows: 256)
         let inbound = try AbuseListener()
         try host.listen(inbound, leadingTo: 8080)
-        var clients: [Descriptor] = []
+        let clients = try loopbackClients(100, .stream, of: inbound.port)
         defer { for client in clients { client.close() } }
-        for _ in 0..<100 {
-            let client = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
-            clients.append(client)
-            _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), inbound.port)))
-        }
         try host.run("all are accepted") { $0.count(.tcpAccepted) == 100 }
         #expect(host.forwarder.tcp.table.count == 16 && host.count(.tcpGaveWay) == 84)
         try host.converse()
@@ -132,13 +136,8 @@ import Wire
         let server = try AbuseListener()
         let outward = try AbuseListener()
         try host.listen(outward, outwardTo: server.port)
-        var clients: [Descriptor] = []
+        var clients = try loopbackClients(60, .stream, of: outward.port)
         defer { for client in clients { client.close() } }
-        for _ in 0..<60 {
-            let client = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.loopback))
-            clients.append(client)
-            _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), outward.port)))
-        }
         try host.run("a pause") { $0.count(.listenersPaused) > 0 }
         let most = host.forwarder.bypass.connections.table.count
         #expect(most >= 25 && most <= 35, "\(most)")
@@ -176,14 +175,9 @@ import Wire
             ListenerTarget(port: server.endpoint.port, address: nil))
         let index = try host.forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
         // All at once, so that no two of them are given the same port.
-        var senders: [Descriptor] = []
+        let senders = try loopbackClients(150, .datagram, of: port)
         defer { for sender in senders { sender.close() } }
-        for _ in 0..<150 {
-            let sender = try Descriptor.socket(.datagram, for: IPAddress(IPv4Address.loopback))
-            senders.append(sender)
-            _ = try sender.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), port)))
-            #expect(sender.sendSome([1]) == 1)
-        }
+        for sender in senders { #expect(sender.sendSome([1]) == 1) }
         try host.run("all are looked at") { $0.count(.spliceClients) + $0.count(.spliceFailed) == 150 }
         let clients = host.forwarder.bypass.guestDescriptors
         #expect(clients >= 60 && clients <= 71, "\(clients)")
