@@ -39,10 +39,7 @@ struct PasstDaemon: ProgramRun {
         try Isolation.close()
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         let filter = try SeccompFilter(permissions).prepared()
-        if let readiness {
-            log.wentToBackground(processID: readiness.processID)
-            try readiness.ready()
-        }
+        try tellReady(readiness)
         try filter.install()
         return runClosed(&worker, signals, &neighbours)
     }
@@ -55,10 +52,7 @@ struct PasstDaemon: ProgramRun {
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
         try watchEvents(&worker, signals, neighbours?.descriptor)
         try pidFile?.write(readiness?.processID ?? Process.identifier)
-        if let readiness {
-            log.wentToBackground(processID: readiness.processID)
-            try readiness.ready()
-        }
+        try tellReady(readiness)
         guard try machine.awaitSender(signals, log: log) else { return 0 }
         hideFiles()
         try Isolation.close()

@@ -77,10 +77,7 @@ struct PastaDaemon: ProgramRun {
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
             let filter = try SeccompFilter(permissions(watch, spawned)).prepared()
-            if let readiness {
-                log.wentToBackground(processID: readiness.processID)
-                try readiness.ready()
-            }
+            try tellReady(readiness)
             try filter.install()
             if let spawned {
                 spawned.release()

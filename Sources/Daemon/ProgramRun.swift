@@ -85,6 +85,13 @@ extension ProgramRun {
         }
     }
 
+    /// Whoever waits in the foreground may go on. nil: nobody does.
+    mutating func tellReady(_ readiness: Readiness?) throws(SetupError) {
+        guard let readiness else { return }
+        log.wentToBackground(processID: readiness.processID)
+        try readiness.ready()
+    }
+
     // These run in a process that is closed in already, hence without making strings.
 
     func warnOfPing() {
