@@ -111,11 +111,11 @@ import Wire
 
     // MARK: Real sockets
 
-    private static func found(_ way: BoundSockets, isTCP: Bool, isIPv4: Bool) throws -> Set<UInt16> {
+    private static func found(_ way: BoundSockets, isTCP: Bool, isIPv4: Bool) throws -> Set<Endpoint> {
         var buffer = try Mapping(byteCount: BoundSockets.bufferSize)
-        var ports: Set<UInt16> = []
-        try way.forEach(isTCP: isTCP, isIPv4: isIPv4, buffer: &buffer) { ports.insert($0.port) }
-        return ports
+        var found: Set<Endpoint> = []
+        try way.forEach(isTCP: isTCP, isIPv4: isIPv4, buffer: &buffer) { found.insert(Endpoint($0.address, $0.port)) }
+        return found
     }
 
     @Test("Both ways see what listens, and nothing else", arguments: [false, true])
@@ -125,24 +125,25 @@ import Wire
         #expect(sockets.way == (tables ? .tables : .diagnosis))
         for isIPv4 in [true, false] {
             let any = isIPv4 ? IPAddress(IPv4Address.any) : Self.any6
-            let loopback = isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback)
-            func bound(_ kind: Descriptor.SocketKind, _ address: IPAddress) throws -> (Descriptor, UInt16) {
+            // Other tests, at the same time, have sockets at other addresses, and they may get the same ports there.
+            let loopback = isIPv4 ? IPAddress(IPv4Address(0x7f00_000a)) : IPAddress(IPv6Address.loopback)
+            func bound(_ kind: Descriptor.SocketKind, _ address: IPAddress) throws -> (Descriptor, Endpoint) {
                 let socket = try Descriptor.socket(kind, for: address)
                 try socket.bind(SocketAddress(Endpoint(address, 0)))
-                return (socket, try #require(try socket.localAddress().endpoint).port)
+                return (socket, try #require(try socket.localAddress().endpoint))
             }
-            let (listening, listeningPort) = try bound(.stream, any)
+            let (listening, listeningAt) = try bound(.stream, any)
             try listening.listen()
-            let (idle, idlePort) = try bound(.stream, loopback)
-            let (datagrams, datagramPort) = try bound(.datagram, loopback)
-            let (connected, connectedPort) = try bound(.datagram, loopback)
-            _ = try connected.connect(SocketAddress(Endpoint(loopback, datagramPort)))
+            let (idle, idleAt) = try bound(.stream, loopback)
+            let (datagrams, datagramAt) = try bound(.datagram, loopback)
+            let (connected, connectedAt) = try bound(.datagram, loopback)
+            _ = try connected.connect(SocketAddress(datagramAt))
             let tcp = try Self.found(sockets, isTCP: true, isIPv4: isIPv4)
             let udp = try Self.found(sockets, isTCP: false, isIPv4: isIPv4)
-            #expect(tcp.contains(listeningPort) && !tcp.contains(idlePort))
-            #expect(udp.contains(datagramPort) && !udp.contains(connectedPort))
+            #expect(tcp.contains(listeningAt) && !tcp.contains(idleAt))
+            #expect(udp.contains(datagramAt) && !udp.contains(connectedAt))
             for socket in [listening, idle, datagrams, connected] { socket.close() }
-            #expect(try !Self.found(sockets, isTCP: true, isIPv4: isIPv4).contains(listeningPort))
+            #expect(try !Self.found(sockets, isTCP: true, isIPv4: isIPv4).contains(listeningAt))
         }
     }
 
@@ -153,15 +154,15 @@ import Wire
         defer { sockets.close() }
         let address = IPAddress(IPv4Address(0x7f00_0009))
         var listeners: [Descriptor] = []
-        var ports: Set<UInt16> = []
+        var endpoints: Set<Endpoint> = []
         for _ in 0..<700 {
             let socket = try Descriptor.socket(.stream, for: address)
             listeners.append(socket)
             try socket.bind(SocketAddress(Endpoint(address, 0)))
             try socket.listen()
-            ports.insert(try #require(try socket.localAddress().endpoint).port)
+            endpoints.insert(try #require(try socket.localAddress().endpoint))
         }
-        #expect(try ports.isSubset(of: Self.found(sockets, isTCP: true, isIPv4: true)))
+        #expect(try endpoints.isSubset(of: Self.found(sockets, isTCP: true, isIPv4: true)))
         for socket in listeners { socket.close() }
     }
 }
