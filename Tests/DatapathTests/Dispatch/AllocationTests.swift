@@ -58,6 +58,7 @@ import Wire
                 port, remote ?? forwarder.tcpPort, sequence: position, acknowledgment: flags & 0x10 == 0 ? 0 : forwarder.sequence, flags,
                 payload)
         }
+        forwarder.watch(port)
         try forwarder.run([segment(forwarder, 2)])
         position += 1
         try forwarder.run { $0.lastFlags == 0x12 && $0.acknowledgment == 1001 }
