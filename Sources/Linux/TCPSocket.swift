@@ -8,6 +8,8 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     public var minimumRoundTrip: UInt32?
     /// Bytes that the peer has acknowledged since the connection was made (and the SYN, where we sent it). Linux 4.1.
     public var bytesAcknowledged: UInt64?
+    /// Bytes in the send buffer that have never been sent. Linux 4.6.
+    public var notSent: UInt32?
     /// What the peer would take now, in bytes. Linux 5.4.
     public var sendWindow: UInt32?
     /// The segment size towards the peer.
@@ -32,6 +34,7 @@ extension Descriptor {
             roundTrip: info.tcpi_rtt,
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
             bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
+            notSent: length >= TCPInfoLayout.notSentEnd ? info.tcpi_notsent_bytes : nil,
             sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
             sendSegmentSize: info.tcpi_snd_mss,
             retransmissions: info.tcpi_total_retrans)
@@ -74,6 +77,7 @@ extension Descriptor {
 
 /// Ends of the fields of `struct tcp_info` that newer kernels added, in bytes.
 private enum TCPInfoLayout {
+    static let notSentEnd: UInt32 = 148
     static let minimumRoundTripEnd: UInt32 = 152
     static let bytesAcknowledgedEnd: UInt32 = 128
     static let sendWindowEnd: UInt32 = 232

@@ -86,6 +86,8 @@ struct Plan {
             // The receive buffers that Linux grows to by default hold half of this path.
             all.append(Setting(name: "50 ms, 1 Gbit/s, 32 MiB buffers", link: Link(mtu: 1500, conditions: "delay=25ms rate=1gbit queue=12mb ", buffers: 32 << 20),
                                isRepeated: false) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) })
+            all.append(Setting(name: "50 ms, 1 Gbit/s, BBR", link: Link(mtu: 1500, conditions: "delay=25ms rate=1gbit queue=12mb", congestion: "bbr"),
+                               isRepeated: false) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) })
             all += [
                 path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5) },
                 path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4) },

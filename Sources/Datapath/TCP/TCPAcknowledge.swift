@@ -49,8 +49,29 @@ extension TCPTranslator where Sockets: ~Copyable {
         let roundTrip = Int64(connection.roundTrip) / 1000 + 1
         let silence = Int64(UInt32(truncatingIfNeeded: now) &- connection.waitsSince)
         if connection.events.contains(.awaitsFirst), silence < roundTrip { return now + roundTrip - silence + 1 }
-        return now + Int64(connection.roundTrip) / 16000 + 1 + min(max(silence - roundTrip, 0) / 8, 1000)
+        return now + lookInterval(connection) + min(max(silence - roundTrip, 0) / 8, 1000)
     }
+
+    /// Milliseconds between two looks at a far end that acknowledges steadily.
+    private func lookInterval(_ connection: TCPConnection) -> Int64 { Int64(connection.roundTrip) / 16000 + 1 }
+
+    /// What a far path will carry until it is looked at again.
+    ///
+    /// What is more than that would wait in the socket's send buffer, where the guest takes it for a longer path: its round-trip time and its
+    /// retransmission timeout would tell of a queue that is none of the path's. As much as was acknowledged since the last look, or is in one
+    /// interval, may follow, and a quarter of it more, so that the path never waits for the guest. Where nothing waited, as much again: a
+    /// connection that begins doubles with each round trip.
+    private func pathRoom(_ connection: TCPConnection, _ path: TCPPath, acknowledged: Int) -> UInt32 {
+        guard !connection.isNear, let notSent = path.notSent else { return .max }
+        let flight = max(connection.expected - connection.farAcknowledged - Int(notSent), 0)
+        let share = max(acknowledged, flight * Int(lookInterval(connection)) * 1000 / Int(connection.roundTrip))
+        let least = max(Int(TCPTranslator.initialSpace), 2 * Int(connection.guestSegmentSize))
+        let wanted = max(share + (notSent == 0 ? share : share / 4), least)
+        return UInt32(truncatingIfNeeded: max(wanted - Int(notSent), 0))
+    }
+
+    /// Bytes more that the guest may send.
+    private func space(_ connection: TCPConnection) -> UInt32 { min(connection.sendSpace, connection.pathRoom) }
 
     /// `expected` is about to move: from now on the far end owes an acknowledgement, if it did not before.
     mutating func farEndOwes(_ index: Int, now: Int64) {
@@ -91,6 +112,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                     table[index].events.remove(.awaitsFirst)
                 }
                 table[index].farAcknowledged = farAcknowledged
+                table[index].pathRoom = pathRoom(table[index], path, acknowledged: farAcknowledged - connection.farAcknowledged)
             }
         }
         if connection.largestSpace == 0 {
@@ -123,7 +145,9 @@ extension TCPTranslator where Sockets: ~Copyable {
     private mutating func refreshSendSpace(_ index: Int) {
         let connection = table[index]
         guard !connection.events.contains(.outputBlocked), connection.sentSinceLook > 0 else { return }
-        let isLow = connection.windowEdge - connection.expected < Int(enoughWindow(connection))
+        let enough = enoughWindow(connection)
+        // Where the path is what holds the guest back, the buffer would not tell anything new.
+        let isLow = connection.windowEdge - connection.expected < Int(enough) && connection.pathRoom >= enough
         if connection.sentSinceLook > connection.sendSpace || isLow { lookAtSendSpace(index) }
     }
 
@@ -159,7 +183,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let known = connection.windowEdge - connection.expected
         // Without window scaling, little can be told.
         let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
-        let now = min(Int(connection.sendSpace), most)
+        let now = min(Int(space(connection)), most)
         let enough = Int(enoughWindow(connection))
         return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
@@ -169,8 +193,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         let connection = table[index]
         var edge = connection.windowEdge
         // Never open the window by less than a segment (lesson 11): the guest would send slivers.
-        let offered = connection.expected + Int(connection.sendSpace)
-        if offered > edge, connection.sendSpace >= UInt32(connection.guestSegmentSize) || connection.sendSpace >= connection.largestSpace / 2 {
+        let space = space(connection)
+        let offered = connection.expected + Int(space)
+        if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
             edge = offered
         }
         let size = edge - connection.acknowledged

@@ -57,6 +57,9 @@ struct HostSocket {
 
     var isOpen: Bool { closes == 0 }
     var queued: Int { taken.count - drained }
+    /// What the path carries at a time; a third of the buffer if nothing is said.
+    var carried: Int?
+    var notSent: Int { max(queued - (carried ?? sendLimit / 3), 0) }
     var unread: Int { arrived.count - consumed }
     /// As `sk_stream_is_writeable`: a third of the buffer is free.
     var isWritable: Bool { sendLimit - queued >= queued / 2 && sendLimit > queued }
@@ -310,7 +313,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, sendWindow: nil, sendSegmentSize: 1460,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), sendWindow: nil, sendSegmentSize: 1460,
             retransmissions: 0)
     }
 

@@ -145,6 +145,36 @@ import Wire
         #expect(script.tcp.sockets.calls.setPeekOffset == before.setPeekOffset)
     }
 
+    /// What the path does not carry yet stays with the guest, whose round-trip time would tell of a queue in the socket instead. The path is full all the same.
+    @Test func queueStaysWithTheGuest() throws {
+        var script = try TCPScript { $0.roundTrip = 50_000; $0.sendLimit = 8 << 20 }
+        script.open()
+        script.tcp.sockets.all[0].carried = 250_000
+        let start = script.now
+        var (position, edge, worst) = (1, 30_000, 0)
+        var sent: [Int] = []
+        var acknowledged: [Int] = []
+        for millisecond in 0..<380 as Range<Int64> {
+            script.move(to: start + millisecond)
+            while position + 1000 <= min(edge, Stream.length) {
+                script.guest("A", seq: position, ack: 1, count: 1000)
+                position += 1000
+            }
+            let socket = script.tcp.sockets.all[0]
+            sent.append(socket.taken.count - socket.notSent)
+            // The far end has what was sent 50 ms ago, and 5 kB of it per millisecond.
+            if millisecond >= 50 { script.tcp.sockets.drain(0, min(sent[Int(millisecond) - 50] - socket.drained, 5000)) }
+            acknowledged.append(script.tcp.sockets.all[0].drained)
+            for segment in script.segments() {
+                let header = segment.header!
+                edge = max(edge, header.acknowledgment - SequenceNumber(script.guestStart) + Int(header.window) << Int(TCPTranslator<ScriptedSockets>.offeredWindowScale))
+            }
+            if millisecond >= 200 { worst = max(worst, script.tcp.sockets.all[0].notSent) }
+        }
+        #expect(worst > 0 && worst <= 62_500)
+        #expect(acknowledged[379] - acknowledged[200] >= 175 * 5000)
+    }
+
     /// A far end that is silent is asked less and less.
     @Test func silentFarEnd() throws {
         var script = try TCPScript { $0.roundTrip = 50_000 }
