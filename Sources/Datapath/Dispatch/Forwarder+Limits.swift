@@ -8,11 +8,20 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
     private static var others: Int { 24 }
 
+    // `mutating`, although they change nothing: to borrow `self`, the compiler copies all of it, seven kilobytes each time.
+
     /// No more than this many flows can be open at once, and the guest can open no more than that.
-    private var mostFlows: Int { max(descriptors - notFlows, 8) }
-    private var notFlows: Int { Forwarder.others + listeners.count + bypass.otherDescriptors }
-    private var mostOfGuest: Int { mostFlows - min(mostFlows / 8, 1024) }
-    private var flowCount: Int { tcp.table.count + udp.table.count + ping.table.count + bypass.guestDescriptors }
+    private var mostFlows: Int { mutating get { max(descriptors - notFlows, 8) } }
+    private var notFlows: Int { mutating get { Forwarder.others + listeners.count + bypass.otherDescriptors } }
+    private var mostOfGuest: Int {
+        mutating get {
+            let most = mostFlows
+            return most - min(most / 8, 1024)
+        }
+    }
+    private var flowCount: Int {
+        mutating get { tcp.table.count + udp.table.count + ping.table.count + bypass.guestDescriptors }
+    }
 
     /// `count` frames of the guest are about to be worked off, each of which may open a flow.
     mutating func limitFlows(by count: Int) {

@@ -100,7 +100,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         tcp.openToGuest(socket, key: key, &port, now: now)
     }
 
-    private func inboundKey(_ socket: Descriptor, _ source: SocketAddress, _ target: ListenerTarget) -> FlowKey? {
+    /// `mutating`: see `Forwarder+Limits`.
+    private mutating func inboundKey(_ socket: Descriptor, _ source: SocketAddress, _ target: ListenerTarget) -> FlowKey? {
         guard let peer = source.endpoint, let local = try? socket.localAddress().endpoint,
             let seen = tcp.translation.inboundSource(peer.address, local: local.address),
             let destination = guest.destination(for: seen, target: target.address, mac: port.guestMAC)

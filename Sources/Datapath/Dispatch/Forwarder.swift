@@ -204,7 +204,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         port.flush()
     }
 
-    private func timeout(now: Int64, deadline: Int64?) -> Int64 {
+    /// Nanoseconds until something is due; negative: nothing is. `mutating`: see `Forwarder+Limits`.
+    private mutating func timeout(now: Int64, deadline: Int64?) -> Int64 {
         var due = deadline
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = udp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }

@@ -66,9 +66,9 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// Payload of the largest frame for this connection: whole segments, as many as the link takes at a time.
-    private func framePayload<Link: GuestLink & ~Copyable>(_ connection: TCPConnection, _ port: borrowing GuestPort<Link>) -> Int {
+    private func framePayload(_ connection: TCPConnection, _ offloads: LinkOffloads) -> Int {
         let size = Int(connection.segmentSize)
-        guard port.offloads.contains(.tcpSegmentation) else { return size }
+        guard offloads.contains(.tcpSegmentation) else { return size }
         let most = 65535 - EthernetHeader.length - SlotLayout.ipHeaderLength(connection.key.guest) - TCPHeader.length
         return most >= size ? most / size * size : size
     }
@@ -78,7 +78,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let connection = table[index]
-        let payload = framePayload(connection, port)
+        let payload = framePayload(connection, port.offloads)
         let frames = min((limit + payload - 1) / payload, TCPTranslator.burst)
         let asked = min(limit, frames * payload)
         let slot = port.reserve(frames)
