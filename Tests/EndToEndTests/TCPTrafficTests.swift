@@ -63,6 +63,16 @@ import Testing
         }
     }
 
+    /// More than sequence numbers, and whatever else has 32 bits, can count.
+    @Test(arguments: [[], ["-R"]])
+    func moreThanFourGibibytesInOneConnection(_ direction: [String]) throws {
+        try withNetwork { network in
+            try network.remote.serve(["iperf3", "-s"], port: 5201)
+            let guest = try network.guest()
+            try guest.run(["iperf3", "-c", Family.v4.server, "-n", "4400M"] + direction, seconds: 120).check()
+        }
+    }
+
     @Test(arguments: Family.allCases)
     func aSideThatClosedItsSendingStillReceives(_ family: Family) throws {
         try withNetwork { network in

@@ -97,7 +97,7 @@ struct TCPConnection: FlowEntry {
     var windowEdge = SequenceNumber(0)
     /// Bytes that the socket would still take, as last heard, less what was sent since.
     var sendSpace: UInt32 = 0
-    /// Bytes that a far path would still carry soon, as last heard, less what was sent since.
+    /// Bytes that a far path would still carry soon, as last heard, less what was sent since; `.max` is no limit.
     var pathRoom: UInt32 = .max
     /// The largest that `sendSpace` has been.
     var largestSpace: UInt32 = 0

@@ -213,7 +213,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if taken > 0 { farEndOwes(index, now: now) }
         table[index].expected += taken
         table[index].sendSpace -= min(table[index].sendSpace, UInt32(truncatingIfNeeded: taken))
-        table[index].pathRoom -= min(table[index].pathRoom, UInt32(truncatingIfNeeded: taken))
+        // A near path is not looked at while data flows: it has no limit that could be used up.
+        if table[index].pathRoom != .max { table[index].pathRoom -= min(table[index].pathRoom, UInt32(truncatingIfNeeded: taken)) }
         table[index].sentSinceLook &+= UInt32(truncatingIfNeeded: taken)
         if taken < count {
             // Ask for the rest at once; the guest's stack takes three equal acknowledgements for a loss (lesson 15).

@@ -175,6 +175,19 @@ import Wire
         #expect(acknowledged[379] - acknowledged[200] >= 175 * 5000)
     }
 
+    /// A near path is not looked at while data flows, so nothing that each byte takes from may run out there: after four gigabytes it did.
+    @Test func nearPathHasNoLimitThatRunsOut() throws {
+        var script = try TCPScript { $0.sendLimit = 1 << 20 }
+        script.open()
+        for number in 0..<100 {
+            script.guest("A", seq: 1 + 1000 * number, ack: 1, count: 1000)
+            script.tcp.sockets.drain(0, 1000)
+            _ = script.pass(1)
+        }
+        #expect(script.connection().expected - script.connection().initialFromGuest == 100_001)
+        #expect(script.connection().pathRoom == .max)
+    }
+
     /// A far end that is silent is asked less and less.
     @Test func silentFarEnd() throws {
         var script = try TCPScript { $0.roundTrip = 50_000 }
