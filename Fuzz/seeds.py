@@ -57,6 +57,8 @@ put("frames", "connection", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x10))), (3, ip
 put("frames", "connection6", row((0, ip6(6, syn)), (2, ip6(6, tcp(0x18, b"x"))), (2, ip6(6, tcp(4)))))
 put("frames", "refused", row((1, ip4(6, tcp(2, port=9)))))
 put("frames", "udp", row((1, ip4(17, udp(4000, 9, b"hello"))), (1, ip4(17, udp(4000, 53, b"q"), dst="192.0.2.53"))))
+put("frames", "udp-answered", row((1, ip4(17, udp(4000, 80, b"hello"))), (1, ip4(17, udp(4001, 80, b"")))) + bytes(1))
+put("frames", "udp-answered-apart", row((1, ip4(17, udp(4000, 80, b"hello"))), (1, ip4(17, udp(4001, 80, b"")))))
 put("frames", "udp6", row((0, ip6(17, udp(4000, 9, b"hello"))), (0, ip6(17, udp(4000, 5353, b"m"), dst="ff02::fb"))))
 put("frames", "uso", row((1, ip4(17, udp(4000, 9, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 5, 42, 1000, 34, 6)))
 put("frames", "tso", row((1, ip4(6, syn)), (3, ip4(6, tcp(0x18, bytes(3000)))), virtio=struct.pack("<BBHHHH", 1, 1, 54, 1000, 34, 16)))

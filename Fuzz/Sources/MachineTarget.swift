@@ -67,20 +67,41 @@ struct MachineTarget {
 }
 
 /// What frames connect to: port 80 of loopback, where somebody answers, and leaves.
-struct PeerOnLoopback {
-    private let listener: Descriptor
+final class PeerOnLoopback {
+    private let listener = PeerOnLoopback.bound(.stream)
+    private let datagrams = PeerOnLoopback.bound(.datagram)
+    private var incoming = try! ReceiveBatch(capacity: 8)
+    private let arena = try! Mapping(byteCount: 8)
 
-    init() {
-        listener = try! Descriptor.socket(.stream, for: IPAddress(IPv4Address("127.0.0.1")!))
-        try! listener.setReuseAddress()
-        try! listener.bind(SocketAddress(Endpoint(IPAddress(IPv4Address("127.0.0.1")!), 80)))
-        try! listener.listen()
+    init() { try! listener.listen() }
+
+    private static func bound(_ kind: Descriptor.SocketKind) -> Descriptor {
+        let loopback = IPAddress(IPv4Address.loopback)
+        let socket = try! Descriptor.socket(kind, for: loopback)
+        try! socket.setReuseAddress()
+        try! socket.bind(SocketAddress(Endpoint(loopback, 80)))
+        return socket
     }
 
     func answer(_ round: Int) {
+        answerDatagrams()
         while let (peer, _) = try? listener.accept() {
             _ = try? peer.write([UInt8](repeating: 7, count: 3000))
             if round % 2 == 0 { peer.close() }
+        }
+    }
+
+    /// An empty datagram, a short one, several equal ones, and one that no frame of MTU 1500 holds.
+    private func answerDatagrams() {
+        incoming.removeAll()
+        for _ in 0..<8 { incoming.append(arena, offset: 0, length: 8) }
+        let count = incoming.receive(on: datagrams).count
+        for number in 0..<max(count, 0) {
+            guard let source = incoming.source(number) else { continue }
+            // Connected, it takes the place of the first for what comes from there.
+            let peer = PeerOnLoopback.bound(.datagram)
+            guard (try? peer.connect(SocketAddress(source))) != nil else { continue }
+            for length in [0, 5, 1200, 1200, 1200, 9000] { _ = try? peer.write([UInt8](repeating: 9, count: length)) }
         }
     }
 }
