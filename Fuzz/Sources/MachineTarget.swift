@@ -95,8 +95,7 @@ final class PeerOnLoopback {
     private func answerDatagrams() {
         incoming.removeAll()
         for _ in 0..<8 { incoming.append(arena, offset: 0, length: 8) }
-        let count = incoming.receive(on: datagrams).count
-        for number in 0..<max(count, 0) {
+        for number in 0..<incoming.receive(on: datagrams).count {
             guard let source = incoming.source(number) else { continue }
             // Connected, it takes the place of the first for what comes from there.
             let peer = PeerOnLoopback.bound(.datagram)

@@ -71,24 +71,26 @@ struct Plan {
     }
 
     private var disturbed: [Setting] {
-        func path(_ name: String, _ conditions: String, _ measure: @escaping (inout Measuring) throws -> Void) -> Setting {
-            Setting(name: name, link: Link(mtu: 1500, conditions: conditions), isRepeated: false, measure: measure)
+        func path(
+            _ name: String, _ conditions: String, congestion: String? = nil, buffers: Int? = nil, _ measure: @escaping (inout Measuring) throws -> Void
+        ) -> Setting {
+            let link = Link(mtu: 1500, conditions: conditions, congestion: congestion, buffers: buffers)
+            return Setting(name: name, link: link, isRepeated: false, measure: measure)
         }
+        let far = "delay=25ms rate=1gbit queue=12mb"
         var all = [
             path("emulated path", "clear") { m in try m.bulk(streams: 1, seconds: short) },
-            path("50 ms, 1 Gbit/s", "delay=25ms rate=1gbit queue=12mb") { m in
+            path("50 ms, 1 Gbit/s", far) { m in
                 try m.roundTrip()
                 try m.bulk(streams: 1, seconds: isFull ? 8 : 3, withRoundTrip: true)
             },
             path("disturbed", "delay=1ms loss=0.1% reorder=1% hold=2ms duplicate=0.1%") { m in try m.identical(bytes: isFull ? 200 << 20 : 20 << 20) },
         ]
         if isFull {
-            // The receive buffers that Linux grows to by default hold half of this path.
-            all.append(Setting(name: "50 ms, 1 Gbit/s, 32 MiB buffers", link: Link(mtu: 1500, conditions: "delay=25ms rate=1gbit queue=12mb ", buffers: 32 << 20),
-                               isRepeated: false) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) })
-            all.append(Setting(name: "50 ms, 1 Gbit/s, BBR", link: Link(mtu: 1500, conditions: "delay=25ms rate=1gbit queue=12mb", congestion: "bbr"),
-                               isRepeated: false) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) })
             all += [
+                // The receive buffers that Linux grows to by default hold half of this path.
+                path("50 ms, 1 Gbit/s, 32 MiB buffers", far, buffers: 32 << 20) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
+                path("50 ms, 1 Gbit/s, BBR", far, congestion: "bbr") { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
                 path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5) },
                 path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4) },
                 path("10 s black hole", "delay=5ms rate=1gbit queue=5mb") { m in try m.blackHole(seconds: 10) },
