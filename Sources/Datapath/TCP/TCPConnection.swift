@@ -75,7 +75,7 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     /// What was sent to a far end that owed nothing before is still without any answer: none can come before a round trip is over.
     static var awaitsFirst: TCPEvents { TCPEvents(rawValue: 1 << 23) }
     /// The link had no room for a segment in this round.
-    static var wasRefused: TCPEvents { TCPEvents(rawValue: 1 << 24) }
+    static var wasRefused: TCPEvents { TCPEvents(rawValue: 1 << 26) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }

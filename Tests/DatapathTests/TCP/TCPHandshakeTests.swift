@@ -131,6 +131,29 @@ import Wire
         #expect(script.tcp.sockets.all.count { $0.isAborted } == 48)
     }
 
+    /// Two events once had the same bit: an open connection of others' then counted as one that the link had refused, and later as one of the guest's.
+    @Test func whoOpenedIsKnownToTheEnd() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        _ = script.round()
+        script.guest("SA", seq: 0, ack: 1, mss: 1460)
+        script.arrive(10)
+        #expect(script.round() == ["A 1:0 ack 1", "PA 1:10 ack 1"])
+        #expect(script.connection().refusals == 0 && script.tcp.inboundCount == 1)
+        script.guest("A", seq: 1, ack: 11)
+        #expect(script.pass(100).isEmpty && script.lastSteps <= 2)
+        script.open(port: 40001)
+        script.port.link.refusals = 1
+        script.guest("PA", seq: 1, ack: 1, count: 5, port: 40001)
+        _ = script.pass(100)
+        #expect(script.tcp.inboundCount == 1)
+        script.guest("RA", seq: 6, ack: 1, port: 40001)
+        #expect(script.tcp.inboundCount == 1)
+        script.guest("RA", seq: 1, ack: 11)
+        #expect(script.tcp.inboundCount == 0)
+        script.expectEmpty()
+    }
+
     @Test func refusedAdoptionLeavesNothing() throws {
         var script = try TCPScript { $0.adoptionRefusal = Errno(12) }
         let socket = script.tcp.sockets.accept()
