@@ -80,6 +80,8 @@ public struct EventList: ~Copyable {
         count = result == -EINTR ? 0 : Int(try Errno.check(result))
     }
 
+    public mutating func removeAll() { count = 0 }
+
     public subscript(index: Int) -> (tag: UInt64, events: Epoll.Events) {
         let start = index * EventList.stride
         // SAFETY: bounds-checked loads of plain numbers.

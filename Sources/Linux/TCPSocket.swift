@@ -2,6 +2,8 @@ internal import CLinux
 
 /// What the kernel tells about a connection, of `struct tcp_info`. Fields that an older kernel does not know are nil.
 public struct TCPPath: Sendable, BitwiseCopyable {
+    /// The handshake is over, and the connection too young to have been closed by either end.
+    public var isConnected: Bool
     /// Smoothed round-trip time, microseconds.
     public var roundTrip: UInt32
     /// The smallest round-trip time seen lately, microseconds.
@@ -31,6 +33,7 @@ extension Descriptor {
         // SAFETY: the kernel writes at most `length` bytes and says how many.
         guard unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 else { return nil }
         return TCPPath(
+            isConnected: info.tcpi_state == 1,  // TCP_ESTABLISHED
             roundTrip: info.tcpi_rtt,
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
             bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
@@ -68,6 +71,17 @@ extension Descriptor {
         try set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
     }
 
+    /// Before connect(2): the acknowledgement that ends the handshake waits for data to travel with (in `tcp_rcv_synsent_state_process`, as with
+    /// TCP_DEFER_ACCEPT), for 200 ms at most. The peer's kernel takes the connection for open only then.
+    public func holdHandshake() throws(Errno) {
+        try set(Int32(IPPROTO_TCP), TCP_QUICKACK, 0)
+    }
+
+    /// What `holdHandshake` holds is sent now.
+    public func completeHandshake() throws(Errno) {
+        try set(Int32(IPPROTO_TCP), TCP_QUICKACK, 1)
+    }
+
     /// NewReno as congestion control, which every kernel has and lets anybody choose (TCP_CONGESTION, tcp(7)).
     public func setReno() throws(Errno) {
         // The four letters in their order, as the number that lies in memory like that.
@@ -86,6 +100,6 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_CONGESTION)]
+        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION)]
     }
 }

@@ -108,6 +108,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
                 handle(tag, event.events, now: milliseconds())
             }
             let now = monotonicNanoseconds()
+            if tcp.answerIsDue(now) { tcp.giveAnswer(&port, now: now / 1_000_000) }
             endRound(now: now / 1_000_000)
             if port.link.hasLostGuest { guestLeft() }
             if let notice = port.link.takeNotice() { return .guest(notice) }
@@ -132,11 +133,18 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         var present = now
         while present - now < (timeout < 0 ? span : min(span, timeout)) {
             try events.wait(on: epoll, nanoseconds: 0)
-            if events.count > 0 { return }
+            if events.count > 0 || tcp.answerIsDue(present) { return }
+            tcp.closePostponed()
             // Whoever else needs this processor goes first: a client or a server on the same machine often does.
             yieldProcessor()
             present = monotonicNanoseconds()
         }
+        if tcp.hasAnswer {
+            // Needs the end of a round.
+            tcp.giveAnswer(&port, now: present / 1_000_000)
+            return events.removeAll()
+        }
+        tcp.finishPostponed()
         try events.wait(on: epoll, nanoseconds: timeout < 0 ? timeout : max(timeout - (present - now), 0))
         eagerWait.slept(monotonicNanoseconds() - now)
     }

@@ -19,6 +19,8 @@ protocol HostSockets: ~Copyable {
     /// No more will be sent.
     mutating func finish(_ socket: Descriptor)
     mutating func path(_ socket: Descriptor) -> TCPPath?
+    /// `connect` leaves the last acknowledgement of the handshake to the first data; this sends it, if it was not sent yet.
+    mutating func completeHandshake(_ socket: Descriptor)
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer?
     /// Asks for an output event once there is room again, and lets the kernel grow its buffer by then.
     mutating func awaitRoom(_ socket: Descriptor)
@@ -39,6 +41,7 @@ struct KernelSockets: HostSockets, ~Copyable {
         let socket = try Descriptor.socket(.stream, for: remote.address)
         do {
             try socket.setNoDelay()
+            try socket.holdHandshake()
             if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {
                 try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.isLinkLocal ? scope : 0))
@@ -77,6 +80,8 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func finish(_ socket: Descriptor) { try? socket.shutdown(1) }
 
     mutating func path(_ socket: Descriptor) -> TCPPath? { socket.tcpPath() }
+
+    mutating func completeHandshake(_ socket: Descriptor) { try? socket.completeHandshake() }
 
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? { socket.sendBuffer() }
 

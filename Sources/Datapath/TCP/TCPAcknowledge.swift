@@ -95,9 +95,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     // MARK: Looking at the socket
 
     /// Asks the kernel for the path's round-trip time and for how far the far end is.
-    mutating func look(_ index: Int, now: Int64) {
+    @discardableResult
+    mutating func look(_ index: Int, now: Int64) -> Bool {
         let connection = table[index]
+        var isConnected = false
         if let path = sockets.path(connection.socket) {
+            isConnected = path.isConnected
             let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
             table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : roundTrip
             if let bytes = path.bytesAcknowledged {
@@ -119,6 +122,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].sendSpace = TCPTranslator.initialSpace
             table[index].largestSpace = TCPTranslator.initialSpace
         }
+        return isConnected
     }
 
     mutating func lookAtSendSpace(_ index: Int) {

@@ -25,6 +25,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 return
             }
             establish(index, now: now)
+            completeLater(index, now: now)
         }
         table[index].heardAt = UInt32(truncatingIfNeeded: now)
         guard takeAcknowledgement(header, index, &port, now: now) else { return }
@@ -210,7 +211,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.insert(.triesAgain)
         }
         let taken = outcome.count
-        if taken > 0 { farEndOwes(index, now: now) }
+        if taken > 0 {
+            farEndOwes(index, now: now)
+            postponed.handshakes.remove(index)
+        }
         table[index].expected += taken
         table[index].sendSpace -= min(table[index].sendSpace, UInt32(truncatingIfNeeded: taken))
         // A near path is not looked at while data flows: it has no limit that could be used up.

@@ -216,10 +216,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         if isIdle { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
     }
 
-    /// Empties the socket's queue of what the guest has.
-    mutating func discardAll(_ index: Int) {
-        let count = table[index].unacknowledged + (table[index].events.contains(.finAcknowledged) ? -1 : 0) - table[index].queueStart
-        if count > 0 { _ = sockets.discard(count, on: table[index].socket) }
+    /// Bytes in the socket's queue that the guest has.
+    func unreadCount(_ index: Int) -> Int {
+        table[index].unacknowledged + (table[index].events.contains(.finAcknowledged) ? -1 : 0) - table[index].queueStart
     }
 
     // MARK: The end of the stream

@@ -42,7 +42,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             table.remove(index)
             port.counters.add(.tcpSocketFailed)
             reportFailure(error, connection, &port)
+            return
         }
+        // A peer on this machine has answered within the call.
+        if look(index, now: now) { answerSyn(index, &port, now: now) }
     }
 
     private static func takeOptions(_ header: TCPHeader, _ connection: inout TCPConnection) {
@@ -77,6 +80,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         if events.contains(.input) || events.contains(.readHangUp) { table[index].events.insert(.hasInput) }
         if events.contains(.readHangUp) { table[index].events.insert(.inputEnds) }
         look(index, now: now)
+        answerSyn(index, &port, now: now)
+    }
+
+    private mutating func answerSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         let start = table[index].initialToGuest
         table[index].next = start + 1
         table[index].highest = start + 1

@@ -48,6 +48,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         } catch {
             guard error.isLackOfDescriptors else { throw error }
             lacksDescriptors = true
+            if postponed.closingCount > 0 {
+                closePostponed()
+                return try sockets.connect(to: remote, family, scope: translation.templateInterface, tag: tag)
+            }
             guard endOldest(inbound: halfOpenIn.count > halfOpenOut.count, &port) else { throw error }
             return try sockets.connect(to: remote, family, scope: translation.templateInterface, tag: tag)
         }

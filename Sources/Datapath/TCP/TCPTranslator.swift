@@ -28,6 +28,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var scrap: Mapping
     var hasPeekOffset = true
     var closed: ClosedConnections
+    var postponed: Postponed
     /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
     var halfOpenOut: UsageOrder
     var halfOpenIn: UsageOrder
@@ -54,6 +55,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
+        let postponed = try Postponed(capacity: capacity)
         self.table = table
         self.timers = timers
         self.pending = pending
@@ -63,6 +65,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.halfOpenIn = halfOpenIn
         self.touched = touched
         self.closed = closed
+        self.postponed = postponed
         self.waiting = waiting
         self.sockets = sockets
         self.translation = translation
@@ -112,6 +115,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
             connectionDecided(index, events, &port, now: now)
             return
         }
+        if events.contains(.readHangUp) { answerEnds(index, now: now) }
         if events.contains(.input) || events.contains(.hangUp) || events.contains(.error) { table[index].events.insert(.hasInput) }
         if events.contains(.error) {
             if table[index].events.contains(.finSent), let _ = sockets.connectionError(table[index].socket) {
@@ -126,12 +130,13 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         }
         if events.contains(.input) { lookBehindInput(index, now: now) }
         if events.contains(.output) { roomAgain(index, &port, now: now) }
-        touch(index, &port, now: now)
+        if !answerWaits(index, events) { touch(index, &port, now: now) }
     }
 
     /// Ends a round: everything from the guest is with the sockets, acknowledgements and data are on their way.
     mutating func endRound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
         flushPending(&port, now: now)
+        hurryPostponed(now: now)
         var position = 0
         while position < touchedCount {
             let index = Int(touched[position])
@@ -184,9 +189,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     /// Both directions are done.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        // The kernel resets a connection that is closed with something unread, which would take what is still on its way with it.
-        discardAll(index)
-        sockets.close(table[index].socket)
+        closeLater(index, now: now)
         closed.insert(table[index], now: now)
         remove(index, &port)
     }
@@ -199,6 +202,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
             return
         }
         forgetPending(index)
+        forgetPostponed(index)
         sockets.abort(table[index].socket)
         table[index].socket = .none
         table[index].events.insert(.mustReset)
@@ -215,6 +219,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         forgetPending(index)
         forgetHalfOpen(index)
+        forgetPostponed(index)
         if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)
         table.remove(index)

@@ -89,8 +89,9 @@ struct SocketCalls: Equatable {
     var awaitRoom = 0
     /// setsockopt
     var setPeekOffset = 0
+    var completeHandshake = 0
 
-    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset }
+    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake }
 }
 
 /// Sockets of a host that does what a script says.
@@ -312,9 +313,15 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let syn = socket.isAccepted ? 0 : 1
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
-            roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
+            isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
             bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), sendWindow: nil, sendSegmentSize: 1460,
             retransmissions: 0)
+    }
+
+    mutating func completeHandshake(_ socket: Descriptor) {
+        guard let index = index(socket, "completeHandshake") else { return }
+        if all[index].isAccepted { faults.append("completeHandshake of an accepted socket") }
+        calls.completeHandshake += 1
     }
 
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? {

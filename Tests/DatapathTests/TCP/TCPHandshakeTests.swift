@@ -84,7 +84,7 @@ import Wire
     }
 
     @Test func errorWithoutAWordIsARefusal() throws {
-        var script = try TCPScript()
+        var script = try TCPScript { $0.connectsAtOnce = false }
         script.guest("S", seq: 0)
         let found = script.tcp.table.find(TCPScript.key())
         let index = try #require(found)
@@ -110,7 +110,7 @@ import Wire
 
     /// Connections that are not open yet, the oldest first, whatever they wait for.
     @Test func inAFullTableTheOldestHalfOpenGivesWay() throws {
-        var script = try TCPScript(capacity: 2)
+        var script = try TCPScript(capacity: 2) { $0.connectsAtOnce = false }
         for port in 1...3 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
         #expect(script.take() == ["RA 0:0 ack 1"] && script.tcp.sockets.all[0].isAborted)
         #expect(script.port.counters[.tcpGaveWay] == 1 && script.port.counters[.tcpTableFull] == 0)

@@ -117,8 +117,17 @@ struct TCPScript: ~Copyable {
         used = 0
         tcp.expireTimers(&port, now: now)
         tcp.endRound(&port, now: now)
+        if rests {
+            if tcp.hasAnswer {
+                tcp.giveAnswer(&port, now: now)
+                tcp.endRound(&port, now: now)
+            }
+            tcp.finishPostponed()
+        }
         port.flush()
     }
+    /// Whether the worker finds time to sleep after each round.
+    var rests = true
 
     /// A round; what the guest was sent since the last one, as text.
     mutating func round() -> [String] {
