@@ -3,7 +3,7 @@ internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
     /// Rounds of one connection before others have their turn.
-    private static var budget: Int { 2 }
+    private static var budget: Int { 1 }
     /// Frames that one call to the kernel fills.
     private static var burst: Int { 4 }
 
