@@ -182,7 +182,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let count = inbound.count
         adaptBatch(count)
         limitFlows(by: count)
-        for index in 0..<count { dispatch(inbound[index], now: now) }
+        for index in 0..<count where !takeTrain(index) { dispatch(inbound[index], now: now) }
         // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)
         udp.flushPending(&port, now: now)

@@ -170,10 +170,18 @@ extension TCPTranslator where Sockets: ~Copyable {
             guard header.sequence + skip == table[index].expected + (pendingIndex == index ? pending.byteCount : 0) else { return }
             pendingIndex = index
             _ = pending.append(arena, offset: header.payloadOffset + skip, length: fresh)
+            pendingEnd = header.payloadOffset + header.payloadLength
         } else if header.payloadLength > 0 {
             table[index].events.insert(.mustAcknowledge)
         }
         if hasFin { takeFin(header, index, &port, now: now) }
+    }
+
+    /// Adds the payload of a segment that carries on the last one and says nothing else (`SegmentTrain`). False where there is no room.
+    mutating func extendPending(_ payload: Range<Int>, in arena: borrowing Mapping) -> Bool {
+        guard pending.append(arena, offset: payload.lowerBound, length: payload.count) else { return false }
+        pendingEnd = payload.upperBound
+        return true
     }
 
     private mutating func takeFin<Link: GuestLink & ~Copyable>(

@@ -22,6 +22,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     /// Data of one connection, still in the guest's frames, that goes out with one call.
     var pending: ScatterList
     var pendingIndex = -1
+    /// Where in the batch the last piece of it ends.
+    var pendingEnd = -1
     /// Where pieces for the kernel to fill are collected.
     var slots: ScatterList
     /// Takes what is peeked at a second time where the kernel keeps no peek offset.
@@ -87,7 +89,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     mutating func fromGuest<Link: GuestLink & ~Copyable>(
         _ segment: GuestSegment, in arena: borrowing Mapping, _ port: inout GuestPort<Link>, now: Int64
     ) {
-        guard let index = table.find(segment.key) else {
+        guard let index = table.findInRun(segment.key) else {
             if answerForClosed(segment, &port, now: now) { return }
             if segment.header.flags.contains(.syn), segment.header.flags.isDisjoint(with: [.ack, .rst, .fin]) {
                 openToHost(segment, &port, now: now)
