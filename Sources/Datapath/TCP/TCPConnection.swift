@@ -144,6 +144,8 @@ struct TCPConnection: FlowEntry {
     // Time, in milliseconds of the worker's clock; 0 is "not set".
     var retransmitAt: Int64 = 0
     var acknowledgeAt: Int64 = 0
+    /// When what lies in the socket's queue although the guest has it is taken from there, whatever there is of it.
+    var restAt: Int64 = 0
     /// The guest's last sign of life.
     var heardAt: UInt32 = 0
     /// Round-trip time of the host's path, microseconds: the smaller of the smoothed and the least one.

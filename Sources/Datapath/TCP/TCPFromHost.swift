@@ -2,8 +2,11 @@ internal import Linux
 internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
-    /// Rounds of one connection before others have their turn.
-    private static var budget: Int { 1 }
+    /// Calls for one connection, and bytes, before others have their turn: about as much as a batch of frames from the guest.
+    private static var budget: Int { 2 }
+    private static var share: Int { 128 << 10 }
+    /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
+    private static var longestRest: Int64 { 200 }
     /// Frames that one call to the kernel fills.
     private static var burst: Int { 4 }
 
@@ -21,17 +24,18 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].events.remove(.hasMore)
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
         var rounds = 0
-        while rounds < TCPTranslator.budget {
+        let start = table[index].next
+        while rounds < TCPTranslator.budget, table[index].next - start < TCPTranslator.share {
             rounds += 1
             switch pumpOnce(index, &port, now: now) {
             case .again: continue
             case .gone: return false
             case .done:
-                discardAcknowledged(index)
+                discardAcknowledged(index, now: now)
                 return true
             }
         }
-        discardAcknowledged(index)
+        discardAcknowledged(index, now: now)
         // Its turn comes again in the next round, which a timer starts at once.
         table[index].events.insert(.hasMore)
         return true
@@ -200,7 +204,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// What lies there takes room from the peer's window, and more than its bytes: a buffer of 64 KiB of which one byte is left counts as a
     /// whole, and so does one that never held more than a byte. A queue that looks almost empty can close the window for good. So a rest
     /// that a step left is always taken, and small answers are after some of them.
-    mutating func discardAcknowledged(_ index: Int) {
+    ///
+    /// Whether a large step left something is not known: what came since the queue was last looked at lies behind it, in the same buffer. So it counts as if
+    /// it had. And whatever else lies there is taken after a moment, so that no connection can stand still for longer than that.
+    mutating func discardAcknowledged(_ index: Int, now: Int64) {
         let connection = table[index]
         var end = connection.unacknowledged
         if connection.events.contains(.finAcknowledged) { end += -1 }
@@ -208,12 +215,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard count > 0 else { return }
         let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
         let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
-        guard count >= 64 << 10 || (isIdle && isWorthIt) else { return }
+        guard count >= 64 << 10 || (isIdle && isWorthIt) else {
+            if isIdle, connection.restAt == 0 { table[index].restAt = now + TCPTranslator.longestRest }
+            return
+        }
         let outcome = sockets.discard(count, on: connection.socket)
         table[index].queueStart += outcome.count
         table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: outcome.count))
         table[index].peeks = 0
-        if isIdle { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
+        table[index].restAt = 0
+        if isIdle, count < 16 << 10 { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
     }
 
     /// Bytes in the socket's queue that the guest has.

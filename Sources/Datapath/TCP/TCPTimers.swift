@@ -37,6 +37,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         var due = Int64.max
         if connection.retransmitAt != 0 { due = min(due, connection.retransmitAt) }
         if connection.acknowledgeAt != 0 { due = min(due, connection.acknowledgeAt) }
+        if connection.restAt != 0 { due = min(due, connection.restAt) }
         if due == .max {
             if timers.deadline(index) == nil {
                 // By how long ago it was, since the 32 bits of `heardAt` wrap.
@@ -67,6 +68,11 @@ extension TCPTranslator where Sockets: ~Copyable {
             if connection.acknowledgeAt != 0, connection.acknowledgeAt <= now {
                 table[index].acknowledgeAt = 0
                 acknowledgementIsDue(index, &port, now: now)
+            }
+            if connection.restAt != 0, connection.restAt <= now {
+                // The turn that follows takes it.
+                table[index].restAt = 0
+                table[index].events.insert(.leftInQueue)
             }
             if !checkIdle(index, &port, now: now) { continue }
             touch(index, &port, now: now)
@@ -138,7 +144,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].retransmitAt = now + TCPTranslator.refusalInterval(table[index].refusals)
             return
         }
-        discardAcknowledged(index)
+        discardAcknowledged(index, now: now)
         if table[index].flight == 0 {
             // There was nothing to probe with.
             table[index].events.remove(.probing)
