@@ -1,5 +1,5 @@
 // Dispatch: one worker. `Forwarder` owns the link, the translators and the timers, and turns events into calls;
-// `Forwarder+Frames` takes the guest's frames apart and hands each to who understands it.
+// `Forwarder+Frames` takes the guest's frames apart and hands each to who understands it; what carries on the frame before it goes a shorter way (`SegmentTrain`).
 //
 //      epoll_wait --> link readable: a batch of frames --> translators --> endRound: sends, acknowledgements
 //                 --> socket event:  its flow's translator ------------------^

@@ -14,6 +14,7 @@
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPTimers         all deadlines
+//   TCPPostponed      what is done when there is nothing else to do
 //   ClosedConnections what the guest's late segments are told by
 //   TCPLimits         who gives way where there is no room
 //   TCPOutput         building segments

@@ -368,7 +368,7 @@ import Wire
 
     /// Between the last look at the queue and a large step, more has come into the same buffer: what is left of that pins all of it, and closes the peer's
     /// window for good. Seen as a download that stood still with 10 240 bytes in the queue, all of them acknowledged.
-    @Test func whatCameBehindALargeStepIsNotLeft() throws {
+    @Test func lesson50_whatCameBehindALargeStepIsNotLeft() throws {
         var script = try TCPScript()
         script.open(window: 65535, scale: 7)
         script.arrive(60_000)
