@@ -94,7 +94,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     // MARK: Looking at the socket
 
-    /// Asks the kernel for the path's round-trip time and for how far the far end is.
+    /// Asks the kernel for the path's round-trip time and for how far the far end is. Whether the connection is made.
     @discardableResult
     mutating func look(_ index: Int, now: Int64) -> Bool {
         let connection = table[index]

@@ -365,44 +365,4 @@ import Wire
             #expect(script.lastSteps < 30)
         }
     }
-
-    /// Between the last look at the queue and a large step, more has come into the same buffer: what is left of that pins all of it, and closes the peer's
-    /// window for good. Seen as a download that stood still with 10 240 bytes in the queue, all of them acknowledged.
-    @Test func lesson50_whatCameBehindALargeStepIsNotLeft() throws {
-        var script = try TCPScript()
-        script.open(window: 65535, scale: 7)
-        script.arrive(60_000)
-        _ = script.round()
-        script.guest("A", seq: 1, ack: 60_001, window: 2000)
-        // It comes before the step and is told of after it.
-        script.tcp.sockets.arrive(Stream.toGuest[60_000..<65_000], 0)
-        let waiting = script.tcp.sockets.ready
-        script.tcp.sockets.ready = []
-        _ = script.round()
-        #expect(script.tcp.sockets.all[0].unread == 5000)
-        script.tcp.sockets.ready = waiting
-        #expect(script.segments().map(\.payload.count) == [5000])
-        script.guest("A", seq: 1, ack: 65_001, window: 2000)
-        _ = script.round()
-        #expect(script.tcp.sockets.all[0].unread == 0)
-    }
-
-    /// Little answers may stay in the queue for a while, but not for good.
-    @Test func nothingStaysInTheQueueForGood() throws {
-        var script = try TCPScript()
-        script.open()
-        for turn in 0..<3 {
-            script.arrive(10)
-            _ = script.round()
-            script.guest("A", seq: 1, ack: 11 + 10 * turn)
-            _ = script.round()
-        }
-        #expect(script.tcp.sockets.all[0].unread == 30 && script.tcp.sockets.calls.discard == 0)
-        #expect(script.pass(199).isEmpty)
-        #expect(script.tcp.sockets.all[0].unread == 30)
-        #expect(script.pass(2).isEmpty)
-        #expect(script.tcp.sockets.all[0].unread == 0 && script.tcp.sockets.calls.discard == 1)
-        // And then there is nothing more to do.
-        #expect(script.pass(10_000).isEmpty && script.lastSteps <= 1)
-    }
 }
