@@ -1,11 +1,13 @@
 internal import CLinux
 
-/// Anonymous memory from the kernel: zeroed, page-aligned, and free until it is first touched.
+/// Memory from the kernel: zeroed, page-aligned, and free until it is first touched.
 @safe
 public struct Mapping: ~Copyable {
     // SAFETY: `base` is the start of `byteCount` mapped bytes from `init` to `deinit`, and only this value holds it.
     @usableFromInline let base: UnsafeMutableRawPointer
     public let byteCount: Int
+    /// The same memory as a file, where it can be lent (`LentMemory`).
+    let file: Descriptor
 
     /// Maps at least one byte. Throws ENOMEM where the kernel has none left.
     public init(byteCount: Int) throws(Errno) {
@@ -13,13 +15,21 @@ public struct Mapping: ~Copyable {
         // SAFETY: a fresh anonymous mapping aliases nothing.
         let address = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let address = unsafe address, unsafe linux_mmap_failed(address) == 0 else { throw Errno(linux_errno()) }
-        unsafe base = address
-        self.byteCount = size
+        unsafe self.init(base: address, byteCount: size, file: .none)
+    }
+
+    /// Takes over memory that was mapped for it, and its file.
+    init(base: UnsafeMutableRawPointer, byteCount: Int, file: Descriptor) {
+        // SAFETY: the callers have mapped so many bytes there, and keep no pointer.
+        unsafe self.base = base
+        self.byteCount = byteCount
+        self.file = file
     }
 
     deinit {
         // SAFETY: mapped in `init` with this very size.
         unsafe munmap(base, byteCount)
+        if file.isOpen { file.close() }
     }
 
     /// All bytes, for reading.

@@ -96,6 +96,7 @@ extension SystemCall {
     static var recvmmsg: SystemCall { SystemCall("recvmmsg", 299, 243) }
     static var recvmsg: SystemCall { SystemCall("recvmsg", 47, 212) }
     static var schedYield: SystemCall { SystemCall("sched_yield", 24, 124) }
+    static var sendfile: SystemCall { SystemCall("sendfile", 40, 71) }
     static var sendmmsg: SystemCall { SystemCall("sendmmsg", 307, 269) }
     static var sendmsg: SystemCall { SystemCall("sendmsg", 46, 211) }
     static var sendto: SystemCall { SystemCall("sendto", 44, 206) }

@@ -53,9 +53,9 @@ public struct Checksum: Equatable, Sendable, BitwiseCopyable {
         if count & 1 != 0 { isOdd.toggle() }
     }
 
-    /// The folded sum of `count` bytes at `offset`, the last one padded with zero.
+    /// The folded, not complemented sum of `count` bytes at `offset`, an odd last one padded with zero. Precondition: they lie inside `bytes`.
     @inlinable @_noAllocation @_noLocks
-    static func sum(_ bytes: borrowing RawSpan, at offset: Int, count: Int) -> UInt16 {
+    public static func sum(_ bytes: borrowing RawSpan, at offset: Int, count: Int) -> UInt16 {
         // Eight lanes of 64 bits, in each the sum of all words and that of their upper halves. The first wraps around, and still their difference
         // is the sum of the lower halves: no carry to handle below 2^32 words.
         var all = SIMD8<UInt64>(), upper = SIMD8<UInt64>()
@@ -90,8 +90,9 @@ public struct Checksum: Equatable, Sendable, BitwiseCopyable {
         return UInt16(bigEndian: fold(UInt64(fold(even)) &+ UInt64(fold(odd))))
     }
 
+    /// A sum of 16-bit words, with its carries added back in.
     @inlinable @_noAllocation @_noLocks
-    static func fold(_ sum: UInt64) -> UInt16 {
+    public static func fold(_ sum: UInt64) -> UInt16 {
         var folded = (sum >> 32) &+ (sum & 0xffff_ffff)
         folded = (folded >> 16) &+ (folded & 0xffff)
         folded = (folded >> 16) &+ (folded & 0xffff)

@@ -74,6 +74,7 @@ import Testing
         "recvmmsg": (299, 243),
         "recvmsg": (47, 212),
         "sched_yield": (24, 124),
+        "sendfile": (40, 71),
         "sendmmsg": (307, 269),
         "sendmsg": (46, 211),
         "sendto": (44, 206),

@@ -45,6 +45,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -81,6 +82,9 @@
 #endif
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x8
 #endif
 #ifndef SO_PEEK_OFF
 #define SO_PEEK_OFF 42
@@ -132,6 +136,13 @@ static inline int linux_shutdown(int fd, int how) { return LINUX_RESULT(shutdown
 static inline int linux_sched_yield(void) { return LINUX_RESULT(sched_yield()); }
 static inline int linux_close(int fd) { return LINUX_RESULT(close(fd)); }
 static inline long linux_splice(int from, int to, size_t count, unsigned int flags) { return LINUX_RESULT(splice(from, NULL, to, NULL, count, flags)); }
+static inline long linux_sendfile(int to, int from, long offset, size_t count) { off_t start = offset; return LINUX_RESULT(sendfile(to, from, &start, count)); }
+// A file in memory, without a name. Since Linux 6.3 whoever never executes it should say so, which older ones refuse.
+static inline int linux_memory_file(void) {
+    int file = memfd_create("frames", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    return file >= 0 ? file : LINUX_RESULT(memfd_create("frames", MFD_CLOEXEC));
+}
+static inline int linux_file_size_limit(struct rlimit *limit) { return LINUX_RESULT(getrlimit(RLIMIT_FSIZE, limit)); }
 static inline int linux_epoll_create(void) { return LINUX_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 static inline int linux_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) { return LINUX_RESULT(epoll_ctl(epoll, operation, fd, event)); }
 static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int count, int milliseconds) { return LINUX_RESULT(epoll_wait(epoll, events, count, milliseconds)); }

@@ -8,6 +8,14 @@ enum SlotLayout {
     /// From a slot's start to its IP header.
     static var ip: Int { linkHeadroom + EthernetHeader.length }
 
+    /// Slots for runs lie behind the others, each at the start of a page.
+    static var runs: Int { (count * size + 4095) & ~4095 }
+    /// 16 pages: as many as the kernel lends in one piece.
+    static var runSize: Int { 65536 }
+
+    /// In a run, from the end of one segment's payload to the start of the next one's: prefix and headers.
+    static func gap(_ address: IPAddress) -> Int { StreamFraming.prefix + EthernetHeader.length + ipHeaderLength(address) + TCPHeader.length }
+
     @_noAllocation @_noLocks
     static func ipHeaderLength(_ address: IPAddress) -> Int { address.isIPv4 ? IPv4Header.length : IPv6Header.length }
 }
@@ -35,12 +43,29 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     private var identification: UInt16 = 0
 
     init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, seed: SipHash) throws(Errno) {
-        arena = try Mapping(byteCount: SlotLayout.count * SlotLayout.size)
         offloads = link.offloads
+        arena = try GuestPort.makeArena(offloads)
         self.link = link
         self.guestMAC = guestMAC ?? .broadcast
         self.gatewayMAC = gatewayMAC
         self.seed = seed
+    }
+
+    /// With runs, the memory is such that a link can lend it to its socket, if the kernel allows that.
+    private static func makeArena(_ offloads: LinkOffloads) throws(Errno) -> Mapping {
+        guard offloads.contains(.runs) else { return try Mapping(byteCount: SlotLayout.count * SlotLayout.size) }
+        let byteCount = SlotLayout.runs + LentSlots.count * SlotLayout.runSize
+        do throws(Errno) {
+            return try Mapping(lendable: byteCount)
+        } catch {
+            return try Mapping(byteCount: byteCount)
+        }
+    }
+
+    /// The start of the first of `count` slots for runs, `SlotLayout.runSize` apart; nil when the link has no room for them now.
+    mutating func reserveRun(_ count: Int) -> Int? {
+        guard let slot = link.reserveRun(count, &arena) else { return nil }
+        return SlotLayout.runs + slot * SlotLayout.runSize
     }
 
     /// The start of the first of `count` slots, all behind one another; `count` is at most `SlotLayout.count`. What was sent before may be overwritten.
@@ -58,7 +83,11 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     mutating func close() { isClosed = true }
 
     /// Another guest may have another address.
-    mutating func forgetGuest() { guestMAC = .broadcast }
+    mutating func forgetGuest() {
+        guestMAC = .broadcast
+        // Who still holds the socket of the last one must not see what the next one is sent.
+        arena.discardPages()
+    }
 
     /// Ends a round.
     mutating func flush() {
@@ -96,9 +125,9 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     }
 
     /// Sends the frame that was built in `slot` and ends at `end`. True when the link took it.
-    mutating func send(slot: Int, end: Int, offload: VirtioNetHeader) -> Bool {
+    mutating func send(slot: Int, end: Int, offload: VirtioNetHeader, gap: Int = 0) -> Bool {
         let offset = slot + linkHeadroom
-        var frame = Frame(offset: offset, length: end - offset, offload: offload)
+        var frame = Frame(offset: offset, length: end - offset, offload: offload, gap: UInt16(truncatingIfNeeded: gap))
         if frame.length < EthernetHeader.minimumFrame {
             var bytes = arena.mutableBytes
             for position in end..<(offset + EthernetHeader.minimumFrame) { bytes.store(UInt8(0), at: position) }

@@ -12,7 +12,8 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     }
 
     var descriptor: Descriptor { inner.descriptor }
-    var offloads: LinkOffloads { inner.offloads }
+    /// What is written to the file are whole frames, without gaps.
+    var offloads: LinkOffloads { capture == nil ? inner.offloads : inner.offloads.subtracting(.runs) }
     var hasRoom: Bool { inner.hasRoom }
     var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
     var figures: LinkFigures { inner.figures }
@@ -22,6 +23,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { inner.attend(part, events) }
     mutating func awaitAnother() -> Bool { inner.awaitAnother() }
     mutating func takeNotice() -> GuestNotice? { inner.takeNotice() }
+    mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { inner.reserveRun(count, &arena) }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         let first = batch.count

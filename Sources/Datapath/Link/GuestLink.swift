@@ -27,6 +27,8 @@ struct Frame: BitwiseCopyable {
     /// From the Ethernet header to the end.
     var length: Int
     var offload: VirtioNetHeader
+    /// Bytes between the payloads of a super-frame's segments, with room for their headers; only in runs.
+    var gap: UInt16 = 0
 }
 
 /// What can be left to the link.
@@ -38,6 +40,8 @@ struct LinkOffloads: OptionSet, BitwiseCopyable {
     static var tcpSegmentation: LinkOffloads { LinkOffloads(rawValue: 2) }
     /// UDP super-datagrams may be given.
     static var udpSegmentation: LinkOffloads { LinkOffloads(rawValue: 4) }
+    /// Super-segments may lie in slots of `reserveRun`, with gaps between their segments as `SlotLayout.gap` says.
+    static var runs: LinkOffloads { LinkOffloads(rawValue: 8) }
 }
 
 /// What a link says to one attempt to send.
@@ -116,6 +120,9 @@ protocol GuestLink: ~Copyable {
     /// Reads frames behind those that the batch holds, until it is full or there are no more. False when the guest is gone.
     mutating func receive(into batch: inout FrameBatch) -> Bool
 
+    /// The first of `count` slots for runs of segments, all behind one another; nil when there is no room now, which an event of the link ends.
+    mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int?
+
     /// Sends `frame`, which lies in `arena` with at least `linkHeadroom` bytes before it that the link may overwrite.
     /// The bytes may be used until `flush`.
     mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict
@@ -134,6 +141,7 @@ extension GuestLink where Self: ~Copyable {
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
     mutating func awaitAnother() -> Bool { false }
     mutating func takeNotice() -> GuestNotice? { nil }
+    mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { nil }
 }
 
 /// Bytes before an Ethernet header that belong to the link. With 18, an IP header is aligned to 32 bytes in its slot.

@@ -10,6 +10,7 @@ internal import Wire
 ///
 ///     send: pieces  | length | headers | payload | length | headers | payload | ...
 ///     flush:        one sendmsg -------------------------> socket
+///     runs:         lent, not copied --------------------> socket      (`MachineLink+Runs`)
 ///                   what was not taken  --> backlog -----> socket, as soon as it is writable
 struct MachineLink: GuestLink, ~Copyable {
     /// Indices of event tags.
@@ -38,6 +39,9 @@ struct MachineLink: GuestLink, ~Copyable {
     /// For sockets of messages.
     var messages: SendBatch
     var incoming: ReceiveBatch
+    var lent = LentSlots()
+    /// Until the kernel refuses it.
+    var lendsMemory = true
 
     /// From this many bytes on, collected frames leave at once: a socket that is full is noticed while little has been accepted.
     private static var eagerFlush: Int { 256 << 10 }
@@ -67,7 +71,9 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     var descriptor: Descriptor { client }
-    var offloads: LinkOffloads { [.checksum, .tcpSegmentation, .udpSegmentation] }
+    var offloads: LinkOffloads {
+        kind == .stream ? [.checksum, .tcpSegmentation, .udpSegmentation, .runs] : [.checksum, .tcpSegmentation, .udpSegmentation]
+    }
     var hasRoom: Bool { client.isOpen && backlog.isEmpty }
 
     /// As many frames as one read can bring.
@@ -90,6 +96,7 @@ struct MachineLink: GuestLink, ~Copyable {
         // Level-triggered (lesson 40): what one read leaves is found by the next wait.
         try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
         client = socket
+        lent = LentSlots()
         watchesOutput = false
         figures.guests += 1
     }
@@ -154,14 +161,19 @@ struct MachineLink: GuestLink, ~Copyable {
         if !backlog.isEmpty {
             guard frame.length <= MachineLink.smallFrame, backlog.byteCount + pieces.byteCount < backlog.capacity / 2 else { return .full }
         }
-        if frame.offload.segmentation == .none { add(frame, &arena) } else if !cut(frame, &arena) { return .refused }
-        if pieces.byteCount >= MachineLink.eagerFlush { flush(&arena) }
+        if frame.gap > 0 {
+            if !sendRun(frame, &arena) { return .refused }
+        } else if frame.offload.segmentation == .none {
+            add(frame, &arena)
+        } else if !cut(frame, &arena) {
+            return .refused
+        }
+        if pieces.byteCount >= MachineLink.eagerFlush { sendPieces() }
         return .sent
     }
 
     /// The length goes where the frame has headroom, so that frame and length are one piece.
     private mutating func add(_ frame: Frame, _ arena: inout Mapping) {
-        if pieces.isFull { flush(&arena) }
         var bytes = arena.mutableBytes
         if frame.offload.flags.contains(.needsChecksum) {
             _ = Checksum.complete(
@@ -170,20 +182,21 @@ struct MachineLink: GuestLink, ~Copyable {
         }
         let start = frame.offset - StreamFraming.prefix
         bytes.store(UInt32(truncatingIfNeeded: frame.length), at: start)
-        _ = pieces.append(arena, offset: start, length: frame.length + StreamFraming.prefix)
+        give(start, frame.length + StreamFraming.prefix, arena)
     }
 
     private mutating func cut(_ frame: Frame, _ arena: inout Mapping) -> Bool {
         guard let cutter = SegmentCutter(frame, arena.bytes) else { return false }
         for index in 0..<cutter.count {
             let offset = (headerCount + 1) * MachineLink.headerStride
-            if pieces.count + 2 > pieces.capacity || offset > headers.byteCount { flush(&arena) }
+            if pieces.count + 2 > pieces.capacity || offset > headers.byteCount { sendPieces() }
             let header = headerCount * MachineLink.headerStride
             headerCount += 1
             let (start, length) = cutter.payload(index)
             var bytes = headers.mutableBytes
             bytes.store(UInt32(truncatingIfNeeded: cutter.headerLength + length), at: header)
-            cutter.writeHeader(index, arena.bytes, to: &bytes, at: header + StreamFraming.prefix)
+            let sum = Checksum.sum(arena.bytes, at: start, count: length)
+            cutter.writeHeader(index, sum: sum, to: &bytes, at: header + StreamFraming.prefix)
             _ = pieces.append(headers, offset: header, length: StreamFraming.prefix + cutter.headerLength)
             _ = pieces.append(arena, offset: start, length: length)
         }
@@ -192,6 +205,11 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     mutating func flush(_ arena: inout Mapping) {
+        sendPieces()
+        lent.endRound()
+    }
+
+    mutating func sendPieces() {
         if pieces.count == 0 { return }
         if kind != .stream {
             flushMessages()
@@ -200,6 +218,7 @@ struct MachineLink: GuestLink, ~Copyable {
         } else if client.isOpen {
             let outcome = pieces.send(on: client)
             figures.batchesToGuest += 1
+            lent.wrote(outcome.count)
             if outcome.count < pieces.byteCount, outcome.succeeded || outcome.wouldBlock {
                 figures.stops += 1
                 backlog.append(pieces, skipping: outcome.count)
@@ -218,6 +237,7 @@ struct MachineLink: GuestLink, ~Copyable {
         } else if !backlog.isEmpty {
             let outcome = backlog.write(to: client)
             figures.batchesToGuest += 1
+            lent.wrote(outcome.count)
             if !outcome.succeeded, !outcome.wouldBlock { backlog.removeAll() }
         }
         guard backlog.isEmpty else { return false }

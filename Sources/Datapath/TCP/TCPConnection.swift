@@ -77,6 +77,8 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var awaitsFirst: TCPEvents { TCPEvents(rawValue: 1 << 23) }
     /// The link had no room for a segment in this round.
     static var wasRefused: TCPEvents { TCPEvents(rawValue: 1 << 26) }
+    /// The queue had much at once when it was last looked at.
+    static var bulk: TCPEvents { TCPEvents(rawValue: 1 << 27) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }

@@ -9,6 +9,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var longestRest: Int64 { 200 }
     /// Frames that one call to the kernel fills.
     private static var burst: Int { 4 }
+    /// Bytes in one look at the queue from which on a connection counts as a bulk transfer.
+    private static var bulk: Int { 16 << 10 }
 
     enum Step {
         /// There may be more.
@@ -69,34 +71,24 @@ extension TCPTranslator where Sockets: ~Copyable {
         return transfer(index, limit: room, &port, now: now)
     }
 
-    /// Payload of the largest frame for this connection: whole segments, as many as the link takes at a time.
-    private func framePayload(_ connection: TCPConnection, _ offloads: LinkOffloads) -> Int {
-        let size = Int(connection.segmentSize)
-        guard offloads.contains(.tcpSegmentation) else { return size }
-        let most = 65535 - EthernetHeader.length - SlotLayout.ipHeaderLength(connection.key.guest) - TCPHeader.length
-        return most >= size ? most / size * size : size
-    }
-
     /// Peeks at what comes next, straight into frames, and sends them.
     mutating func transfer<Link: GuestLink & ~Copyable>(
         _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let connection = table[index]
-        let payload = framePayload(connection, port.offloads)
-        let frames = min((limit + payload - 1) / payload, TCPTranslator.burst)
-        let asked = min(limit, frames * payload)
-        let slot = port.reserve(frames)
-        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
+        let layout = SegmentLayout(connection, port.offloads)
+        let frames = min((limit + layout.payload - 1) / layout.payload, TCPTranslator.burst)
+        let asked = min(limit, frames * layout.payload)
+        guard let slot = layout.isRun ? port.reserveRun(frames) : port.reserve(frames) else {
+            waitForLink(index)
+            return .done
+        }
         slots.removeAll()
         guard let ignored = preparePeek(index, at: connection.next - connection.queueStart) else {
             endByReset(index, &port, now: now)
             return .gone
         }
-        var left = asked
-        for frame in 0..<frames {
-            _ = slots.append(port.arena, offset: slot + frame * SlotLayout.size + start, length: min(left, payload))
-            left -= payload
-        }
+        layout.list(asked, from: slot, of: port.arena, in: &slots)
         let outcome = sockets.peek(&slots, on: connection.socket)
         let count = max(outcome.count - ignored, 0)
         if table[index].events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
@@ -124,22 +116,23 @@ extension TCPTranslator where Sockets: ~Copyable {
             return endOfStream(index, &port, now: now)
         }
         table[index].peeks &+= table[index].peeks < 255 ? 1 : 0
-        return emit(index, slot: slot, count: count, payload: payload, isAll: count < asked, &port, now: now)
+        if count >= TCPTranslator.bulk { table[index].events.insert(.bulk) } else { table[index].events.remove(.bulk) }
+        return emit(index, slot: slot, count: count, layout, isAll: count < asked, &port, now: now)
     }
 
-    /// Sends `count` bytes that lie in slots from `slot` on, `payload` in each. `isAll`: the queue holds no more.
+    /// Sends `count` bytes that lie in slots from `slot` on, as `layout` says. `isAll`: the queue holds no more.
     private mutating func emit<Link: GuestLink & ~Copyable>(
-        _ index: Int, slot: Int, count: Int, payload: Int, isAll: Bool, _ port: inout GuestPort<Link>, now: Int64
+        _ index: Int, slot: Int, count: Int, _ layout: SegmentLayout, isAll: Bool, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let ends = isAll && table[index].events.contains(.inputEnds) && table[index].next + count >= table[index].highest
         var sent = 0
         var frame = 0
         while sent < count {
-            let length = min(count - sent, payload)
+            let length = min(count - sent, layout.payload)
             let isLast = sent + length == count
             var flags: TCPFlags = isLast ? [.ack, .psh] : .ack
             if isLast && ends { flags.insert(.fin) }
-            guard sendData(index, slot: slot + frame * SlotLayout.size, length: length, flags: flags, &port) else {
+            guard sendData(index, slot: slot + frame * layout.slotSize, length: length, gap: layout.gap, flags: flags, &port) else {
                 // Sequence and peek position stand behind what was sent (lesson 17).
                 waitForLink(index)
                 if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
@@ -159,11 +152,11 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// One segment of `length` bytes from `slot` at `next`, which moves on. False when the link refused it.
     private mutating func sendData<Link: GuestLink & ~Copyable>(
-        _ index: Int, slot: Int, length: Int, flags: TCPFlags, _ port: inout GuestPort<Link>
+        _ index: Int, slot: Int, length: Int, gap: Int, flags: TCPFlags, _ port: inout GuestPort<Link>
     ) -> Bool {
         let next = table[index].next
         if next < table[index].highest { port.counters.add(.tcpRetransmissionsToGuest) }
-        guard sendSegment(index, sequence: next, flags: flags, slot: slot, payload: length, &port) else { return false }
+        guard sendSegment(index, sequence: next, flags: flags, slot: slot, payload: length, gap: gap, &port) else { return false }
         table[index].next = next + length
         if table[index].highest < table[index].next { table[index].highest = table[index].next }
         return true

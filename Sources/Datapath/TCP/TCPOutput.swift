@@ -4,7 +4,7 @@ internal import Wire
 extension TCPTranslator where Sockets: ~Copyable {
     /// Sends a segment whose payload lies in `slot` already. False when the link refused it.
     mutating func sendSegment<Link: GuestLink & ~Copyable>(
-        _ index: Int, sequence: SequenceNumber, flags: TCPFlags, slot: Int, payload: Int, _ port: inout GuestPort<Link>
+        _ index: Int, sequence: SequenceNumber, flags: TCPFlags, slot: Int, payload: Int, gap: Int = 0, _ port: inout GuestPort<Link>
     ) -> Bool {
         let owed = table[index].expected != table[index].acknowledged
         let (acknowledged, windowEdge) = (table[index].acknowledged, table[index].windowEdge)
@@ -21,7 +21,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let header = TCPHeader(
             sourcePort: key.remotePort, destinationPort: key.guestPort, sequence: sequence, acknowledgment: acknowledgment,
             flags: flags, window: window)
-        if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize)) {
+        if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize), gap: gap) {
             if table[index].refusals != 0 { table[index].refusals = 0 }
             return true
         }
@@ -90,8 +90,8 @@ extension GuestPort where Link: ~Copyable {
     }
 
     /// A segment with `payload` bytes that lie in the slot already, behind where the header goes; more than `segmentSize` bytes are
-    /// left to the link to cut.
-    mutating func sendTCP(_ header: TCPHeader, key: FlowKey, slot: Int, payload: Int, segmentSize: Int) -> Bool {
+    /// left to the link to cut. `gap`: what lies between such segments.
+    mutating func sendTCP(_ header: TCPHeader, key: FlowKey, slot: Int, payload: Int, segmentSize: Int, gap: Int = 0) -> Bool {
         let headerLength = header.encodedLength
         let length = headerLength + payload
         let start = writeHeaders(slot: slot, source: key.remote, destination: key.guest, proto: .tcp, payloadLength: length, flowLabel: key.flowLabel(seed))
@@ -100,12 +100,14 @@ extension GuestPort where Link: ~Copyable {
         var bytes = arena.mutableBytes
         header.write(to: &bytes, at: start)
         var offload = VirtioNetHeader(checksumStart: start - slot - linkHeadroom, checksumOffset: TCPHeader.checksumOffset)
+        var gaps = 0
         if payload > segmentSize, segmentSize > 0 {
+            gaps = (payload - 1) / segmentSize * gap
             offload.segmentation = key.guest.isIPv4 ? .tcp4 : .tcp6
             offload.segmentSize = UInt16(truncatingIfNeeded: segmentSize)
         }
         offload.headerLength = UInt16(truncatingIfNeeded: start - slot - linkHeadroom + headerLength)
-        return send(slot: slot, end: start + length, offload: offload)
+        return send(slot: slot, end: start + length + gaps, offload: offload, gap: gaps > 0 ? gap : 0)
     }
 }
 

@@ -50,7 +50,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let table = try FlowTable<TCPConnection>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
         let pending = try ScatterList(capacity: 256)
-        let slots = try ScatterList(capacity: 64)
+        let slots = try ScatterList(capacity: 1024)
         let scrap = try Mapping(byteCount: 65536)
         let halfOpenOut = try UsageOrder(capacity: capacity)
         let halfOpenIn = try UsageOrder(capacity: capacity)

@@ -28,10 +28,17 @@ struct SegmentLink: GuestLink, ~Copyable {
     /// So many of the next frames are not taken.
     var refusals = 0
     var flushes = 0
+    private var nextRun = 0
 
     init(offloads: LinkOffloads) { self.offloads = offloads }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool { true }
+
+    mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? {
+        if nextRun + count > LentSlots.count { nextRun = 0 }
+        nextRun += count
+        return nextRun - count
+    }
 
     mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
         if refusals > 0 {
@@ -44,6 +51,7 @@ struct SegmentLink: GuestLink, ~Copyable {
         let start = ip + (isIPv4 ? 20 : 40)
         let end = isIPv4 ? ip + Int(bytes.uint16(at: ip + 2)) : start + Int(bytes.uint16(at: ip + 4))
         #expect(end <= frame.offset + frame.length)
+        #expect(frame.gap == 0 || frame.offset >= SlotLayout.runs && Int(frame.gap) == SlotLayout.gap(isIPv4 ? TCPScript.guest : IPAddress(IPv6Address.any)))
         var segment = SeenSegment(time: now)
         if bytes.uint8(at: isIPv4 ? ip + 9 : ip + 6) != 6 {
             segment.icmpType = bytes.uint8(at: start)
@@ -51,10 +59,18 @@ struct SegmentLink: GuestLink, ~Copyable {
         } else if let header = TCPHeader(bytes, at: start, end: end) {
             segment.header = header
             segment.segmentSize = frame.offload.segmentation == .none ? 0 : Int(frame.offload.segmentSize)
-            // SAFETY: the range lies in the frame, as the parser has checked.
-            unsafe bytes.withUnsafeBytes { all in
-                unsafe segment.payload.append(contentsOf: UnsafeRawBufferPointer(rebasing: all[header.payload]))
+            var (left, position) = (header.payload.count, header.payload.lowerBound)
+            while left > 0 {
+                let length = frame.gap > 0 ? min(left, segment.segmentSize) : left
+                // SAFETY: the range lies in the frame, as is checked below, and in the arena, as the slice checks.
+                unsafe bytes.withUnsafeBytes { all in
+                    unsafe segment.payload.append(contentsOf: UnsafeRawBufferPointer(rebasing: all[position..<position + length]))
+                }
+                left -= length
+                position += length
+                if left > 0 { position += Int(frame.gap) }
             }
+            #expect(frame.gap == 0 ? position <= frame.offset + frame.length : position == frame.offset + frame.length)
         } else {
             Issue.record("not a segment")
         }

@@ -77,7 +77,8 @@ struct SimulationPlan {
         sendLimit = random.pick([40_000, 100_000, 1_000_000])
         farTime = isFar ? UInt32(random.pick([2000, 20_000, 80_000])) : 100
         begin = random.pick([1_000_000, (1 << 32) - 2000, 1 << 40])
-        offloads = random.below(2) == 0 ? TCPScript.allOffloads : [.checksum]
+        let hasOffloads = random.below(2) == 0
+        offloads = !hasOffloads ? [.checksum] : seed % 3 == 0 ? TCPScript.allOffloads.union(.runs) : TCPScript.allOffloads
         let hasAborts = random.below(8) == 0
         let shrinks = !isClean && random.below(5) == 0
         for number in 0..<(1 + random.below(3)) { addConnection(number, hasAborts: hasAborts, shrinks: shrinks, &random) }

@@ -1,0 +1,64 @@
+/// Slots whose memory is lent to the guest's socket (`Mapping.isLendable`). They are used in turn, and each is free again once the guest has
+/// read what was lent from it.
+///
+///     stream to the guest   ... read ...|... written, not read ...|
+///     slots                     free    | 5 | 6 | 7 | 8 |         | next: 9
+///
+/// What was handed out and not lent, because it was little and copied or because there was no room, is handed out again in the next round.
+struct LentSlots: BitwiseCopyable {
+    /// More than the socket can hold, with `MachineLink.sendBuffer`, and one turn of a connection.
+    static var count: Int { 48 }
+
+    /// For each slot, the position in the stream behind what was last lent from it.
+    private var ends = InlineArray<48, Int>(repeating: 0)
+    /// Behind the slot that was lent last: where the next round begins.
+    private var base = 0
+    /// What is handed out next, and how many slots were passed by since the round began.
+    private var cursor = 0
+    private var passed = 0
+    /// Bytes that the socket has taken, and of these, how many have been read at least.
+    private(set) var written = 0
+    private var read = 0
+
+    /// The first of `count` slots, all behind one another. nil while the guest has not read what is there, or when the round has used all
+    /// (`isExhausted`).
+    @_noAllocation @_noLocks
+    mutating func reserve(_ count: Int) -> Int? {
+        let start = cursor &+ count <= LentSlots.count ? cursor : 0
+        let skipped = start == cursor ? 0 : LentSlots.count &- cursor
+        guard passed &+ skipped &+ count <= LentSlots.count else { return nil }
+        for slot in start..<(start &+ count) where ends[slot] > read { return nil }
+        cursor = start &+ count
+        passed &+= skipped &+ count
+        return start
+    }
+
+    /// Whether `count` slots can be had in this round.
+    @_noAllocation @_noLocks
+    func isExhausted(_ count: Int) -> Bool {
+        let skipped = cursor &+ count <= LentSlots.count ? 0 : LentSlots.count &- cursor
+        return passed &+ skipped &+ count > LentSlots.count
+    }
+
+    /// The socket has taken so many bytes, of whatever memory.
+    @_noAllocation @_noLocks
+    mutating func wrote(_ count: Int) { written &+= count }
+
+    /// What was just written was lent from `slot`.
+    @_noAllocation @_noLocks
+    mutating func lent(from slot: Int) {
+        ends[slot] = written
+        base = slot &+ 1 < LentSlots.count ? slot &+ 1 : 0
+    }
+
+    /// At most `count` bytes of what was written have not been read.
+    @_noAllocation @_noLocks
+    mutating func isUnread(_ count: Int) { read = max(read, written &- count) }
+
+    /// Whatever was copied from slots is copied.
+    @_noAllocation @_noLocks
+    mutating func endRound() {
+        cursor = base
+        passed = 0
+    }
+}
