@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/un.h>
 
 enum { ip = 14, tcp = 34, data = 54, prefix = 4, room = 1 << 20, batch = 256 << 10, longest = 65549, shift = 8 };
@@ -26,13 +27,18 @@ static struct {
     long long bytes, heard, elapsed;
 } w;
 
+static int failed(const char *reason) {
+    fprintf(stderr, "load: bare: %s after %lld bytes\n", reason, w.bytes);
+    return -1;
+}
+
 static const unsigned char own[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
 
 // Waits for room: what was begun must be ended.
 static int write_all(const unsigned char *from, size_t length) {
     while (length > 0) {
         ssize_t count = send(w.sock, from, length, MSG_NOSIGNAL);
-        if (count <= 0) return -1;
+        if (count <= 0) return failed("sending failed");
         from += count;
         length -= (size_t)count;
     }
@@ -123,8 +129,8 @@ static int took(unsigned char *frame, unsigned length, long long now) {
     }
     if (length < data || get16(frame + 12) != 0x0800 || frame[ip + 9] != 6 || get16(frame + tcp + 2) != w.port) return 0;
     unsigned flags = frame[tcp + 13], start = tcp + (frame[tcp + 12] >> 4) * 4u, end = ip + get16(frame + ip + 2), number = get32(frame + tcp + 4);
-    if (end > length || start > end) return -1;
-    if (flags & RST) return -1;
+    if (end > length || start > end) return failed("a frame that is none");
+    if (flags & RST) return failed("reset");
     if (flags & SYN) {
         if (w.isOpen) return 0;
         for (unsigned i = data; i + 2 < start; i += frame[i] == 1 ? 1 : frame[i + 1] ? frame[i + 1] : 40u)
@@ -152,11 +158,11 @@ static int receive_frames(long long now) {
     static size_t kept;
     ssize_t count = recv(w.sock, buffer + kept, room - kept, MSG_DONTWAIT);
     if (count < 0 && errno == EAGAIN) return 0;
-    if (count <= 0) return -1;
+    if (count <= 0) return failed("passt closed the socket");
     size_t end = kept + (size_t)count, offset = 0;
     while (end - offset >= prefix) {
         unsigned length = get32(buffer + offset);
-        if (length > longest) return -1;
+        if (length > longest) return failed("a length that is none");
         if (end - offset - prefix < length) break;
         if (took(buffer + offset + prefix, length, now) < 0) return -1;
         offset += prefix + length;
@@ -207,9 +213,15 @@ static int wait_for(short events, int milliseconds) {
 
 static int run(int isUp, const void *request, unsigned length, long long nanoseconds) {
     if (arp(1, NULL, w.remote) < 0) return -1;
-    while (!w.resolved) if (wait_for(POLLIN, 2000) == 0 || receive_frames(0) < 0) return -1;
+    while (!w.resolved) {
+        if (wait_for(POLLIN, 2000) == 0) return failed("nobody answers ARP");
+        if (receive_frames(0) < 0) return -1;
+    }
     if (open_connection() < 0) return -1;
-    while (!w.isOpen) if (wait_for(POLLIN, 2000) == 0 || receive_frames(0) < 0) return -1;
+    while (!w.isOpen) {
+        if (wait_for(POLLIN, 2000) == 0) return failed("nobody answers SYN");
+        if (receive_frames(0) < 0) return -1;
+    }
     w.acknowledged = w.expected;
     if (control(ACK, "", 0) < 0 || control(ACK | PSH, request, length) < 0) return -1;
     long long start = w.heard = load_now(), now = start;
