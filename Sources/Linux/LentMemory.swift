@@ -1,8 +1,9 @@
 internal import CLinux
 
 // Sending without copying. Memory that is a file as well can be sent with sendfile(2): on a UNIX socket, its pages themselves wait for the reader,
-// who makes the only copy (Linux 4.3 and later; where the kernel copies after all, nothing else changes). Whoever lends must not write to them
-// until they are read, and for that the kernel tells how much is unread.
+// who makes the only copy (where a kernel copies after all, nothing becomes wrong). Whoever lends must not write to them until they are read, and for
+// that the kernel tells how much is unread. The reader must copy, as recvmsg(2) does: one that moves the pages on with splice(2) counts as
+// having read them, and may see them change.
 
 extension Mapping {
     /// Memory that can be lent, as a file without a name. Throws where the kernel, or a limit on the size of files, does not allow it.

@@ -38,6 +38,22 @@ import Testing
         }
     }
 
+    /// Memory that the machine's socket borrows is not written to before the machine has read it.
+    @Test(arguments: [1500, 65520])
+    func manyDownloadsAtOnceAreWhole(_ mtu: Int) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let socket = network.path("s")
+            let passt = try network.passt(["-f", "--socket", socket, "--mtu", "\(mtu)"])
+            let machine = try Machine(network, "vm", socket: socket)
+            try machine.configure()
+            try machine.client("downloads", Family.v4.server, 4000, 20, 2 << 20, seconds: 60).check()
+            try machine.client("downloads", Family.v6.server, 4000, 20, 2 << 20, seconds: 60).check()
+            passt.send(SIGTERM)
+            _ = passt.wait()
+        }
+    }
+
     /// The gateway is the host's loopback; names and search list come by DHCP unasked.
     @Test func namesAndLoopbackAreThereByDefault() throws {
         try withNetwork { network in

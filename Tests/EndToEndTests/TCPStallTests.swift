@@ -27,6 +27,15 @@ import Testing
         }
     }
 
+    /// Lesson 50 was one download of some 250 that stood still for good.
+    @Test func manyShortDownloadsNeverStandStill() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            try guest.client("downloads", Family.v4.server, 4000, 50, 2 << 20, seconds: 60).check()
+        }
+    }
+
     /// All packets vanish for four seconds, in the middle of a transfer: it goes on by itself, and nothing is missing.
     @Test(arguments: ["send", "receive"])
     func aBlackHoleIsSurvived(_ word: String) throws {

@@ -62,7 +62,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         }
     }
 
-    /// The start of the first of `count` slots for runs, `SlotLayout.runSize` apart; nil when the link has no room for them now.
+    /// The start of the first of `count` slots for runs, `SlotLayout.runSize` apart; nil when the guest still reads from them.
     mutating func reserveRun(_ count: Int) -> Int? {
         guard let slot = link.reserveRun(count, &arena) else { return nil }
         return SlotLayout.runs + slot * SlotLayout.runSize

@@ -120,7 +120,7 @@ protocol GuestLink: ~Copyable {
     /// Reads frames behind those that the batch holds, until it is full or there are no more. False when the guest is gone.
     mutating func receive(into batch: inout FrameBatch) -> Bool
 
-    /// The first of `count` slots for runs of segments, all behind one another; nil when there is no room now, which an event of the link ends.
+    /// The first of `count` slots for runs of segments, all behind one another; nil when there are none now, so that other slots must do.
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int?
 
     /// Sends `frame`, which lies in `arena` with at least `linkHeadroom` bytes before it that the link may overwrite.

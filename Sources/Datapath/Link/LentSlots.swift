@@ -6,7 +6,8 @@
 ///
 /// What was handed out and not lent, because it was little and copied or because there was no room, is handed out again in the next round.
 struct LentSlots: BitwiseCopyable {
-    /// More than the socket can hold, with `MachineLink.sendBuffer`, and one turn of a connection.
+    /// In full slots, more than the socket can hold: the kernel doubles `MachineLink.sendBuffer`. Where there is little in each they may be used up before; what
+    /// comes then is copied.
     static var count: Int { 48 }
 
     /// For each slot, the position in the stream behind what was last lent from it.
@@ -24,16 +25,16 @@ struct LentSlots: BitwiseCopyable {
     /// (`isExhausted`).
     @_noAllocation @_noLocks
     mutating func reserve(_ count: Int) -> Int? {
+        if isExhausted(count) { return nil }
         let start = cursor &+ count <= LentSlots.count ? cursor : 0
         let skipped = start == cursor ? 0 : LentSlots.count &- cursor
-        guard passed &+ skipped &+ count <= LentSlots.count else { return nil }
         for slot in start..<(start &+ count) where ends[slot] > read { return nil }
         cursor = start &+ count
         passed &+= skipped &+ count
         return start
     }
 
-    /// Whether `count` slots can be had in this round.
+    /// Whether this round has used so many that `count` more cannot be had.
     @_noAllocation @_noLocks
     func isExhausted(_ count: Int) -> Bool {
         let skipped = cursor &+ count <= LentSlots.count ? 0 : LentSlots.count &- cursor

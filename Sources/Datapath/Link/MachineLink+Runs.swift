@@ -12,10 +12,7 @@ extension MachineLink {
         if lent.isExhausted(count) { flush(&arena) }
         if let slot = lent.reserve(count) { return slot }
         if let unread = client.unreadByPeer() { lent.isUnread(unread) }
-        if let slot = lent.reserve(count) { return slot }
-        figures.stops += 1
-        watchOutput(true)
-        return nil
+        return lent.reserve(count)
     }
 
     /// Makes a run's segments where they lie, and sends them. False for what cannot be cut.

@@ -40,7 +40,7 @@ struct MachineLink: GuestLink, ~Copyable {
     var messages: SendBatch
     var incoming: ReceiveBatch
     var lent = LentSlots()
-    /// Until the kernel refuses it.
+    /// Until the kernel refuses it to this machine.
     var lendsMemory = true
 
     /// From this many bytes on, collected frames leave at once: a socket that is full is noticed while little has been accepted.
@@ -97,6 +97,8 @@ struct MachineLink: GuestLink, ~Copyable {
         try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
         client = socket
         lent = LentSlots()
+        // Without that figure, nothing would ever be free again.
+        lendsMemory = socket.unreadByPeer() != nil
         watchesOutput = false
         figures.guests += 1
     }

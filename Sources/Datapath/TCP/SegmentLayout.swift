@@ -23,7 +23,7 @@ struct SegmentLayout: BitwiseCopyable {
     /// Payload of a full slot.
     var payload: Int { size * count }
 
-    /// Segments of a run, so that four of them are no more pieces than the kernel takes at a time.
+    /// Segments of a run: four runs are half as many pieces as the kernel takes at a time. Kernels without a peek offset need some of the rest.
     private static var mostSegments: Int { 128 }
 
     init(_ connection: TCPConnection, _ offloads: LinkOffloads) {

@@ -71,18 +71,25 @@ extension TCPTranslator where Sockets: ~Copyable {
         return transfer(index, limit: room, &port, now: now)
     }
 
+    /// Slots for at most `limit` bytes, and for how many they are. Where the guest still reads from all that could be lent to it, what comes next is copied.
+    private func reserve<Link: GuestLink & ~Copyable>(
+        _ connection: TCPConnection, _ limit: Int, _ port: inout GuestPort<Link>
+    ) -> (layout: SegmentLayout, slot: Int, byteCount: Int) {
+        let layout = SegmentLayout(connection, port.offloads)
+        let frames = min((limit + layout.payload - 1) / layout.payload, TCPTranslator.burst)
+        if !layout.isRun { return (layout, port.reserve(frames), min(limit, frames * layout.payload)) }
+        if let slot = port.reserveRun(frames) { return (layout, slot, min(limit, frames * layout.payload)) }
+        let plain = SegmentLayout(connection, port.offloads.subtracting(.runs))
+        let count = min((limit + plain.payload - 1) / plain.payload, TCPTranslator.burst)
+        return (plain, port.reserve(count), min(limit, count * plain.payload))
+    }
+
     /// Peeks at what comes next, straight into frames, and sends them.
     mutating func transfer<Link: GuestLink & ~Copyable>(
         _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let connection = table[index]
-        let layout = SegmentLayout(connection, port.offloads)
-        let frames = min((limit + layout.payload - 1) / layout.payload, TCPTranslator.burst)
-        let asked = min(limit, frames * layout.payload)
-        guard let slot = layout.isRun ? port.reserveRun(frames) : port.reserve(frames) else {
-            waitForLink(index)
-            return .done
-        }
+        let (layout, slot, asked) = reserve(connection, limit, &port)
         slots.removeAll()
         guard let ignored = preparePeek(index, at: connection.next - connection.queueStart) else {
             endByReset(index, &port, now: now)

@@ -28,6 +28,8 @@ struct SegmentLink: GuestLink, ~Copyable {
     /// So many of the next frames are not taken.
     var refusals = 0
     var flushes = 0
+    /// Whether there are slots for runs now.
+    var hasRuns = true
     private var nextRun = 0
 
     init(offloads: LinkOffloads) { self.offloads = offloads }
@@ -35,6 +37,7 @@ struct SegmentLink: GuestLink, ~Copyable {
     mutating func receive(into batch: inout FrameBatch) -> Bool { true }
 
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? {
+        if !hasRuns { return nil }
         if nextRun + count > LentSlots.count { nextRun = 0 }
         nextRun += count
         return nextRun - count

@@ -9,6 +9,7 @@
   stop N S        as receive, but stops reading for S seconds     stop-peer N S   as send, to a server that stops reading for S seconds
   hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
+  downloads N M   N times four sources at once, of about M bytes, none of which may stand still for five seconds
 """
 import errno
 import os
@@ -187,6 +188,33 @@ def parallel(connections, count):
     assert not failures, failures[:3]
 
 
+def downloads(rounds, count):
+    data = pattern(2 * count)
+    failures = []
+
+    def one(number):
+        # Another length each time, and one that is no multiple of anything.
+        length = count + number * 7919 % count
+        try:
+            got, position = connect(f"source {length}", timeout=5), 0
+            while piece := got.recv(1 << 16):
+                if piece != data[position:position + len(piece)]:
+                    raise ValueError(f"wrong bytes behind {position}")
+                position += len(piece)
+            if position != length:
+                raise ValueError(f"{position} bytes of {length}")
+        except Exception as error:
+            failures.append(f"{number}: {name(error) if isinstance(error, OSError) else error}")
+
+    for turn in range(rounds):
+        threads = [threading.Thread(target=one, args=(4 * turn + index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures, failures[:3]
+
+
 def udp_sizes(sizes):
     sock = udp()
     for size in sizes:
@@ -292,7 +320,7 @@ actions = {
     "stop": stop, "stop-peer": stop_peer, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
     "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
-    "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,
+    "downloads": downloads, "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,
 }
 try:
     import resource
