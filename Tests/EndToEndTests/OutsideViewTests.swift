@@ -145,7 +145,7 @@ import Testing
         try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(of)/ns/\(kind)")
     }
 
-    /// Sockets, the loop's own, the tap, what shows the namespace's end, and what the caller put on the standard ones.
+    /// Sockets, the loop's own, the tap, memory that is lent, what shows the namespace's end, and what the caller put on the standard ones.
     private func expectFewDescriptors(_ pid: pid_t) {
         let folder = "/proc/\(pid)/fd"
         let numbers = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).compactMap { Int($0) }
@@ -154,6 +154,7 @@ import Testing
             let target = (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(number)")) ?? "?"
             let isKnown = [
                 "socket:[", "anon_inode:[eventpoll]", "anon_inode:[signalfd]", "anon_inode:[timerfd]", "anon_inode:inotify", "anon_inode:[pidfd]", "pipe:[",
+                "/memfd:frames",  // passt: what it lends to the machine (`LentMemory`)
             ].contains { target.hasPrefix($0) }
             let isDevice = target.hasSuffix("/null") || target.hasSuffix("/net/tun")
             // Where the end of the namespace, or the state of the command, can be seen. Nothing can be opened there: no call for that is left.
