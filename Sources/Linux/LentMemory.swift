@@ -10,10 +10,11 @@ extension Mapping {
     public init(lendable byteCount: Int) throws(Errno) {
         let size = max(byteCount, 1)
         // Beyond its limit, growing a file is a signal that ends the process.
-        var limit = rlimit()
-        // SAFETY: the structure is written during the call.
-        try Errno.check(unsafe linux_file_size_limit(&limit))
-        guard limit.rlim_cur >= size else { throw Errno(EFBIG) }
+        var limit: UInt64 = 0
+        var hard: UInt64 = 0
+        // SAFETY: both numbers are written during the call.
+        try Errno.check(unsafe linux_limit(Int32(LINUX_LIMIT_FILE_SIZE), &limit, &hard))
+        guard limit >= size else { throw Errno(EFBIG) }
         let file = Descriptor(try Errno.check(linux_memory_file()))
         do throws(Errno) {
             try Errno.check(linux_ftruncate(file.number, size))
@@ -42,17 +43,13 @@ extension Descriptor {
     /// Sends `length` bytes at `offset` of a mapping that can be lent, which is lent from now on as far as the kernel took it. The socket must be
     /// non-blocking. A range outside of the mapping traps. SIGPIPE must be ignored.
     public func lend(_ mapping: borrowing Mapping, offset: Int, length: Int) -> Outcome {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         return Outcome(restarting { linux_sendfile(number, mapping.file.number, offset, length) })
     }
 
     /// Upper bound of the bytes that the peer of this UNIX socket has not read: the kernel counts its own structures, too. nil before Linux 4.12.
     public func unreadByPeer() -> Int? {
-        var words = InlineArray<9, UInt32>(repeating: 0)  // SK_MEMINFO_VARS
-        var length: UInt32 = 36
-        // SAFETY: nine words are what the kernel writes at most.
-        guard unsafe linux_getsockopt(number, SOL_SOCKET, SO_MEMINFO, &words, &length) == 0, length >= 12 else { return nil }
-        return Int(words[2])  // SK_MEMINFO_WMEM_ALLOC
+        memoryInfo().map { Int($0[2]) }  // SK_MEMINFO_WMEM_ALLOC
     }
 }
 

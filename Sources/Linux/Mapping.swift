@@ -54,9 +54,13 @@ public struct Mapping: ~Copyable {
         }
     }
 
+    /// Whether `count` bytes at `offset` lie inside, whatever the two numbers are.
+    @inlinable
+    public func holds(_ count: Int, at offset: Int) -> Bool { offset >= 0 && count >= 0 && offset <= byteCount && byteCount - offset >= count }
+
     /// Moves `count` bytes within the mapping; the two ranges may overlap. A range outside of it traps.
     public mutating func move(from source: Int, to destination: Int, count: Int) {
-        precondition(source >= 0 && destination >= 0 && count >= 0 && byteCount - source >= count && byteCount - destination >= count)
+        precondition(holds(count, at: source) && holds(count, at: destination))
         // SAFETY: both ranges were just checked, and access is exclusive.
         unsafe (base + destination).copyMemory(from: base + source, byteCount: count)
     }

@@ -10,7 +10,7 @@ public struct OpenFileLimit: Sendable, Equatable {
         var soft: UInt64 = 0
         var hard: UInt64 = 0
         // SAFETY: both numbers are written during the call.
-        return unsafe linux_open_file_limit(&soft, &hard) == 0 ? soft : 1024
+        return unsafe linux_limit(Int32(LINUX_LIMIT_OPEN_FILES), &soft, &hard) == 0 ? soft : 1024
     }
 
     /// Raises the soft limit to the hard one and returns what was before, for children; nil where the kernel does not let us.
@@ -18,7 +18,7 @@ public struct OpenFileLimit: Sendable, Equatable {
         var soft: UInt64 = 0
         var hard: UInt64 = 0
         // SAFETY: both numbers are written during the call.
-        guard unsafe linux_open_file_limit(&soft, &hard) == 0 else { return nil }
+        guard unsafe linux_limit(Int32(LINUX_LIMIT_OPEN_FILES), &soft, &hard) == 0 else { return nil }
         let before = OpenFileLimit(soft: soft, hard: hard)
         guard soft == hard || linux_set_open_file_limit(hard, hard) == 0 else { return nil }
         return before

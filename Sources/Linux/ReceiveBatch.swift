@@ -31,7 +31,7 @@ public struct ReceiveBatch: ~Copyable {
     /// Adds room for one datagram: `length` bytes at `offset` of `mapping`, which must stay in place until `receive` returns.
     /// Precondition: fewer than `capacity` so far; a range outside of the mapping traps.
     public mutating func append(_ mapping: borrowing Mapping, offset: Int, length: Int) {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         // SAFETY: the range was just checked against the mapping.
         unsafe vectors[count] = MessagePiece(address: UInt(bitPattern: mapping.base + offset), length: UInt(length))
         count += 1

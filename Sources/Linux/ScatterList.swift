@@ -34,7 +34,7 @@ public struct ScatterList: ~Copyable {
     /// Adds `length` bytes at `offset` of `mapping`. All pieces of a list must be of one mapping, which must outlive the list's use.
     /// False when the list is full; a range outside of the mapping is a bug of the caller and traps.
     public mutating func append(_ mapping: borrowing Mapping, offset: Int, length: Int) -> Bool {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         guard count < capacity else { return false }
         // SAFETY: the range was just checked against the mapping.
         unsafe pieces[count] = Piece(address: UInt(bitPattern: mapping.base + offset), length: UInt(length))
@@ -78,14 +78,14 @@ extension ScatterList {
 extension Descriptor {
     /// Reads into `length` bytes at `offset` of `mapping`; a range outside of it traps.
     public func read(into mapping: inout Mapping, offset: Int, length: Int) -> Outcome {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         // SAFETY: the range was just checked, and access to the mapping is exclusive.
         return Outcome(restarting { unsafe linux_read(number, mapping.base + offset, length) })
     }
 
     /// Writes `length` bytes at `offset` of `mapping`; a range outside of it traps.
     public func write(from mapping: borrowing Mapping, offset: Int, length: Int) -> Outcome {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         let start = unsafe mapping.base + offset
         // SAFETY: the range was just checked.
         return Outcome(restarting { unsafe linux_write(number, start, length) })

@@ -57,7 +57,7 @@ public struct SendBatch: ~Copyable {
     /// Notes `length` bytes at `offset` of `mapping`, which must stay in place until `forgetPayloads`: the payload's number.
     /// Precondition: `hasRoomForPayload`. A range outside of the mapping traps.
     public mutating func note(_ mapping: borrowing Mapping, offset: Int, length: Int) -> Int {
-        precondition(offset >= 0 && length >= 0 && offset <= mapping.byteCount && mapping.byteCount - offset >= length)
+        precondition(mapping.holds(length, at: offset))
         // SAFETY: the range was just checked against the mapping.
         unsafe payloads[payloadCount] = MessagePiece(address: UInt(bitPattern: mapping.base + offset), length: UInt(length))
         payloadCount += 1

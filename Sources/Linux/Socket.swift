@@ -97,6 +97,15 @@ extension Descriptor {
         return value
     }
 
+    /// What the kernel books for the socket, by SK_MEMINFO_...; nil before Linux 4.12.
+    func memoryInfo() -> InlineArray<9, UInt32>? {
+        var words = InlineArray<9, UInt32>(repeating: 0)  // SK_MEMINFO_VARS
+        var length: UInt32 = 36
+        // SAFETY: nine words are what the kernel writes at most.
+        guard unsafe linux_getsockopt(number, SOL_SOCKET, SO_MEMINFO, &words, &length) == 0, length >= 24 else { return nil }
+        return words
+    }
+
     /// Closing then resets the connection instead of finishing it.
     public func setAbortOnClose() throws(Errno) {
         var value = linger(l_onoff: 1, l_linger: 0)

@@ -45,11 +45,7 @@ extension Descriptor {
 
     /// nil before Linux 4.12.
     public func sendBuffer() -> SendBuffer? {
-        var words = InlineArray<9, UInt32>(repeating: 0)  // SK_MEMINFO_VARS
-        var length: UInt32 = 36
-        // SAFETY: nine words are what the kernel writes at most.
-        guard unsafe linux_getsockopt(number, SOL_SOCKET, SO_MEMINFO, &words, &length) == 0, length >= 24 else { return nil }
-        return SendBuffer(limit: words[3], queued: words[5])  // SK_MEMINFO_SNDBUF, SK_MEMINFO_WMEM_QUEUED
+        memoryInfo().map { SendBuffer(limit: $0[3], queued: $0[5]) }  // SK_MEMINFO_SNDBUF, SK_MEMINFO_WMEM_QUEUED
     }
 
     /// Where the next MSG_PEEK starts, counted from the first byte that is still queued.

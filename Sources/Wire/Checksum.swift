@@ -90,9 +90,8 @@ public struct Checksum: Equatable, Sendable, BitwiseCopyable {
         return UInt16(bigEndian: fold(UInt64(fold(even)) &+ UInt64(fold(odd))))
     }
 
-    /// A sum of 16-bit words, with its carries added back in.
     @inlinable @_noAllocation @_noLocks
-    public static func fold(_ sum: UInt64) -> UInt16 {
+    static func fold(_ sum: UInt64) -> UInt16 {
         var folded = (sum >> 32) &+ (sum & 0xffff_ffff)
         folded = (folded >> 16) &+ (folded & 0xffff)
         folded = (folded >> 16) &+ (folded & 0xffff)

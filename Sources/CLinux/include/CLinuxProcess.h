@@ -39,9 +39,11 @@ static inline int linux_capget(unsigned long long *permitted, unsigned long long
     return result;
 }
 
-static inline int linux_open_file_limit(uint64_t *soft, uint64_t *hard) {
+// RLIMIT_NOFILE and its like are of a type that Swift takes for another one.
+enum { LINUX_LIMIT_OPEN_FILES = RLIMIT_NOFILE, LINUX_LIMIT_FILE_SIZE = RLIMIT_FSIZE };
+static inline int linux_limit(int which, uint64_t *soft, uint64_t *hard) {
     struct rlimit limit = { 0, 0 };
-    int result = LINUX_RESULT(getrlimit(RLIMIT_NOFILE, &limit));
+    int result = LINUX_RESULT(getrlimit(which, &limit));
     *soft = limit.rlim_cur;
     *hard = limit.rlim_max;
     return result;

@@ -14,7 +14,7 @@ enum SlotLayout {
     static var runSize: Int { 65536 }
 
     /// In a run, from the end of one segment's payload to the start of the next one's: prefix and headers.
-    static func gap(_ address: IPAddress) -> Int { StreamFraming.prefix + EthernetHeader.length + ipHeaderLength(address) + TCPHeader.length }
+    static func gap(_ address: IPAddress) -> Int { StreamFraming.prefix + tcpPayload(address) - linkHeadroom }
 
     @_noAllocation @_noLocks
     static func ipHeaderLength(_ address: IPAddress) -> Int { address.isIPv4 ? IPv4Header.length : IPv6Header.length }

@@ -25,20 +25,22 @@ struct LentSlots: BitwiseCopyable {
     /// (`isExhausted`).
     @_noAllocation @_noLocks
     mutating func reserve(_ count: Int) -> Int? {
-        if isExhausted(count) { return nil }
-        let start = cursor &+ count <= LentSlots.count ? cursor : 0
-        let skipped = start == cursor ? 0 : LentSlots.count &- cursor
+        let (start, passed) = place(count)
+        guard passed <= LentSlots.count else { return nil }
         for slot in start..<(start &+ count) where ends[slot] > read { return nil }
         cursor = start &+ count
-        passed &+= skipped &+ count
+        self.passed = passed
         return start
     }
 
     /// Whether this round has used so many that `count` more cannot be had.
     @_noAllocation @_noLocks
-    func isExhausted(_ count: Int) -> Bool {
-        let skipped = cursor &+ count <= LentSlots.count ? 0 : LentSlots.count &- cursor
-        return passed &+ skipped &+ count > LentSlots.count
+    func isExhausted(_ count: Int) -> Bool { place(count).passed > LentSlots.count }
+
+    /// Where `count` slots would be, and how many the round would have passed by behind them.
+    @_noAllocation @_noLocks
+    private func place(_ count: Int) -> (start: Int, passed: Int) {
+        cursor &+ count <= LentSlots.count ? (cursor, passed &+ count) : (0, passed &+ LentSlots.count &- cursor &+ count)
     }
 
     /// The socket has taken so many bytes, of whatever memory.

@@ -45,17 +45,8 @@ extension MachineLink {
         if outcome.count > 0 { lent.lent(from: (offset - SlotLayout.runs) / SlotLayout.runSize) }
         if outcome.count == length { return }
         _ = pieces.append(arena, offset: offset + outcome.count, length: length - outcome.count)
-        if outcome.succeeded || outcome.wouldBlock { return keepPieces() }
+        if outcome.succeeded || outcome.wouldBlock { return keepPieces(behind: 0) }
         // Copying will tell whether it was the lending that was refused.
         lendsMemory = false
-    }
-
-    /// The socket is full: the pieces wait in the backlog.
-    private mutating func keepPieces() {
-        figures.stops += 1
-        backlog.append(pieces, skipping: 0)
-        pieces.removeAll()
-        headerCount = 0
-        watchOutput(true)
     }
 }

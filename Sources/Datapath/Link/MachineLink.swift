@@ -72,7 +72,8 @@ struct MachineLink: GuestLink, ~Copyable {
 
     var descriptor: Descriptor { client }
     var offloads: LinkOffloads {
-        kind == .stream ? [.checksum, .tcpSegmentation, .udpSegmentation, .runs] : [.checksum, .tcpSegmentation, .udpSegmentation]
+        let all: LinkOffloads = [.checksum, .tcpSegmentation, .udpSegmentation]
+        return kind == .stream ? all.union(.runs) : all
     }
     var hasRoom: Bool { client.isOpen && backlog.isEmpty }
 
@@ -133,8 +134,7 @@ struct MachineLink: GuestLink, ~Copyable {
         client.close()
         client = .none
         hasLostGuest = false
-        pieces.removeAll()
-        headerCount = 0
+        forgetPieces()
         backlog.removeAll()
         note(.left)
         return !endsWithGuest
@@ -222,14 +222,24 @@ struct MachineLink: GuestLink, ~Copyable {
             figures.batchesToGuest += 1
             lent.wrote(outcome.count)
             if outcome.count < pieces.byteCount, outcome.succeeded || outcome.wouldBlock {
-                figures.stops += 1
-                backlog.append(pieces, skipping: outcome.count)
-                watchOutput(true)
+                keepPieces(behind: outcome.count)
             }
             // Any other error is the guest's end, which reading will find.
         }
+        forgetPieces()
+    }
+
+    private mutating func forgetPieces() {
         pieces.removeAll()
         headerCount = 0
+    }
+
+    /// The socket is full: what lies behind the first `taken` bytes waits in the backlog.
+    mutating func keepPieces(behind taken: Int) {
+        figures.stops += 1
+        backlog.append(pieces, skipping: taken)
+        forgetPieces()
+        watchOutput(true)
     }
 
     /// True once nothing is left.

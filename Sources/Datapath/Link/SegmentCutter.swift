@@ -28,8 +28,8 @@ struct SegmentCutter: BitwiseCopyable {
     /// The super-frame's headers, eight bytes in each.
     private var words: InlineArray<15, UInt64>
     /// Sums of the IPv4 header, and of the L4 header with its pseudo-header, without what differs between segments.
-    private let ipSum: UInt64
-    private let l4Sum: UInt64
+    private let ipSum: Checksum
+    private let l4Sum: Checksum
     private let sequence: UInt32
     private let identification: UInt16
     private let flags: UInt8
@@ -76,26 +76,29 @@ struct SegmentCutter: BitwiseCopyable {
         isECN = whole.offload.isECN
         words = SegmentCutter.copy(bytes, at: frame, count: l4 &+ l4Header)
         // Taking a word away from a sum is adding its complement.
-        var sum = UInt64(Checksum.sum(bytes, at: start, count: l4Header)) &+ UInt64(~bytes.uint16(at: start &+ (isTCP ? 16 : 6)))
+        var sum = Checksum(Checksum.sum(bytes, at: start, count: l4Header))
+        sum.add(~bytes.uint16(at: start &+ (isTCP ? 16 : 6)))
+        sum.add(~bytes.uint16(at: start &+ 4))
         if isTCP {
-            sum &+= UInt64(~bytes.uint16(at: start &+ 4)) &+ UInt64(~bytes.uint16(at: start &+ 6)) &+ UInt64(~UInt16(flags))
-        } else {
-            sum &+= UInt64(~bytes.uint16(at: start &+ 4))
+            sum.add(~bytes.uint16(at: start &+ 6))
+            sum.add(~UInt16(flags))
         }
         let proto: IPProtocol = isTCP ? .tcp : .udp
+        var ipSum = Checksum()
         if isIPv4 {
             identification = bytes.uint16(at: frame &+ 18)
-            ipSum = UInt64(Checksum.sum(bytes, at: frame &+ 14, count: 20)) &+ UInt64(~bytes.uint16(at: frame &+ 16)) &+ UInt64(~identification)
-                &+ UInt64(~bytes.uint16(at: frame &+ 24))
-            sum &+= UInt64(
-                Checksum.pseudoHeader(IPv4Address(bytes.uint32(at: frame &+ 26)), IPv4Address(bytes.uint32(at: frame &+ 30)), proto, length: 0))
+            ipSum.add(bytes, at: frame &+ 14, count: 20)
+            ipSum.add(~bytes.uint16(at: frame &+ 16))
+            ipSum.add(~identification)
+            ipSum.add(~bytes.uint16(at: frame &+ 24))
+            sum.add(Checksum.pseudoHeader(IPv4Address(bytes.uint32(at: frame &+ 26)), IPv4Address(bytes.uint32(at: frame &+ 30)), proto, length: 0))
         } else {
             identification = 0
-            ipSum = 0
             let source = IPv6Address(high: bytes.uint64(at: frame &+ 22), low: bytes.uint64(at: frame &+ 30))
             let destination = IPv6Address(high: bytes.uint64(at: frame &+ 38), low: bytes.uint64(at: frame &+ 46))
-            sum &+= UInt64(Checksum.pseudoHeader(source, destination, proto, length: 0))
+            sum.add(Checksum.pseudoHeader(source, destination, proto, length: 0))
         }
+        self.ipSum = ipSum
         l4Sum = sum
     }
 
@@ -134,25 +137,31 @@ struct SegmentCutter: BitwiseCopyable {
             let (length, identification) = (l4Length &+ 20, identification &+ UInt16(truncatingIfNeeded: index))
             headers.store(length, at: offset &+ 16)
             headers.store(identification, at: offset &+ 18)
-            headers.store(~Checksum.fold(ipSum &+ UInt64(length) &+ UInt64(identification)), at: offset &+ 24)
+            var ipSum = ipSum
+            ipSum.add(length)
+            ipSum.add(identification)
+            headers.store(ipSum.value, at: offset &+ 24)
         } else {
             headers.store(l4Length, at: offset &+ 18)
         }
         let header = offset &+ l4
-        var l4Sum = l4Sum &+ UInt64(l4Length) &+ UInt64(sum)
+        var l4Sum = l4Sum
+        l4Sum.add(l4Length)
+        l4Sum.add(sum)
         if isTCP {
             let sequence = sequence &+ UInt32(truncatingIfNeeded: index &* size)
             let flags = flags(index)
             headers.store(sequence, at: header &+ 4)
             headers.store(flags, at: header &+ 13)
-            l4Sum &+= UInt64(sequence >> 16) &+ UInt64(sequence & 0xffff) &+ UInt64(flags)
+            l4Sum.add(UInt16(truncatingIfNeeded: sequence >> 16))
+            l4Sum.add(UInt16(truncatingIfNeeded: sequence))
+            l4Sum.add(UInt16(flags))
         } else {
             headers.store(l4Length, at: header &+ 4)
-            l4Sum &+= UInt64(l4Length)
+            l4Sum.add(l4Length)
         }
-        let checksum = ~Checksum.fold(l4Sum)
-        // Zero would say "none" in UDP; for TCP 0xffff is an equal spelling of it.
-        headers.store(checksum == 0 ? 0xffff : checksum, at: header &+ (isTCP ? 16 : 6))
+        // For TCP, 0xffff is an equal spelling of zero.
+        headers.store(l4Sum.nonZeroValue, at: header &+ (isTCP ? 16 : 6))
     }
 
     @_noAllocation @_noLocks

@@ -23,13 +23,15 @@ struct SegmentLayout: BitwiseCopyable {
     /// Payload of a full slot.
     var payload: Int { size * count }
 
-    /// Segments of a run: four runs are half as many pieces as the kernel takes at a time. Kernels without a peek offset need some of the rest.
+    /// Slots that one call to the kernel fills.
+    private static var burst: Int { 4 }
+    /// Segments of a run: so many runs are half as many pieces as the kernel takes at a time. Kernels without a peek offset need some of the rest.
     private static var mostSegments: Int { 128 }
 
     init(_ connection: TCPConnection, _ offloads: LinkOffloads) {
         let guest = connection.key.guest
         let segment = Int(connection.segmentSize)
-        start = SlotLayout.ip + SlotLayout.ipHeaderLength(guest) + TCPHeader.length
+        start = SlotLayout.tcpPayload(guest)
         isRun = offloads.contains(.runs) && connection.events.contains(.bulk)
         guard isRun else {
             let most = 65535 - (start - linkHeadroom)
@@ -44,6 +46,10 @@ struct SegmentLayout: BitwiseCopyable {
         count = min(room / (size + gap), SegmentLayout.mostSegments)
         slotSize = SlotLayout.runSize
     }
+
+    /// Slots that `limit` bytes need, and of these, how many bytes one call fills.
+    func slotCount(_ limit: Int) -> Int { min((limit + payload - 1) / payload, SegmentLayout.burst) }
+    func byteCount(_ limit: Int) -> Int { min(limit, SegmentLayout.burst * payload) }
 
     /// Adds the places of `byteCount` bytes to `list`, in order.
     func list(_ byteCount: Int, from slot: Int, of arena: borrowing Mapping, in list: inout ScatterList) {

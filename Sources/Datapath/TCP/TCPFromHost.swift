@@ -7,8 +7,6 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var share: Int { 128 << 10 }
     /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
     private static var longestRest: Int64 { 200 }
-    /// Frames that one call to the kernel fills.
-    private static var burst: Int { 4 }
     /// Bytes in one look at the queue from which on a connection counts as a bulk transfer.
     private static var bulk: Int { 16 << 10 }
 
@@ -75,13 +73,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     private func reserve<Link: GuestLink & ~Copyable>(
         _ connection: TCPConnection, _ limit: Int, _ port: inout GuestPort<Link>
     ) -> (layout: SegmentLayout, slot: Int, byteCount: Int) {
-        let layout = SegmentLayout(connection, port.offloads)
-        let frames = min((limit + layout.payload - 1) / layout.payload, TCPTranslator.burst)
-        if !layout.isRun { return (layout, port.reserve(frames), min(limit, frames * layout.payload)) }
-        if let slot = port.reserveRun(frames) { return (layout, slot, min(limit, frames * layout.payload)) }
-        let plain = SegmentLayout(connection, port.offloads.subtracting(.runs))
-        let count = min((limit + plain.payload - 1) / plain.payload, TCPTranslator.burst)
-        return (plain, port.reserve(count), min(limit, count * plain.payload))
+        var layout = SegmentLayout(connection, port.offloads)
+        if layout.isRun {
+            if let slot = port.reserveRun(layout.slotCount(limit)) { return (layout, slot, layout.byteCount(limit)) }
+            layout = SegmentLayout(connection, port.offloads.subtracting(.runs))
+        }
+        return (layout, port.reserve(layout.slotCount(limit)), layout.byteCount(limit))
     }
 
     /// Peeks at what comes next, straight into frames, and sends them.
@@ -280,8 +277,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             endByReset(index, &port, now: now)
             return false
         }
-        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(connection.key.guest) + TCPHeader.length
-        _ = slots.append(port.arena, offset: slot + start, length: length)
+        _ = slots.append(port.arena, offset: slot + SlotLayout.tcpPayload(connection.key.guest), length: length)
         let outcome = sockets.peek(&slots, on: connection.socket)
         if table[index].events.contains(.peekOffset) {
             table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count)

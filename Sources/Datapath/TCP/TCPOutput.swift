@@ -1,6 +1,11 @@
 internal import Linux
 internal import Wire
 
+extension SlotLayout {
+    /// From a slot's start to the payload of a segment without options.
+    static func tcpPayload(_ address: IPAddress) -> Int { ip + ipHeaderLength(address) + TCPHeader.length }
+}
+
 extension TCPTranslator where Sockets: ~Copyable {
     /// Sends a segment whose payload lies in `slot` already. False when the link refused it.
     mutating func sendSegment<Link: GuestLink & ~Copyable>(

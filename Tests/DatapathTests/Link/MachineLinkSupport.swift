@@ -12,8 +12,14 @@ final class MachinePair {
     let machine: Int32
     var batch: FrameBatch
     var slots: Mapping
+    /// Segments that were put into runs.
+    var runs = 0
 
-    init(type: Int32 = Int32(SOCK_STREAM.rawValue)) throws {
+    convenience init(type: Int32 = Int32(SOCK_STREAM.rawValue)) throws {
+        try self.init(type: type, slots: Mapping(byteCount: SlotLayout.count * SlotLayout.size))
+    }
+
+    init(type: Int32 = Int32(SOCK_STREAM.rawValue), slots: consuming Mapping) throws {
         var ends: [Int32] = [-1, -1]
         #expect(unsafe socketpair(AF_UNIX, type, 0, &ends) == 0)
         let ours = Descriptor(ends[0])
@@ -24,7 +30,6 @@ final class MachinePair {
         try link.watch(by: epoll)
         let size = link.batchSize
         let batch = try FrameBatch(capacity: size.frames, byteLimit: size.bytes)
-        let slots = try Mapping(byteCount: SlotLayout.count * SlotLayout.size)
         self.epoll = epoll
         self.batch = batch
         self.slots = slots

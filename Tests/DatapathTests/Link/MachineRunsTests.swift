@@ -1,4 +1,3 @@
-import Glibc
 import Linux
 import Testing
 import Wire
@@ -7,99 +6,6 @@ import Wire
 
 /// Bulk data whose memory is lent to the machine's socket: what the machine reads is what was sent, whenever it reads.
 @Suite struct MachineRunsTests {
-    /// A link over one end of a socket pair, with slots as a `GuestPort` has them, and the machine at the other end.
-    final class Pair {
-        struct Sent {
-            var segments: [[UInt8]] = []
-            var verdict = LinkVerdict.sent
-        }
-
-        var link: MachineLink
-        let epoll: Epoll
-        let machine: Descriptor
-        var arena: Mapping
-        private var sent = 0
-
-        static var byteCount: Int { SlotLayout.runs + LentSlots.count * SlotLayout.runSize }
-
-        convenience init(lendable: Bool = true) throws {
-            try self.init(lendable ? Mapping(lendable: Pair.byteCount) : Mapping(byteCount: Pair.byteCount))
-        }
-
-        init(_ arena: consuming Mapping) throws {
-            var ends: [Int32] = [-1, -1]
-            #expect(unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
-            let epoll = try Epoll()
-            var link = try MachineLink(.stream, listener: .none, client: Descriptor(ends[0]), isOneOff: true)
-            try link.watch(by: epoll)
-            self.epoll = epoll
-            self.arena = arena
-            self.link = link
-            machine = Descriptor(ends[1])
-        }
-
-        deinit { machine.close() }
-
-        /// Sends a run of `payload` bytes in segments of `size`; nil when the link had no room.
-        func send(_ payload: Int, size: Int = 1460) -> Sent? {
-            guard let slot = link.reserveRun(1, &arena) else { return nil }
-            let gap = StreamFraming.prefix + 54
-            let start = SlotLayout.runs + slot * SlotLayout.runSize
-            let frame = start + linkHeadroom
-            var segments: [[UInt8]] = []
-            var bytes = arena.mutableBytes
-            EthernetHeader(destination: MACAddress(1), source: MACAddress(2), type: .ipv4).write(to: &bytes, at: frame)
-            let address = IPv4Address("192.0.2.1")!
-            IPv4Header(source: address, destination: address, proto: .tcp, payloadLength: payload + 20).write(to: &bytes, at: frame + 14)
-            var header = TCPHeader(
-                sourcePort: 80, destinationPort: 4711, sequence: SequenceNumber(UInt32(truncatingIfNeeded: sent)), acknowledgment: SequenceNumber(7),
-                flags: [.ack, .psh], window: 99)
-            header.checksum = Checksum.pseudoHeader(address, address, .tcp, length: payload + 20)
-            header.write(to: &bytes, at: frame + 34)
-            var (left, position) = (payload, frame + 54)
-            while left > 0 {
-                sent += 1
-                let segment = patterned(min(left, size), seed: sent)
-                for (index, byte) in segment.enumerated() { bytes.store(byte, at: position + index) }
-                segments.append(segment)
-                left -= segment.count
-                position += segment.count + gap
-            }
-            var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: TCPHeader.checksumOffset)
-            if segments.count > 1 {
-                offload.segmentation = .tcp4
-                offload.segmentSize = UInt16(size)
-            }
-            let whole = Frame(offset: frame, length: position - gap - frame, offload: offload, gap: segments.count > 1 ? UInt16(gap) : 0)
-            return Sent(segments: segments, verdict: link.send(whole, in: &arena))
-        }
-
-        func flush() { link.flush(&arena) }
-
-        func attend(_ events: Epoll.Events) -> LinkEvent { link.attend(0, events) }
-        func sendRaw(_ frame: Frame) -> LinkVerdict { link.send(frame, in: &arena) }
-        var hasRoom: Bool { link.hasRoom }
-        var figures: LinkFigures { link.figures }
-        var written: Int { link.lent.written }
-        var lendsMemory: Bool { link.lendsMemory }
-
-        func byte(_ position: Int) -> UInt8 { Pair.byte(position, of: arena) }
-        func fill(_ range: Range<Int>, with value: UInt8) { Pair.fill(range, of: &arena, with: value) }
-
-        private static func byte(_ position: Int, of arena: borrowing Mapping) -> UInt8 { arena.bytes.uint8(at: position) }
-
-        private static func fill(_ range: Range<Int>, of arena: inout Mapping, with value: UInt8) {
-            var bytes = arena.mutableBytes
-            for position in range { bytes.store(value, at: position) }
-        }
-
-        func read(_ limit: Int) -> [UInt8] {
-            var buffer = [UInt8](repeating: 0, count: limit)
-            let count = unsafe recv(machine.number, &buffer, limit, Int32(MSG_DONTWAIT))
-            return Array(buffer.prefix(max(count, 0)))
-        }
-    }
-
     private func payloads(_ stream: [UInt8]) -> [[UInt8]] {
         frames(of: stream).map { frame in
             let seen = SentFrame(bytes: frame, offload: VirtioNetHeader())
@@ -114,13 +20,13 @@ import Wire
     @Test(arguments: [true, false], [(56000, 1460), (56000, 536), (65464, 65464), (17000, 1460)])
     func theMachineReadsWhatWasSent(_ lendable: Bool, _ run: (payload: Int, size: Int)) throws {
         let (payload, size) = run
-        let pair = try Pair(lendable: lendable)
+        let pair = try MachinePair.withRuns(lendable: lendable)
         var expected: [[UInt8]] = []
         var stream: [UInt8] = []
         var fullOnes = 0
         for round in 0..<((payload < 20_000 ? 5 : 2) * LentSlots.count) {
             while true {
-                if let sent = pair.send(payload, size: size) {
+                if let sent = pair.sendRun(payload, size: size) {
                     if sent.verdict == .sent {
                         expected += sent.segments
                         break
@@ -151,9 +57,9 @@ import Wire
 
     /// The kernel does not take more into account than what is unread.
     @Test func whatIsReadIsFree() throws {
-        let pair = try Pair()
+        let pair = try MachinePair.withRuns()
         for _ in 0..<(4 * LentSlots.count) {
-            let sent = try #require(pair.send(60000))
+            let sent = try #require(pair.sendRun(60000))
             #expect(sent.verdict == .sent)
             pair.flush()
             #expect(payloads(pair.read(1 << 20)) == sent.segments)
@@ -167,10 +73,10 @@ import Wire
 
     /// Little is copied, and leaves with whatever else the round has.
     @Test func littleIsCopied() throws {
-        let pair = try Pair()
+        let pair = try MachinePair.withRuns()
         for _ in 0..<(2 * LentSlots.count) {
-            let first = try #require(pair.send(3000))
-            let second = try #require(pair.send(100))
+            let first = try #require(pair.sendRun(3000))
+            let second = try #require(pair.sendRun(100))
             #expect(pair.read(1 << 20).isEmpty)
             pair.flush()
             #expect(payloads(pair.read(1 << 20)) == first.segments + second.segments)
@@ -180,19 +86,19 @@ import Wire
 
     /// More runs in one round than there are slots: what was copied from them is sent before they are used again.
     @Test func aRoundMayNeedAllSlotsTwice() throws {
-        let pair = try Pair()
+        let pair = try MachinePair.withRuns()
         var expected: [[UInt8]] = []
-        for _ in 0..<(2 * LentSlots.count + 1) { expected += try #require(pair.send(100)).segments }
+        for _ in 0..<(2 * LentSlots.count + 1) { expected += try #require(pair.sendRun(100)).segments }
         pair.flush()
         #expect(payloads(pair.read(1 << 20)) == expected)
     }
 
     /// A kernel that refuses to lend is asked once; nothing is lost.
     @Test func aKernelThatDoesNotLend() throws {
-        let pair = try Pair(UnlendableMemory.make(Pair.byteCount))
+        let pair = try MachinePair(slots: UnlendableMemory.make(MachinePair.runBytes))
         #expect(pair.lendsMemory)
         for round in 0..<3 {
-            let sent = try #require(pair.send(60000))
+            let sent = try #require(pair.sendRun(60000))
             #expect(sent.verdict == .sent)
             pair.flush()
             #expect(payloads(pair.read(1 << 20)) == sent.segments)
@@ -203,27 +109,89 @@ import Wire
 
     /// What the last machine did not read stays what it was; what the next one is sent lies elsewhere.
     @Test func aMachineThatIsGoneSeesNothingOfTheNext() throws {
-        let pair = try Pair()
-        let sent = try #require(pair.send(60000))
+        let pair = try MachinePair.withRuns()
+        let sent = try #require(pair.sendRun(60000))
         pair.flush()
-        pair.arena.discardPages()
-        for position in [0, SlotLayout.runs, SlotLayout.runs + 1000, Pair.byteCount - 1] { #expect(pair.byte(position) == 0) }
+        pair.slots.discardPages()
+        for position in [0, SlotLayout.runs, SlotLayout.runs + 1000, MachinePair.runBytes - 1] { #expect(pair.byte(position) == 0) }
         pair.fill(SlotLayout.runs..<(SlotLayout.runs + SlotLayout.runSize), with: 0xee)
         #expect(payloads(pair.read(1 << 20)) == sent.segments)
     }
 
     @Test func whatIsNoRunIsRefused() throws {
-        let pair = try Pair()
+        let pair = try MachinePair.withRuns()
         let slot = SlotLayout.runs + linkHeadroom
         var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: 16)
         offload.segmentation = .tcp4
         offload.segmentSize = 1460
         // No headers at all, and then a gap without room for them.
         #expect(pair.sendRaw(Frame(offset: slot, length: 4000, offload: offload, gap: 58)) == .refused)
-        _ = pair.send(100)
+        _ = pair.sendRun(100)
         pair.fill(slot + 46..<slot + 47, with: 0x50)
         for gap in [1, 54, 57, 59, 1000] as [UInt16] {
             #expect(pair.sendRaw(Frame(offset: slot, length: 4000, offload: offload, gap: gap)) == .refused, "\(gap)")
         }
+    }
+}
+
+/// What was put into a run, and what the link said to it.
+struct SentRun {
+    var segments: [[UInt8]] = []
+    var verdict = LinkVerdict.sent
+}
+
+extension MachinePair {
+    /// Slots as a `GuestPort` has them for links with runs.
+    static var runBytes: Int { SlotLayout.runs + LentSlots.count * SlotLayout.runSize }
+
+    static func withRuns(lendable: Bool = true) throws -> MachinePair {
+        try MachinePair(slots: lendable ? Mapping(lendable: runBytes) : Mapping(byteCount: runBytes))
+    }
+
+    /// Sends a run of `payload` bytes in segments of `size`; nil when the link had no slot.
+    func sendRun(_ payload: Int, size: Int = 1460) -> SentRun? {
+            guard let slot = link.reserveRun(1, &slots) else { return nil }
+            let gap = StreamFraming.prefix + 54
+            let start = SlotLayout.runs + slot * SlotLayout.runSize
+            let frame = start + linkHeadroom
+            var segments: [[UInt8]] = []
+            var bytes = slots.mutableBytes
+            EthernetHeader(destination: MACAddress(1), source: MACAddress(2), type: .ipv4).write(to: &bytes, at: frame)
+            let address = IPv4Address("192.0.2.1")!
+            IPv4Header(source: address, destination: address, proto: .tcp, payloadLength: payload + 20).write(to: &bytes, at: frame + 14)
+            var header = TCPHeader(
+                sourcePort: 80, destinationPort: 4711, sequence: SequenceNumber(UInt32(truncatingIfNeeded: runs)), acknowledgment: SequenceNumber(7),
+                flags: [.ack, .psh], window: 99)
+            header.checksum = Checksum.pseudoHeader(address, address, .tcp, length: payload + 20)
+            header.write(to: &bytes, at: frame + 34)
+            var (left, position) = (payload, frame + 54)
+            while left > 0 {
+                runs += 1
+                let segment = patterned(min(left, size), seed: runs)
+                for (index, byte) in segment.enumerated() { bytes.store(byte, at: position + index) }
+                segments.append(segment)
+                left -= segment.count
+                position += segment.count + gap
+            }
+            var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: TCPHeader.checksumOffset)
+            if segments.count > 1 {
+                offload.segmentation = .tcp4
+                offload.segmentSize = UInt16(size)
+            }
+            let whole = Frame(offset: frame, length: position - gap - frame, offload: offload, gap: segments.count > 1 ? UInt16(gap) : 0)
+            return SentRun(segments: segments, verdict: link.send(whole, in: &slots))
+    }
+
+    func sendRaw(_ frame: Frame) -> LinkVerdict { link.send(frame, in: &slots) }
+    var written: Int { link.lent.written }
+    var lendsMemory: Bool { link.lendsMemory }
+    func byte(_ position: Int) -> UInt8 { MachinePair.byte(position, of: slots) }
+    func fill(_ range: Range<Int>, with value: UInt8) { MachinePair.fill(range, of: &slots, with: value) }
+
+    private static func byte(_ position: Int, of slots: borrowing Mapping) -> UInt8 { slots.bytes.uint8(at: position) }
+
+    private static func fill(_ range: Range<Int>, of slots: inout Mapping, with value: UInt8) {
+        var bytes = slots.mutableBytes
+        for position in range { bytes.store(value, at: position) }
     }
 }

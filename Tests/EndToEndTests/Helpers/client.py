@@ -170,6 +170,14 @@ def turns(count):
         sock.close()
 
 
+def together(one, arguments):
+    threads = [threading.Thread(target=one, args=(argument,)) for argument in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def parallel(connections, count):
     socks = [connect("echo") for _ in range(connections)]
     failures = []
@@ -180,11 +188,7 @@ def parallel(connections, count):
         except Exception as error:
             failures.append(repr(error))
 
-    threads = [threading.Thread(target=one, args=(sock,)) for sock in socks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(one, socks)
     assert not failures, failures[:3]
 
 
@@ -207,11 +211,7 @@ def downloads(rounds, count):
             failures.append(f"{number}: {name(error) if isinstance(error, OSError) else error}")
 
     for turn in range(rounds):
-        threads = [threading.Thread(target=one, args=(4 * turn + index,)) for index in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(one, range(4 * turn, 4 * turn + 4))
     assert not failures, failures[:3]
 
 
