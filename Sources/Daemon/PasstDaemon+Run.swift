@@ -5,7 +5,7 @@ internal import Setup
 
 extension PasstDaemon {
     /// The run itself to its end, under the filter; see `PastaDaemon.runClosed`.
-    func runClosed(_ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?) -> Int32 {
+    func runClosed<Work: Worker & ~Copyable>(_ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?) -> Int32 {
         do throws(Errno) {
             return Process.leave(try forward(&worker, signals, &neighbours))
         } catch {
@@ -14,8 +14,8 @@ extension PasstDaemon {
         }
     }
 
-    private func forward(
-        _ worker: inout PasstWorker, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?
+    private func forward<Work: Worker & ~Copyable>(
+        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?
     ) throws(Errno) -> Int32 {
         let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
         var deadline = interval.map { monotonicNanoseconds() + $0 }
@@ -48,6 +48,8 @@ extension PasstDaemon {
         case .arrived: log.info("Virtual machine connected")
         case .left: log.info("Virtual machine disconnected")
         case .brokeFraming: log.warning("Virtual machine sent a frame of impossible length: its connection is closed")
+        case .brokeProtocol: log.warning("Virtual machine sent a message of vhost-user that cannot be served: its connection is closed")
+        case .brokeRing: log.warning("Virtual machine's driver put something impossible into a ring: nothing passes by it until the driver starts anew")
         case .turnedAway: log.info("Turned away: one virtual machine is connected already")
         }
     }

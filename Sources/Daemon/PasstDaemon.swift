@@ -28,7 +28,18 @@ struct PasstDaemon: ProgramRun {
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
 
-        var worker = try makeWorker(machine, network, capture)
+        guard options.vhostUser else {
+            return try run(try makeWorker(machine, network, capture), machine, network, listeners, signals, pidFile)
+        }
+        guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
+        return try run(try makeVhostWorker(machine, network, capture), machine, network, listeners, signals, pidFile)
+    }
+
+    /// The rest, with what carries the machine's frames.
+    private mutating func run<Work: Worker & ~Copyable>(
+        _ given: consuming Work, _ machine: MachineSocket, _ network: Network, _ listeners: [Listener], _ signals: QuitSignals, _ pidFile: PidFile?
+    ) throws(SetupError) -> Int32 {
+        var worker = given
         var neighbours = NeighbourFeed.open(network, &worker, log)
         try listen(&worker, listeners)
         if machine.awaitsSender { return try runWithSender(machine, &worker, &neighbours, signals, pidFile) }
@@ -38,15 +49,15 @@ struct PasstDaemon: ProgramRun {
         try watchEvents(&worker, signals, neighbours?.descriptor)
         try Isolation.close()
         try pidFile?.write(readiness?.processID ?? Process.identifier)
-        let filter = try SeccompFilter(permissions).prepared()
+        let filter = try SeccompFilter(permissions(Work.systemCalls)).prepared()
         try tellReady(readiness)
         try filter.install()
         return runClosed(&worker, signals, &neighbours)
     }
 
     /// The same for a machine that has to be answered at its path: files are reachable until it has sent something. Nothing of that is looked at before.
-    private mutating func runWithSender(
-        _ machine: MachineSocket, _ worker: inout PasstWorker, _ neighbours: inout NeighbourFeed?, _ signals: QuitSignals, _ pidFile: PidFile?
+    private mutating func runWithSender<Work: Worker & ~Copyable>(
+        _ machine: MachineSocket, _ worker: inout Work, _ neighbours: inout NeighbourFeed?, _ signals: QuitSignals, _ pidFile: PidFile?
     ) throws(SetupError) -> Int32 {
         _ = try Isolation.enterUserNamespace(log: log)
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
@@ -56,7 +67,7 @@ struct PasstDaemon: ProgramRun {
         guard try machine.awaitSender(signals, log: log) else { return 0 }
         hideFiles()
         try Isolation.close()
-        try SeccompFilter(permissions).prepared().install()
+        try SeccompFilter(permissions(Work.systemCalls)).prepared().install()
         log.info("Virtual machine connected")
         return runClosed(&worker, signals, &neighbours)
     }
@@ -71,17 +82,26 @@ struct PasstDaemon: ProgramRun {
         }
     }
 
+    private func makeVhostWorker(_ machine: MachineSocket, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> VhostWorker {
+        do throws(Errno) {
+            return try VhostWorker(
+                listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
+                isOneOff: options.oneOff, network: network, capture: capture)
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up the data path", error)
+        }
+    }
+
     // MARK: What the filter lets through
 
-    private var permissions: [SystemCall.Permission] {
-        var calls = PasstWorker.systemCalls + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
+    private func permissions(_ worker: [SystemCall.Permission]) -> [SystemCall.Permission] {
+        var calls = worker + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
         if options.captureFile != nil { calls += PastaWorker.captureCalls }
         return calls
     }
 
-    /// All that a run with every option has.
-    static var mostPermissions: [SystemCall.Permission] {
-        PasstWorker.systemCalls + PastaWorker.captureCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true)
-            + SystemCall.end
+    /// All that a run with every option has, over a machine's socket or its memory.
+    static func mostPermissions(_ worker: [SystemCall.Permission] = PasstWorker.systemCalls) -> [SystemCall.Permission] {
+        worker + PastaWorker.captureCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
     }
 }

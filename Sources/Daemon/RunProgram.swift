@@ -6,7 +6,7 @@ internal import Setup
 public func runProgram(arguments: [String]) -> Int32 {
     do throws(SetupError) {
         let null = try StandardDescriptors.populate()
-        let program = try Program(calledAs: arguments.first ?? "")
+        let program = try Program(arguments: arguments)
         switch try Options.parse(arguments: arguments, program: program) {
         case .printed(let text, let status):
             try? Descriptor(1).write(text)

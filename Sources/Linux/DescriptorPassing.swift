@@ -53,3 +53,52 @@ public enum DescriptorPassing {
         return DescriptorMessage(Array(bytes.prefix(length)), descriptors)
     }
 }
+
+/// A few descriptors that came with bytes of a stream. What nobody takes must be closed.
+public struct PassedDescriptors: BitwiseCopyable {
+    public static var most: Int { 8 }
+
+    var numbers = InlineArray<8, Int32>(repeating: -1)
+    public private(set) var count = 0
+
+    public init() {}
+
+    /// The descriptor at `index`, which is the caller's from now on; none if there is no such one.
+    public mutating func take(_ index: Int) -> Descriptor {
+        guard index >= 0, index < count else { return .none }
+        defer { numbers[index] = -1 }
+        return Descriptor(numbers[index])
+    }
+
+    public mutating func closeAll() {
+        for index in 0..<count { take(index).close() }
+        count = 0
+    }
+
+    /// Reads at most `length` bytes of a stream to `offset` of `mapping`; a range outside of it traps. Descriptors are added to those that are here.
+    /// EMFILE if there is no room for them, and they are closed then. (recvmsg)
+    public mutating func receive(on socket: Descriptor, into mapping: inout Mapping, offset: Int, length: Int) -> Outcome {
+        precondition(mapping.holds(length, at: offset))
+        var found = InlineArray<8, Int32>(repeating: -1)
+        var foundCount = 0
+        var complete: Int32 = 1
+        var list = found.mutableSpan
+        let outcome = unsafe list.withUnsafeMutableBufferPointer { list in
+            // SAFETY: the range was just checked, and the array has the room that is announced.
+            Outcome(restarting {
+                unsafe linux_receive_some_descriptors(
+                    socket.number, mapping.base + offset, length, list.baseAddress, PassedDescriptors.most, &foundCount, &complete, Int32(MSG_DONTWAIT))
+            })
+        }
+        let fit = complete != 0 && count + foundCount <= PassedDescriptors.most
+        for index in 0..<min(foundCount, PassedDescriptors.most) {
+            if fit {
+                numbers[count] = found[index]
+                count += 1
+            } else {
+                Descriptor(found[index]).close()
+            }
+        }
+        return fit ? outcome : Outcome(-Int(EMFILE))
+    }
+}

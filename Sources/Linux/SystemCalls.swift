@@ -85,6 +85,8 @@ extension SystemCall {
     static var kill: SystemCall { SystemCall("kill", 62, 129) }
     static var listen: SystemCall { SystemCall("listen", 50, 201) }
     static var lseek: SystemCall { SystemCall("lseek", 8, 62) }
+    static var mmap: SystemCall { SystemCall("mmap", 9, 222) }
+    static var munmap: SystemCall { SystemCall("munmap", 11, 215) }
     static var newfstatat: SystemCall { SystemCall("newfstatat", 262, 79) }
     static var pipe2: SystemCall { SystemCall("pipe2", 293, 59) }
     /// For glibc's poll(): on aarch64 it is ppoll.

@@ -150,6 +150,8 @@ public struct Options: Sendable, Equatable {
     /// A connected socket that was inherited.
     public var socketDescriptor: Int32?
     public var oneOff = false
+    /// The machine shares its memory.
+    public var vhostUser = false
 
     public init() {}
 

@@ -142,6 +142,12 @@ extension MutableRawSpan {
         storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
     }
 
+    /// Eight bytes in the machine's order.
+    @inlinable @_noAllocation @_noLocks
+    public mutating func storeNative(_ value: UInt64, at offset: Int) {
+        storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
+    }
+
     /// Whether `count` bytes can be written at `offset`.
     @inlinable @_noAllocation @_noLocks
     public func has(_ count: Int, at offset: Int) -> Bool {

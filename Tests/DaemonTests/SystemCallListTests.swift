@@ -1,3 +1,4 @@
+import Datapath
 import Linux
 import Setup
 import Testing
@@ -21,13 +22,30 @@ import Testing
     /// The same for passt; upstream has 34.
     @Test(arguments: SystemCall.Architecture.allCases)
     func lesson47_passtNeedsFewCalls(_ architecture: SystemCall.Architecture) {
-        let calls = SeccompFilter.calls(PasstDaemon.mostPermissions)
+        let calls = SeccompFilter.calls(PasstDaemon.mostPermissions())
         print("passt, \(architecture): \(calls.count) system calls")
         for call in calls { print("    \(call.number(on: architecture)) \(call.name)") }
         #expect(calls.count < 34)
-        #expect(SeccompFilter(PasstDaemon.mostPermissions, on: architecture).program.count < 256)
+        #expect(SeccompFilter(PasstDaemon.mostPermissions(), on: architecture).program.count < 256)
         let names = Set(calls.map(\.name))
         #expect(names.isDisjoint(with: ["mmap", "munmap", "brk", "clone", "execve", "openat", "ioctl", "fcntl", "kill", "wait4", "setns", "unshare"]))
+    }
+
+    /// Over a machine's memory, that can be mapped in addition: as data, shared with whoever gave the file.
+    @Test(arguments: SystemCall.Architecture.allCases)
+    func lesson47_passtOverMemoryMapsDataOnly(_ architecture: SystemCall.Architecture) {
+        let permissions = PasstDaemon.mostPermissions(VhostWorker.systemCalls)
+        let calls = SeccompFilter.calls(permissions)
+        print("passt --vhost-user, \(architecture): \(calls.count) system calls")
+        for call in calls { print("    \(call.number(on: architecture)) \(call.name)") }
+        #expect(calls.count < 34)
+        let names = Set(calls.map(\.name))
+        #expect(names.isDisjoint(with: ["brk", "mprotect", "mremap", "clone", "execve", "openat", "ioctl", "fcntl", "kill", "wait4", "setns", "unshare", "sendfile"]))
+        let mapping = permissions.filter { $0.call.name == "mmap" }
+        #expect(mapping.count == 1)
+        // PROT_READ | PROT_WRITE; MAP_SHARED | MAP_NORESERVE.
+        #expect(mapping[0].conditions.map(\.argument) == [2, 3] && mapping[0].conditions.map(\.values) == [[3], [0x4001]])
+        #expect(mapping[0].conditions.allSatisfy { $0.ignored == 0 })
     }
 
     /// Nothing that takes memory, starts programs, opens files or grants rights.
@@ -64,6 +82,8 @@ import Testing
         "kill": (62, 129),
         "listen": (50, 201),
         "lseek": (8, 62),
+        "mmap": (9, 222),
+        "munmap": (11, 215),
         "newfstatat": (262, 79),  // there: fstatat
         "pipe2": (293, 59),
         "poll": (7, 73),  // there: ppoll
@@ -89,7 +109,7 @@ import Testing
 
     /// Each call of every list has a number on both architectures, and it is the kernel's.
     @Test func numbersAreTheKernels() throws {
-        let calls = SeccompFilter.calls(PastaDaemon.mostPermissions + PasstDaemon.mostPermissions)
+        let calls = SeccompFilter.calls(PastaDaemon.mostPermissions + PasstDaemon.mostPermissions() + VhostWorker.systemCalls)
         #expect(calls.count > 20)
         for call in calls {
             let expected = try #require(Self.golden[call.name], "\(call.name) is not among the golden numbers")
@@ -98,7 +118,7 @@ import Testing
     }
 
     /// What is permitted is the same on both, down to the arguments: only numbers differ.
-    @Test(arguments: [PastaDaemon.mostPermissions, PasstDaemon.mostPermissions])
+    @Test(arguments: [PastaDaemon.mostPermissions, PasstDaemon.mostPermissions(), PasstDaemon.mostPermissions(VhostWorker.systemCalls)])
     func bothArchitecturesPermitTheSame(_ permissions: [SystemCall.Permission]) {
         let programs = SystemCall.Architecture.allCases.map { SeccompFilter(permissions, on: $0).program }
         #expect(programs[0].count == programs[1].count)

@@ -80,7 +80,8 @@ extension OptionsTests {
         }
         #expect(text.contains("--one-off") == (program == .passt))
         #expect(text.contains("--netns ") == (program == .pasta))
-        #expect(!text.contains("--vhost-user"))
+        #expect(text.contains("--vhost-user") == (program == .passt))
+        #expect(!text.contains("--repair-path"))
     }
 
     // MARK: The table
@@ -135,6 +136,11 @@ extension OptionsTests {
     ])
     func mode(_ name: String, _ program: Program) throws {
         #expect(try Program(calledAs: name) == program)
+    }
+
+    @Test func aBackEndPrintsWhatItIs() throws {
+        let result = try Options.parse(arguments: ["passt", "--vhost-user", "--print-capabilities", "--bogus"], program: .passt)
+        #expect(result == .printed("{ \"type\": \"net\" }\n", status: 0))
     }
 
     @Test("No mode", arguments: ["", "/", "bridge", "/opt/pasta/bridge", "past", "PASTA"])

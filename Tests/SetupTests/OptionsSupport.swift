@@ -35,7 +35,7 @@ struct OptionsCase: Sendable, CustomTestStringConvertible {
 
     /// The program is the one that the first word names.
     func check() throws {
-        let program = try Program(calledAs: arguments[0])
+        let program = try Program(arguments: arguments)
         switch outcome {
         case .options(let change):
             var expected = Options()

@@ -139,6 +139,9 @@ private let goodCases: [OptionsCase] = [
     .ok("passt -s /tmp/x.socket -1") { $0.socketPath = "/tmp/x.socket"; $0.oneOff = true },
     .ok("passt --socket-path /tmp/x.socket") { $0.socketPath = "/tmp/x.socket" },
     .ok("passt --socket /tmp/x.socket") { $0.socketPath = "/tmp/x.socket" },
+    .ok("passt --vhost-user --fd 4") { $0.vhostUser = true; $0.socketDescriptor = 4; $0.oneOff = true },
+    .ok("pasta --vhost-user -f") { $0.program = .passt; $0.vhostUser = true; $0.foreground = true },
+    .ok("bridge -q --vhost-user") { $0.program = .passt; $0.quiet = true; $0.vhostUser = true },
     .ok("passt --fd 0") { $0.socketDescriptor = 0; $0.oneOff = true },
 ]
 
@@ -242,12 +245,12 @@ private let badCases: [OptionsCase] = [
     .bad("pasta -u 80:192.0.2.1 -6", "-u '80:192.0.2.1': 192.0.2.1 cannot be used with --ipv6-only"),
     .bad("pasta --host-lo-to-ns-lo --no-splice", "--host-lo-to-ns-lo and --no-splice exclude each other"),
     .bad("pasta --splice-only --no-splice", "--no-splice and --splice-only exclude each other"),
+    .bad("pasta --mtu 0 --vhost-user", "--vhost-user is an option of passt, not of pasta"),
     .bad("pasta --one-off", "--one-off is an option of passt, not of pasta"),
     .bad("pasta -s /tmp/x.socket", "--socket is an option of passt, not of pasta"),
     .bad("pasta --no-dhcp-dns", "--no-dhcp-dns is an option of passt, not of pasta"),
     .bad("pasta -F 3", "--fd is not available in this build of pasta"),
     .bad("passt --config-net", "--config-net is an option of pasta, not of passt"),
-    .bad("passt --vhost-user", "--vhost-user is not available in this build of passt"),
     .bad("passt command", "Extra argument 'command': passt takes options only"),
     .bad("passt --fd -1", "--fd '-1': not a number"),
     .bad("passt -s x -F 3", "--socket and --fd exclude each other"),

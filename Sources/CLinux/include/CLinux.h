@@ -233,5 +233,6 @@ static inline char **linux_environment(void) { return environ; }
 
 #include "CLinuxProcess.h"
 #include "CLinuxSeccomp.h"
+#include "CLinuxShared.h"
 
 #endif

@@ -94,6 +94,7 @@ static inline int linux_inotify_create(void) { return LINUX_RESULT(inotify_init1
 static inline int linux_inotify_add(int fd, const char *path, unsigned int mask) { return LINUX_RESULT(inotify_add_watch(fd, path, mask)); }
 
 // Timers. Zero nanoseconds disarm.
+static inline int linux_eventfd(void) { return LINUX_RESULT(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 static inline int linux_timerfd_create(void) { return LINUX_RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
 static inline int linux_timerfd_set(int fd, long long first, long long interval) {
     struct itimerspec times = {
@@ -139,8 +140,9 @@ static inline long linux_send_descriptors(int fd, const void *bytes, size_t leng
     }
     return LINUX_RESULT(sendmsg(fd, &message, MSG_NOSIGNAL | flags));
 }
-// `descriptors` has room for LINUX_MOST_DESCRIPTORS. `complete` is 0 if the message or its descriptors did not fit.
-static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacity, int *descriptors, size_t *count, int *complete, int flags) {
+// `descriptors` has room for `most`, at most LINUX_MOST_DESCRIPTORS. `complete` is 0 if the message or its descriptors did not fit.
+static inline long linux_receive_some_descriptors(
+    int fd, void *bytes, size_t capacity, int *descriptors, size_t most, size_t *count, int *complete, int flags) {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(LINUX_MOST_DESCRIPTORS * sizeof(int))]; } control;
     struct iovec vector = { bytes, capacity };
     struct msghdr message;
@@ -148,12 +150,17 @@ static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacit
     message.msg_iov = &vector;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    message.msg_controllen = CMSG_LEN(most * sizeof(int));
     long result = LINUX_RESULT(recvmsg(fd, &message, MSG_CMSG_CLOEXEC | flags));
-    long length = result < 0 ? -1 : linux_cmsg_get(&message, SOL_SOCKET, SCM_RIGHTS, descriptors, LINUX_MOST_DESCRIPTORS * sizeof(int));
+    long length = result < 0 ? -1 : linux_cmsg_get(&message, SOL_SOCKET, SCM_RIGHTS, descriptors, most * sizeof(int));
     *count = length < 0 ? 0 : (size_t)length / sizeof(int);
     *complete = !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
     return result;
+}
+
+// The same with room for all of them.
+static inline long linux_receive_descriptors(int fd, void *bytes, size_t capacity, int *descriptors, size_t *count, int *complete, int flags) {
+    return linux_receive_some_descriptors(fd, bytes, capacity, descriptors, LINUX_MOST_DESCRIPTORS, count, complete, flags);
 }
 
 #endif

@@ -5,8 +5,9 @@ internal import Wire
 /// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. An eighth of
 /// all is kept for what others open towards the guest. What takes no detour counts as well: connections of the namespace's loopback are the guest's.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
-    /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
-    private static var others: Int { 24 }
+    /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like. Of a machine that shares its memory, six of
+    /// rings, and eight that a message may bring.
+    private static var others: Int { 38 }
 
     // `mutating`, although they change nothing: to borrow `self`, the compiler copies all of it, seven kilobytes each time.
 

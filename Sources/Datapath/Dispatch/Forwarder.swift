@@ -108,6 +108,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
                 handle(tag, event.events, now: milliseconds())
             }
             let now = monotonicNanoseconds()
+            attend(port.link.takeNews(), now: now / 1_000_000)
             if tcp.answerIsDue(now) { tcp.giveAnswer(&port, now: now / 1_000_000) }
             endRound(now: now / 1_000_000)
             if port.link.hasLostGuest { guestLeft() }
@@ -127,13 +128,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
 
     /// Waits for events, and asks for them eagerly where they follow each other closely (`EagerWait`).
     private mutating func wait(now: Int64, deadline: Int64?) throws(Errno) {
+        // Nobody waits, but everybody has their turn.
+        if port.link.hasNews { return try events.wait(on: epoll, nanoseconds: 0) }
         let timeout = timeout(now: now, deadline: deadline)
         let bytes = port.counters[.bytesFromGuest] &+ port.counters[.bytesToGuest] &+ port.counters[.splicedBytes]
         let span = eagerWait.span(bytes: bytes)
         var present = now
         while present - now < (timeout < 0 ? span : min(span, timeout)) {
             try events.wait(on: epoll, nanoseconds: 0)
-            if events.count > 0 || tcp.answerIsDue(present) { return }
+            if events.count > 0 || port.link.hasNews || tcp.answerIsDue(present) { return }
             tcp.closePostponed()
             // Whoever else needs this processor goes first: a client or a server on the same machine often does.
             yieldProcessor()
@@ -145,6 +148,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             return events.removeAll()
         }
         tcp.finishPostponed()
+        guard port.link.prepareToWait() else { return try events.wait(on: epoll, nanoseconds: 0) }
         try events.wait(on: epoll, nanoseconds: timeout < 0 ? timeout : max(timeout - (present - now), 0))
         eagerWait.slept(monotonicNanoseconds() - now)
     }
@@ -154,11 +158,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     private mutating func handle(_ tag: EventTag, _ mask: Epoll.Events, now: Int64) {
         switch tag.kind {
         case .link:
-            let event = port.link.attend(tag.index, mask)
-            if event.contains(.arrived) { guestArrived() }
-            if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }
-            if event.contains(.frames) { receive(mask, now: now) }
-            return
+            attend(port.link.attend(tag.index, mask), now: now)
         case .tcp where tcp.table.isCurrent(tag.index, generation: tag.generation):
             tcp.fromHost(tag.index, mask, &port, now: now)
         case .udp where udp.table.isCurrent(tag.index, generation: tag.generation):
@@ -174,8 +174,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         }
     }
 
+    private mutating func attend(_ event: LinkEvent, now: Int64) {
+        if event.isEmpty { return }
+        if event.contains(.arrived) { guestArrived() }
+        if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }
+        if event.contains(.frames) { receive(now: now) }
+    }
+
     /// Takes one batch from the guest and works it off.
-    private mutating func receive(_ mask: Epoll.Events, now: Int64) {
+    private mutating func receive(now: Int64) {
         inbound.removeAll()
         inbound.limit = batchLimit
         let isOpen = port.link.receive(into: &inbound)

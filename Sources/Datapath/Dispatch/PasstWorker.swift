@@ -34,6 +34,5 @@ public struct PasstWorker: Worker, ~Copyable {
 }
 
 extension PasstWorker {
-    /// What the data path calls while it runs, the most frequent first.
     public static var systemCalls: [SystemCall.Permission] { PastaWorker.systemCalls + SystemCall.machines + SystemCall.lending }
 }

@@ -1,7 +1,6 @@
 public import Linux
 
 extension PastaWorker {
-    /// What the data path calls while it runs, the most frequent first.
     public static var systemCalls: [SystemCall.Permission] {
         SystemCall.readiness + SystemCall.files + SystemCall.pieces + SystemCall.batches + SystemCall.sockets + SystemCall.streams
             + SystemCall.datagramOptions + SystemCall.errorQueue + SystemCall.clock

@@ -3,6 +3,9 @@ public import Wire
 
 /// A data path as the rest of the program sees it. Each program has its own, compiled for its link.
 public protocol Worker: ~Copyable {
+    /// What it calls while it runs, the most frequent first.
+    static var systemCalls: [SystemCall.Permission] { get }
+
     /// Ends `run` with `.external(number)` whenever `descriptor` is readable.
     func watch(_ descriptor: Descriptor, number: Int) throws(Errno)
 
@@ -42,6 +45,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         Self.print(figures.guests, "guests", print)
         Self.print(figures.turnedAway, "guests turned away", print)
         Self.print(figures.brokeFraming, "guests cut for a bad length", print)
+        Self.print(figures.brokeProtocol, "guests cut for a bad message", print)
+        Self.print(figures.brokeRing, "rings given up", print)
+        Self.print(figures.unusableFrames, "unusable frames in rings", print)
     }
 
     private static func print(_ value: Int, _ label: StaticString, _ print: (StaticString, UInt64) -> Void) {

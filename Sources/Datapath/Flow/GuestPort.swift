@@ -34,7 +34,6 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     /// The guest's side; broadcast until it is known.
     var guestMAC: MACAddress
     let gatewayMAC: MACAddress
-    let offloads: LinkOffloads
     /// Key of the flow labels.
     let seed: SipHash
     /// Set when the guest is gone.
@@ -43,13 +42,15 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     private var identification: UInt16 = 0
 
     init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, seed: SipHash) throws(Errno) {
-        offloads = link.offloads
-        arena = try GuestPort.makeArena(offloads)
+        arena = try GuestPort.makeArena(link.offloads)
         self.link = link
         self.guestMAC = guestMAC ?? .broadcast
         self.gatewayMAC = gatewayMAC
         self.seed = seed
     }
+
+    /// What can be left to the link now: a machine's driver decides that, and may decide anew.
+    var offloads: LinkOffloads { link.offloads }
 
     /// With runs, the memory is such that a link can lend it to its socket, if the kernel allows that.
     private static func makeArena(_ offloads: LinkOffloads) throws(Errno) -> Mapping {
@@ -132,6 +133,11 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
             var bytes = arena.mutableBytes
             for position in end..<(offset + EthernetHeader.minimumFrame) { bytes.store(UInt8(0), at: position) }
             frame.length = EthernetHeader.minimumFrame
+        }
+        guard offload.segmentation == .none || offloads.contains(offload.segmentation == .udp ? .udpSegmentation : .tcpSegmentation) else {
+            // Made for a driver that could do more than the one that is there now.
+            counters.add(.framesRefusedByGuest)
+            return false
         }
         if offload.flags.contains(.needsChecksum), !offloads.contains(.checksum) {
             var bytes = arena.mutableBytes

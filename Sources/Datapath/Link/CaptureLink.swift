@@ -14,13 +14,16 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var descriptor: Descriptor { inner.descriptor }
     /// What is written to the file are whole frames, without gaps.
     var offloads: LinkOffloads { capture == nil ? inner.offloads : inner.offloads.subtracting(.runs) }
-    var hasRoom: Bool { inner.hasRoom }
+    var hasRoom: Bool { mutating get { inner.hasRoom } }
+    var hasNews: Bool { inner.hasNews }
     var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
     var figures: LinkFigures { inner.figures }
     var hasLostGuest: Bool { inner.hasLostGuest }
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { inner.attend(part, events) }
+    mutating func takeNews() -> LinkEvent { inner.takeNews() }
+    mutating func prepareToWait() -> Bool { inner.prepareToWait() }
     mutating func awaitAnother() -> Bool { inner.awaitAnother() }
     mutating func takeNotice() -> GuestNotice? { inner.takeNotice() }
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { inner.reserveRun(count, &arena) }

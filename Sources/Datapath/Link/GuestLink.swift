@@ -72,6 +72,10 @@ public enum GuestNotice: Sendable, Equatable {
     case left
     /// The guest's end was cut: it sent a frame of impossible length.
     case brokeFraming
+    /// The same for a message of vhost-user that makes no sense.
+    case brokeProtocol
+    /// The guest's driver put something impossible into a ring, which is not looked at any more until the machine starts it anew.
+    case brokeRing
     /// Somebody else wanted to be the guest while there was one.
     case turnedAway
 }
@@ -87,8 +91,13 @@ struct LinkFigures: BitwiseCopyable {
     var stops = 0
     var guests = 0
     var turnedAway = 0
-    /// Guests that sent a frame of impossible length.
+    /// Guests that sent a frame of impossible length, or a message that makes no sense.
     var brokeFraming = 0
+    var brokeProtocol = 0
+    /// Rings in which there was something impossible.
+    var brokeRing = 0
+    /// What came in a ring and is no frame.
+    var unusableFrames = 0
 }
 
 /// The guest's side of a worker.
@@ -96,8 +105,8 @@ protocol GuestLink: ~Copyable {
     /// What becomes readable when the guest has sent something.
     var descriptor: Descriptor { get }
     var offloads: LinkOffloads { get }
-    /// Whether a large frame would be taken now.
-    var hasRoom: Bool { get }
+    /// Whether a large frame would be taken now. If not, `room` is told once it is so.
+    var hasRoom: Bool { mutating get }
     /// Frames and bytes of a batch.
     var batchSize: (frames: Int, bytes: Int) { get }
     var figures: LinkFigures { get }
@@ -107,6 +116,15 @@ protocol GuestLink: ~Copyable {
 
     /// Does what an event asks of the link itself. `part` is the index in the event's tag.
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent
+
+    /// Whether something has come that no event tells of: memory that is shared with the guest can be looked at for nothing.
+    var hasNews: Bool { get }
+
+    /// What has come in that way.
+    mutating func takeNews() -> LinkEvent
+
+    /// From now on, events tell of all that comes: nobody will look for some time. False when something has come already.
+    mutating func prepareToWait() -> Bool
 
     /// Set when sending has found that there is no guest any more.
     var hasLostGuest: Bool { get }
@@ -136,7 +154,10 @@ extension GuestLink where Self: ~Copyable {
     var hasRoom: Bool { true }
     var batchSize: (frames: Int, bytes: Int) { (64, 192 << 10) }
     var figures: LinkFigures { LinkFigures() }
+    var hasNews: Bool { false }
     var hasLostGuest: Bool { false }
+    mutating func takeNews() -> LinkEvent { [] }
+    mutating func prepareToWait() -> Bool { true }
     mutating func watch(by epoll: Epoll) throws(Errno) { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
     mutating func awaitAnother() -> Bool { false }

@@ -13,23 +13,11 @@ internal import Wire
 ///     runs:         lent, not copied --------------------> socket      (`MachineLink+Runs`)
 ///                   what was not taken  --> backlog -----> socket, as soon as it is writable
 struct MachineLink: GuestLink, ~Copyable {
-    /// Indices of event tags.
-    private enum Part {
-        static var client: Int { 0 }
-        static var listener: Int { 1 }
-    }
-
     let kind: UnixSocket.Kind
-    /// Where machines connect; none with an inherited connection.
-    private let listener: Descriptor
-    private(set) var client = Descriptor.none
+    var connection: MachineConnection
     var hasLostGuest = false
-    private let endsWithGuest: Bool
-    private var epoll: Epoll?
     private var watchesOutput = false
     var figures = LinkFigures()
-    /// One bit for each kind of notice.
-    private var notices: UInt8 = 0
 
     var pieces: ScatterList
     /// Prefix and headers of cut segments.
@@ -65,11 +53,10 @@ struct MachineLink: GuestLink, ~Copyable {
         self.pieces = pieces
         self.headers = headers
         self.backlog = backlog
-        self.listener = listener
-        self.client = client
-        endsWithGuest = isOneOff || !listener.isOpen
+        connection = MachineConnection(listener: listener, client: client, isOneOff: isOneOff)
     }
 
+    var client: Descriptor { connection.client }
     var descriptor: Descriptor { client }
     var offloads: LinkOffloads {
         let all: LinkOffloads = [.checksum, .tcpSegmentation, .udpSegmentation]
@@ -87,25 +74,21 @@ struct MachineLink: GuestLink, ~Copyable {
     // MARK: Guests
 
     mutating func watch(by epoll: Epoll) throws(Errno) {
-        self.epoll = epoll
-        if listener.isOpen { try epoll.add(listener, .input, tag: EventTag(.link, index: Part.listener).bits) }
+        try connection.watch(by: epoll)
         if client.isOpen { try begin(client) }
     }
 
     private mutating func begin(_ socket: Descriptor) throws(Errno) {
         try? socket.setSendBuffer(MachineLink.sendBuffer)
-        // Level-triggered (lesson 40): what one read leaves is found by the next wait.
-        try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
-        client = socket
+        try connection.begin(socket, &figures)
         lent = LentSlots()
         // Without that figure, nothing would ever be free again.
         lendsMemory = socket.unreadByPeer() != nil
         watchesOutput = false
-        figures.guests += 1
     }
 
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent {
-        if part == Part.listener { return acceptGuest() }
+        if part == MachineConnection.Part.listener { return acceptGuest() }
         guard client.isOpen else { return [] }
         var result: LinkEvent = events.isDisjoint(with: [.input, .hangUp, .error]) ? [] : .frames
         if events.contains(.output), writeBacklog() { result.insert(.room) }
@@ -113,16 +96,10 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     private mutating func acceptGuest() -> LinkEvent {
-        guard let (socket, _) = try? listener.accept() else { return [] }
-        guard !client.isOpen else {
-            socket.close()
-            figures.turnedAway += 1
-            note(.turnedAway)
-            return []
-        }
+        guard let socket = connection.accept(&figures) else { return [] }
         do throws(Errno) {
             try begin(socket)
-            note(.arrived)
+            connection.note(.arrived)
             return .arrived
         } catch {
             socket.close()
@@ -131,30 +108,13 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     mutating func awaitAnother() -> Bool {
-        client.close()
-        client = .none
         hasLostGuest = false
         forgetPieces()
         backlog.removeAll()
-        note(.left)
-        return !endsWithGuest
+        return connection.end()
     }
 
-    // MARK: Notices
-
-    /// In the order in which they make sense when several came in one round.
-    private static var order: InlineArray<4, GuestNotice> { [.brokeFraming, .left, .arrived, .turnedAway] }
-
-    mutating func note(_ notice: GuestNotice) {
-        for index in 0..<4 where MachineLink.order[index] == notice { notices |= 1 << UInt8(index) }
-    }
-
-    mutating func takeNotice() -> GuestNotice? {
-        if notices == 0 { return nil }
-        let index = notices.trailingZeroBitCount
-        notices &= notices - 1
-        return MachineLink.order[index]
-    }
+    mutating func takeNotice() -> GuestNotice? { connection.takeNotice() }
 
     // MARK: To the guest
 
@@ -260,7 +220,7 @@ struct MachineLink: GuestLink, ~Copyable {
     mutating func watchOutput(_ on: Bool) {
         guard watchesOutput != on else { return }
         watchesOutput = on
-        try? epoll?.modify(client, on ? [.input, .output] : .input, tag: EventTag(.link, index: Part.client).bits)
+        connection.watchOutput(on)
     }
 
     // MARK: From the guest
@@ -288,7 +248,7 @@ struct MachineLink: GuestLink, ~Copyable {
                 return true
             case .broken:
                 figures.brokeFraming += 1
-                note(.brokeFraming)
+                connection.note(.brokeFraming)
                 batch.keep(0..<0)
                 return false
             }

@@ -2,6 +2,9 @@ internal import Settings
 
 /// What `--help` and `--version` print.
 enum OptionHelp {
+    /// Who asks a back-end for its capabilities wants the kind of device (QEMU's docs/interop/vhost-user.json).
+    static var capabilities: String { "{ \"type\": \"net\" }\n" }
+
     static func version(_ program: Program) -> String {
         """
         \(program) \(Version.text) (swift-passt)

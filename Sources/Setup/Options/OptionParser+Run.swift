@@ -49,7 +49,9 @@ extension OptionParser {
             options.socketDescriptor = Int32(try OptionValue.number(given, in: 0...Int(Int32.max)))
             options.oneOff = true
         case .oneOff: options.oneOff = true
-        case .vhostUser, .printCapabilities, .repairPath, .migrateExit, .migrateNoLinger: break  // Refused before.
+        case .vhostUser: options.vhostUser = true
+        case .printCapabilities: break  // Answered before.
+        case .repairPath, .migrateExit, .migrateNoLinger: break  // Refused before.
         }
     }
 

@@ -61,6 +61,7 @@ struct OptionParser {
         switch entry.key {
         case .run(.help): return OptionHelp.text(program)
         case .run(.version): return OptionHelp.version(program)
+        case .machine(.printCapabilities): return OptionHelp.capabilities
         case .run(let key): try apply(key, given)
         case .address(let key): try apply(key, given)
         case .name(let key): try apply(key, given)

@@ -1,0 +1,38 @@
+public import Linux
+public import Settings
+public import Wire
+
+/// The data path of passt with vhost-user: one worker over a virtual machine's memory.
+public struct VhostWorker: Worker, ~Copyable {
+    private var forwarder: Forwarder<CaptureLink<VhostLink>, KernelSockets>
+
+    /// Front-ends connect to `listener`, one at a time; or `client` is one that is connected, and the only one. With `isOneOff`, `run` ends with
+    /// `.guestGone` when it goes. Both sockets must be non-blocking. `capture` is a file for `--pcap`, or none.
+    public init(listener: Descriptor, client: Descriptor, isOneOff: Bool, network: Network, capture: Descriptor?) throws(Errno) {
+        let epoll = try Epoll()
+        let file: CaptureFile?
+        if let capture { file = try CaptureFile(capture) } else { file = nil }
+        let link = try VhostLink(listener: listener, client: client, isOneOff: isOneOff)
+        forwarder = try Forwarder(
+            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
+            flows: PastaWorker.flows, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
+    }
+
+    public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
+        try forwarder.epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+    }
+
+    public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
+
+    public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
+
+    public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }
+
+    public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake { try forwarder.run(until: deadline) }
+
+    public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+}
+
+extension VhostWorker {
+    public static var systemCalls: [SystemCall.Permission] { PastaWorker.systemCalls + SystemCall.machines + SystemCall.guestMemory }
+}

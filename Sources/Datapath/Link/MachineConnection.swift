@@ -1,0 +1,82 @@
+internal import Linux
+
+/// The connection of a virtual machine: an inherited one, or those that come to a listener, one at a time. Who else comes meanwhile is turned away.
+struct MachineConnection: BitwiseCopyable {
+    /// Indices of event tags.
+    enum Part {
+        static var client: Int { 0 }
+        static var listener: Int { 1 }
+        /// From here on they are the link's own.
+        static var first: Int { 2 }
+    }
+
+    /// Where machines connect; none with an inherited connection.
+    private let listener: Descriptor
+    private(set) var client: Descriptor
+    private let endsWithGuest: Bool
+    private(set) var epoll: Epoll?
+    /// One bit for each kind of notice.
+    private var notices: UInt8 = 0
+
+    /// With a `listener`, machines connect to it, and after the first one no other if `isOneOff`; with a `client`, that is the machine.
+    init(listener: Descriptor, client: Descriptor, isOneOff: Bool) {
+        self.listener = listener
+        self.client = client
+        endsWithGuest = isOneOff || !listener.isOpen
+    }
+
+    /// Begins to be watched. The client of the beginning is yet to be taken in by `begin`.
+    mutating func watch(by epoll: Epoll) throws(Errno) {
+        self.epoll = epoll
+        if listener.isOpen { try epoll.add(listener, .input, tag: EventTag(.link, index: Part.listener).bits) }
+    }
+
+    /// Somebody connects: whoever it is, if there is nobody else.
+    mutating func accept(_ figures: inout LinkFigures) -> Descriptor? {
+        guard let (socket, _) = try? listener.accept() else { return nil }
+        if !client.isOpen { return socket }
+        socket.close()
+        figures.turnedAway += 1
+        note(.turnedAway)
+        return nil
+    }
+
+    /// Takes in a machine's socket, from now on ours to close.
+    mutating func begin(_ socket: Descriptor, _ figures: inout LinkFigures) throws(Errno) {
+        // Level-triggered (lesson 40): what one read leaves is found by the next wait.
+        try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
+        client = socket
+        figures.guests += 1
+    }
+
+    /// Whether readiness to write is of interest, too.
+    func watchOutput(_ on: Bool) {
+        try? epoll?.modify(client, on ? [.input, .output] : .input, tag: EventTag(.link, index: Part.client).bits)
+    }
+
+    /// The machine has gone. Whether another one may come.
+    mutating func end() -> Bool {
+        client.close()
+        client = .none
+        note(.left)
+        return !endsWithGuest
+    }
+
+    // MARK: Notices
+
+    /// In the order in which they make sense when several came in one round.
+    private static var order: InlineArray<6, GuestNotice> {
+        [.brokeFraming, .brokeProtocol, .brokeRing, .left, .arrived, .turnedAway]
+    }
+
+    mutating func note(_ notice: GuestNotice) {
+        for index in 0..<6 where MachineConnection.order[index] == notice { notices |= 1 << UInt8(index) }
+    }
+
+    mutating func takeNotice() -> GuestNotice? {
+        if notices == 0 { return nil }
+        let index = notices.trailingZeroBitCount
+        notices &= notices - 1
+        return MachineConnection.order[index]
+    }
+}

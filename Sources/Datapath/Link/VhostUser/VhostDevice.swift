@@ -1,0 +1,247 @@
+internal import Linux
+internal import Wire
+
+/// The network device that a front-end sets up by its messages: the guest's memory, what was agreed upon, and one pair of rings.
+struct VhostDevice: ~Copyable {
+    /// A ring with the counters by which both sides call each other.
+    struct Ring: BitwiseCopyable {
+        var queue = VirtQueue()
+        /// The driver has put something in.
+        var kick = Descriptor.none
+        /// We have given something back.
+        var call = Descriptor.none
+        /// We have found something impossible.
+        var error = Descriptor.none
+    }
+
+    /// What comes of a message.
+    enum Result {
+        case done
+        /// Answered with a number.
+        case number(UInt64)
+        case ring(VhostUserRingState)
+        case broken
+    }
+
+    var memory = GuestMemory()
+    private(set) var features: VirtioFeatures = []
+    private(set) var offloads: LinkOffloads = []
+    /// What the guest receives by, and what it sends by.
+    var toGuest = Ring()
+    var fromGuest = Ring()
+    private var epoll: Epoll?
+
+    static var offered: VirtioFeatures {
+        [
+            .checksum, .hostTCP4, .hostTCP6, .hostECN, .hostUDP, .guestChecksum, .guestTCP4, .guestTCP6, .guestECN, .guestUDP4, .guestUDP6,
+            .mergeableBuffers, .anyLayout, .indirect, .eventIndex, .protocolFeatures, .version1,
+        ]
+    }
+    static var protocolFeatures: VhostUserFeatures { .confirmation }
+    /// Pairs of rings.
+    static var queuePairs: UInt64 { 1 }
+    /// Rings that are smaller may not hold a super-frame in the smallest buffers that a driver has, of a page's third.
+    static var smallestForSegmentation: Int { 64 }
+
+    /// Length of the header before each frame: the short one is for drivers of before virtio 1 only.
+    var headerLength: Int {
+        features.isDisjoint(with: [.version1, .mergeableBuffers]) ? VirtioNetHeader.shortLength : VirtioNetHeader.length
+    }
+
+    mutating func watch(by epoll: Epoll) { self.epoll = epoll }
+
+    /// The front-end has gone: nothing of the guest is held any more.
+    mutating func reset() {
+        for index in 0..<2 { release(index) }
+        memory.removeAll()
+        features = []
+        offloads = []
+    }
+
+    private mutating func release(_ index: Int) {
+        var ring = self[index]
+        setKick(.none, &ring, index)
+        ring.call.close()
+        ring.error.close()
+        self[index] = Ring()
+    }
+
+    /// 0: to the guest, 1: from it.
+    private subscript(index: Int) -> Ring {
+        get { index == 0 ? toGuest : fromGuest }
+        set { if index == 0 { toGuest = newValue } else { fromGuest = newValue } }
+    }
+
+    /// Does what the front-end asks. The body is checked here, and so is each number in it.
+    mutating func serve(_ header: VhostUserHeader, _ messages: inout VhostMessages) -> Result {
+        guard let request = VhostUserRequest(rawValue: header.request) else { return .broken }
+        let size = Int(header.size)
+        switch request {
+        case .getFeatures: return .number(VhostDevice.offered.rawValue)
+        case .getProtocolFeatures: return .number(VhostDevice.protocolFeatures.rawValue)
+        case .getQueueCount: return .number(VhostDevice.queuePairs)
+        // There is one owner anyway, and the second of these is not used any more.
+        case .setOwner, .resetOwner: return .done
+        case .setFeatures: return size == 8 ? setFeatures(messages.buffer.bytes.nativeUInt64(at: VhostMessages.body)) : .broken
+        case .setProtocolFeatures:
+            guard size == 8 else { return .broken }
+            let chosen = VhostUserFeatures(rawValue: messages.buffer.bytes.nativeUInt64(at: VhostMessages.body))
+            return chosen.isSubset(of: VhostDevice.protocolFeatures) ? .done : .broken
+        case .setMemoryTable: return setMemory(size, &messages)
+        case .setRingAddress: return size == VhostUserRingAddress.length ? setAddress(messages.buffer.bytes) : .broken
+        case .setRingSize, .setRingBase, .getRingBase, .setRingEnable:
+            guard size == VhostUserRingState.length, let state = VhostUserRingState(messages.buffer.bytes, at: VhostMessages.body), state.ring < 2 else {
+                return .broken
+            }
+            return setState(request, state)
+        case .setRingKick, .setRingCall, .setRingError:
+            guard size == 8, let given = VhostUserRingDescriptor(messages.buffer.bytes, at: VhostMessages.body), given.ring < 2 else { return .broken }
+            let descriptor = given.isMissing ? Descriptor.none : messages.descriptors.take(0)
+            guard given.isMissing || descriptor.isOpen else { return .broken }
+            return setDescriptor(request, Int(given.ring), descriptor)
+        }
+    }
+
+    // MARK: Features
+
+    private mutating func setFeatures(_ number: UInt64) -> Result {
+        let chosen = VirtioFeatures(rawValue: number)
+        guard chosen.isSubset(of: VhostDevice.offered) else { return .broken }
+        features = chosen
+        for index in 0..<2 {
+            self[index].queue.hasEventIndex = chosen.contains(.eventIndex)
+            // Front-ends that know nothing of enabling find everything enabled.
+            if !chosen.contains(.protocolFeatures) { self[index].queue.isEnabled = true }
+        }
+        findOffloads()
+        return .done
+    }
+
+    /// What can be left to the driver (lesson 43: nothing that it has not agreed to).
+    private mutating func findOffloads() {
+        offloads = []
+        guard features.contains(.guestChecksum) else { return }
+        offloads.insert(.checksum)
+        let isLarge = toGuest.queue.size >= VhostDevice.smallestForSegmentation || !features.contains(.mergeableBuffers)
+        if isLarge, features.isSuperset(of: [.guestTCP4, .guestTCP6]) { offloads.insert(.tcpSegmentation) }
+        if isLarge, features.isSuperset(of: [.guestUDP4, .guestUDP6]) { offloads.insert(.udpSegmentation) }
+    }
+
+    // MARK: Memory
+
+    /// | number of regions, 4 | padding, 4 | regions |   and a descriptor for each.
+    private mutating func setMemory(_ size: Int, _ messages: inout VhostMessages) -> Result {
+        guard size >= 8 else { return .broken }
+        let count = Int(messages.buffer.bytes.nativeUInt32(at: VhostMessages.body))
+        guard count <= GuestMemory.mostRegions, size >= 8 + count * VhostUserRegion.length, messages.descriptors.count == count else { return .broken }
+        memory.removeAll()
+        let isThere = map(count, &messages) && locate()
+        // Rather none than a part of it: where rings were, there is something else now.
+        if !isThere { memory.removeAll() }
+        return isThere ? .done : .broken
+    }
+
+    private mutating func map(_ count: Int, _ messages: inout VhostMessages) -> Bool {
+        for index in 0..<count {
+            let offset = VhostMessages.body + 8 + index * VhostUserRegion.length
+            guard let region = VhostUserRegion(messages.buffer.bytes, at: offset) else { return false }
+            let file = messages.descriptors.take(index)
+            defer { file.close() }
+            do throws(Errno) {
+                try memory.add(
+                    file, offset: region.fileOffset, byteCount: region.byteCount, guestAddress: region.guestAddress, userAddress: region.userAddress)
+            } catch {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Rings that run must still have their places.
+    private mutating func locate() -> Bool {
+        let (toIsThere, fromIsThere) = (toGuest.queue.locate(memory), fromGuest.queue.locate(memory))
+        return (toIsThere || !toGuest.queue.isStarted) && (fromIsThere || !fromGuest.queue.isStarted)
+    }
+
+    // MARK: Rings
+
+    private mutating func setAddress(_ bytes: borrowing RawSpan) -> Result {
+        guard let address = VhostUserRingAddress(bytes, at: VhostMessages.body), address.ring < 2 else { return .broken }
+        let index = Int(address.ring)
+        var ring = self[index]
+        defer { self[index] = ring }
+        if !ring.queue.isEnabled { _ = stop(&ring, index) }
+        let isThere = ring.queue.setAddresses(address, memory)
+        return isThere || !ring.queue.isStarted ? .done : .broken
+    }
+
+    private mutating func setState(_ request: VhostUserRequest, _ state: VhostUserRingState) -> Result {
+        let index = Int(state.ring)
+        var ring = self[index]
+        defer { self[index] = ring }
+        // Some front-ends only disable a ring before they set it up anew.
+        if request == .setRingSize || request == .setRingBase, !ring.queue.isEnabled { _ = stop(&ring, index) }
+        switch request {
+        case .setRingSize:
+            guard !ring.queue.isStarted, ring.queue.setSize(state.number) else { return .broken }
+            self[index] = ring
+            findOffloads()
+        case .setRingBase:
+            guard !ring.queue.isStarted else { return .broken }
+            ring.queue.setBase(UInt16(truncatingIfNeeded: state.number))
+        case .setRingEnable: ring.queue.isEnabled = state.number != 0
+        case .getRingBase: return .ring(VhostUserRingState(ring: state.ring, number: UInt32(stop(&ring, index))))
+        default: return .broken
+        }
+        return .done
+    }
+
+    /// What was given back is the driver's to know, also without the round's end. Returns where to go on.
+    private mutating func stop(_ ring: inout Ring, _ index: Int) -> UInt16 {
+        publish(&ring)
+        setKick(.none, &ring, index)
+        return ring.queue.stop()
+    }
+
+    private mutating func publish(_ ring: inout Ring) {
+        if ring.queue.isStarted, ring.queue.publish(&memory) { ring.call.signal() }
+    }
+
+    private mutating func setDescriptor(_ request: VhostUserRequest, _ index: Int, _ descriptor: Descriptor) -> Result {
+        var ring = self[index]
+        defer { self[index] = ring }
+        switch request {
+        case .setRingCall:
+            ring.call.close()
+            ring.call = descriptor
+            // A call that went to the old counter may have been missed by whoever replaced it. One too many does no harm.
+            if ring.queue.isStarted { ring.call.signal() }
+        case .setRingError:
+            ring.error.close()
+            ring.error = descriptor
+        default:
+            publish(&ring)
+            setKick(descriptor, &ring, index)
+            // Nobody sits and polls; a ring has a place when it is started.
+            guard ring.kick.isOpen, ring.queue.start(memory) else { return .broken }
+        }
+        return .done
+    }
+
+    /// Edge-triggered: every kick is an event, without that the counter is ever read.
+    private func setKick(_ descriptor: Descriptor, _ ring: inout Ring, _ index: Int) {
+        if ring.kick.isOpen {
+            // The front-end has the same counter open: closing ours does not end the watch.
+            try? epoll?.remove(ring.kick)
+            ring.kick.close()
+        }
+        ring.kick = .none
+        guard descriptor.isOpen else { return }
+        do throws(Errno) {
+            try epoll?.add(descriptor, [.input, .edge], tag: EventTag(.link, index: MachineConnection.Part.first + index).bits)
+            ring.kick = descriptor
+        } catch {
+            descriptor.close()
+        }
+    }
+}

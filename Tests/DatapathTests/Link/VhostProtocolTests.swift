@@ -1,0 +1,274 @@
+import Glibc
+import Linux
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// What a front-end says, and what is answered.
+@Suite struct VhostProtocolTests {
+    @Test func questionsAreAnswered() throws {
+        let driver = try VhostDriver()
+        driver.say(1)
+        #expect(driver.answer(to: 1) == driver.number(VhostDevice.offered.rawValue))
+        driver.say(15)
+        #expect(driver.answer(to: 15) == driver.number(UInt64(1 << 3)))
+        // Lesson 43: exactly as many as there are.
+        driver.say(17)
+        #expect(driver.answer(to: 17) == driver.number(UInt64(1)))
+        driver.say(3)
+        #expect(driver.answer(to: 3) == nil)
+        // Any message may ask to be confirmed.
+        driver.say(2, driver.number(UInt64(1 << 32)), flags: 1 | 8)
+        #expect(driver.answer(to: 2) == driver.number(UInt64(0)))
+        driver.say(5, driver.regions, [driver.file, driver.file], flags: 1 | 8)
+        #expect(driver.answer(to: 5) == driver.number(UInt64(0)))
+    }
+
+    /// A driver is there once it can receive.
+    @Test func theGuestArrivesWithItsRing() throws {
+        let driver = try VhostDriver()
+        #expect(driver.send(patterned(60)) == .refused && !driver.hasRoom)
+        #expect(driver.setUp() == [.arrived, .room])
+        #expect(!driver.hasLostGuest && driver.figures.guests == 1)
+    }
+
+    /// Front-ends that know nothing of enabling find rings enabled.
+    @Test func withoutProtocolFeaturesRingsAreEnabled() throws {
+        let driver = try VhostDriver()
+        #expect(driver.setUp([.version1, .mergeableBuffers], isEnabled: false) == [.arrived, .room])
+        driver.transmit(patterned(60))
+        #expect(driver.receive().count == 1)
+    }
+
+    /// A ring that is started and not enabled: what comes is thrown away, and nothing goes.
+    @Test func disabledRingsPassNothing() throws {
+        let driver = try VhostDriver()
+        #expect(driver.setUp(isEnabled: false) == [])
+        driver.transmit(patterned(60))
+        #expect(driver.takeNews() == .frames)
+        #expect(driver.receive().isEmpty && driver.used(&driver.fromGuest).count == 1)
+        driver.lend(50, length: 2000)
+        #expect(!driver.hasRoom && driver.send(patterned(60)) == .refused && driver.prepareToWait())
+        #expect(driver.say(18, driver.number(UInt32(0)) + driver.number(UInt32(1))) == [.arrived, .room])
+        #expect(driver.hasRoom && driver.send(patterned(60)) == .sent)
+        driver.say(18, driver.number(UInt32(0)) + driver.number(UInt32(0)))
+        #expect(!driver.hasRoom)
+    }
+
+    /// A stopped ring says how far it was; its memory is not touched, its address is forgotten (lesson 43), and nobody is called.
+    @Test func lesson43_aStoppedRingIsLeftAlone() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        driver.lend(5, length: 2000)
+        for _ in 0..<3 { #expect(driver.send(patterned(60)) == .sent) }
+        driver.flush()
+        driver.say(11, driver.number(UInt32(0)) + driver.number(UInt32(0)))
+        #expect(driver.answer(to: 11) == driver.number(UInt32(0)) + driver.number(UInt32(3)))
+        let before = driver.bytes(0x4000, at: 0)
+        #expect(driver.send(patterned(60)) == .refused && !driver.hasRoom && driver.prepareToWait())
+        driver.flush()
+        #expect(driver.bytes(0x4000, at: 0) == before)
+        #expect(!driver.hasLostGuest)
+        // Without addresses it cannot be started.
+        driver.say(12, driver.number(UInt64(0)), [driver.toGuest.kick])
+        #expect(driver.hasLostGuest && driver.notice == .brokeProtocol)
+    }
+
+    /// Where it was, it goes on.
+    @Test func aRingGoesOnWhereItWas() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        driver.say(11, driver.number(UInt32(1)) + driver.number(UInt32(0)))
+        #expect(driver.answer(to: 11) != nil)
+        driver.start(1, base: 0xfffe)
+        for number in 0..<5 {
+            driver.transmit(patterned(60 + number), head: number)
+            #expect(driver.receive().map(\.frame.count) == [60 + number])
+            #expect(driver.used(&driver.fromGuest).map(\.head) == [number])
+        }
+        driver.say(11, driver.number(UInt32(1)) + driver.number(UInt32(0)))
+        #expect(driver.answer(to: 11) == driver.number(UInt32(1)) + driver.number(UInt32(3)))
+    }
+
+    /// Memory may be told of anew while rings run.
+    @Test func memoryMayChange() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        for _ in 0..<10 {
+            driver.transmit(patterned(2000))
+            driver.say(5, driver.regions, [driver.file, driver.file])
+            #expect(driver.receive().map(\.frame) == [patterned(2000)])
+        }
+        #expect(!driver.hasLostGuest)
+        // A ring that has no place any more.
+        let half = UInt64(VhostDriver.half)
+        driver.say(5, driver.table(VhostDriver.guest(VhostDriver.half), half, VhostDriver.user(VhostDriver.half), half), [driver.file])
+        #expect(driver.hasLostGuest && driver.notice == .brokeProtocol)
+        #expect(driver.receive().isEmpty && driver.send(patterned(60)) == .refused)
+    }
+
+    /// A message that makes no sense ends the connection, with one line for the log.
+    @Test func whatMakesNoSenseEndsTheConnection() throws {
+        let one = UInt64(1)
+        typealias Say = (VhostDriver) -> Void
+        let cases: [(String, Say)] = [
+            ("unknown", { $0.say(99) }), ("zero", { $0.say(0) }), ("another version", { $0.say(1, flags: 2) }),
+            ("too long", { $0.say(3, [UInt8](repeating: 0, count: 513)) }), ("short features", { $0.say(2, [0, 0, 0, 0]) }),
+            ("features not offered", { $0.say(2, $0.number(UInt64(1 << 26))) }), ("protocol features not offered", { $0.say(16, $0.number(UInt64(1 << 1))) }),
+            ("empty table", { $0.say(5) }), ("table without descriptors", { $0.say(5, $0.regions) }), ("one descriptor of two", { $0.say(5, $0.regions, [$0.file]) }),
+            ("too many descriptors", { $0.say(5, $0.regions, [$0.file, $0.file, $0.file]) }),
+            ("more descriptors than any message has", { driver in driver.say(5, driver.regions, (0..<9).map { _ in driver.file }) }),
+            ("more regions than there are", { $0.say(5, $0.number(UInt32(9)) + $0.number(UInt32(0))) }),
+            ("a region beyond its file", { $0.say(5, $0.table(0, UInt64(VhostDriver.byteCount) + 1, 0, 0), [$0.file]) }),
+            ("a region of nothing", { $0.say(5, $0.table(0, 0, 0, 0), [$0.file]) }),
+            ("a region around the end", { $0.say(5, $0.table(.max, 4096, 0, 0), [$0.file]) }),
+            ("a huge offset", { $0.say(5, $0.table(0, 4096, 0, .max - 4096), [$0.file]) }),
+            ("a socket as memory", { $0.say(5, $0.table(0, 4096, 0, 0), [$0.frontEnd]) }),
+            ("third ring", { $0.say(8, $0.number(UInt32(2)) + $0.number(UInt32(256))) }), ("odd size", { $0.say(8, $0.number(UInt32(0)) + $0.number(UInt32(100))) }),
+            ("size of nothing", { $0.say(8, $0.number(UInt32(0)) + $0.number(UInt32(0))) }), ("huge size", { $0.say(8, $0.number(UInt32(0)) + $0.number(UInt32(65536))) }),
+            ("ring without a place", { $0.say(9, [UInt8](repeating: 0, count: 40)); $0.say(12, $0.number(UInt64(0)), [$0.toGuest.kick]) }), ("short address", { $0.say(9, [UInt8](repeating: 0, count: 39)) }),
+            ("kick of no ring", { $0.say(12, $0.number(UInt64(2)), [$0.file]) }), ("kick without descriptor", { $0.say(12, $0.number(UInt64(0))) }),
+            ("ring to be polled", { $0.say(12, $0.number(UInt64(0x100))) }), ("call without descriptor", { $0.say(13, $0.number(one)) }),
+        ]
+        for (name, say) in cases {
+            let driver = try VhostDriver()
+            say(driver)
+            #expect(driver.hasLostGuest, "\(name)")
+            #expect(driver.notice == .brokeProtocol && driver.notice == nil && driver.figures.brokeProtocol == 1, "\(name)")
+            #expect(!driver.awaitAnother())
+            #expect(driver.notice == .left)
+        }
+        // What is missing on purpose is no mistake.
+        let driver = try VhostDriver()
+        for request in [13, 14] as [UInt32] { driver.say(request, driver.number(UInt64(0x100))) }
+        driver.say(4)
+        #expect(!driver.hasLostGuest)
+    }
+
+    /// A size or base cannot change under a running ring.
+    @Test func runningRingsKeepTheirSize() throws {
+        for request in [8, 10] as [UInt32] {
+            let driver = try VhostDriver()
+            driver.setUp()
+            driver.say(request, driver.number(UInt32(1)) + driver.number(UInt32(128)))
+            #expect(driver.hasLostGuest && driver.notice == .brokeProtocol)
+        }
+    }
+
+    /// Some front-ends only disable a ring, and set it up anew.
+    @Test func disabledRingsMayBeSetUpAnew() throws {
+        for request in [8, 9, 10] as [UInt32] {
+            let driver = try VhostDriver()
+            driver.setUp()
+            driver.transmit(patterned(60))
+            #expect(driver.receive().count == 1)
+            driver.say(18, driver.number(UInt32(1)) + driver.number(UInt32(0)))
+            if request == 9 { driver.say(9, driver.number(UInt64(1)) + [UInt8](repeating: 0, count: 32)) } else { driver.say(request, driver.number(UInt32(1)) + driver.number(UInt32(64))) }
+            driver.start(1, size: 64)
+            driver.say(18, driver.number(UInt32(1)) + driver.number(UInt32(1)))
+            driver.transmit(patterned(70), head: 5)
+            #expect(driver.receive().map(\.frame.count) == [70] && driver.used(&driver.fromGuest).map(\.head) == [5], "\(request)")
+            #expect(!driver.hasLostGuest)
+        }
+    }
+
+    /// Who replaces the counter of calls may have looked at the old one before the last call came: one more cannot be missed.
+    @Test func aNewCounterIsCalledAtOnce() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        #expect(driver.count(driver.toGuest.call) == 0)
+        driver.say(13, driver.number(UInt64(0)), [driver.toGuest.error])
+        #expect(driver.count(driver.toGuest.error) == 1)
+        driver.say(13, driver.number(UInt64(0x100)))
+        driver.say(13, driver.number(UInt64(0)), [driver.toGuest.call])
+        #expect(driver.count(driver.toGuest.call) == 1)
+    }
+
+    /// What was given back before a ring is stopped is not lost with the round's end.
+    @Test(arguments: [true, false]) func whatWasGivenBackIsTold(_ stops: Bool) throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        driver.lend(4, length: 2000)
+        #expect(driver.send(patterned(60)) == .sent && driver.send(patterned(60)) == .sent)
+        #expect(driver.used(&driver.toGuest).isEmpty)
+        if stops {
+            driver.say(11, driver.number(UInt32(0)) + driver.number(UInt32(0)))
+            #expect(driver.answer(to: 11) == driver.number(UInt32(0)) + driver.number(UInt32(2)))
+        } else {
+            driver.say(12, driver.number(UInt64(0)), [driver.toGuest.kick])
+        }
+        #expect(driver.used(&driver.toGuest).map(\.head) == [0, 1])
+        #expect(driver.count(driver.toGuest.call) == 1)
+    }
+
+    /// Flags in the memory outlive a stop; whoever starts again believes them and not what it remembers.
+    @Test func aRingThatWasQuietIsAskedAgain() throws {
+        let driver = try VhostDriver()
+        driver.setUp([.version1, .mergeableBuffers])
+        driver.transmit(patterned(60))
+        #expect(driver.receive().count == 1 && driver.load(UInt16.self, at: driver.fromGuest.used) == 1)
+        driver.say(11, driver.number(UInt32(1)) + driver.number(UInt32(0)))
+        driver.start(1, base: 1)
+        #expect(driver.load(UInt16.self, at: driver.fromGuest.used) == 1)
+        #expect(driver.prepareToWait())
+        #expect(driver.load(UInt16.self, at: driver.fromGuest.used) == 0)
+    }
+
+    /// Messages may come in any pieces, and several at once.
+    @Test func messagesComeInPieces() throws {
+        let driver = try VhostDriver()
+        let stream = driver.message(3) + driver.message(2, driver.number(UInt64(1 << 32))) + driver.message(1) + driver.message(8, driver.number(UInt32(1)) + driver.number(UInt32(512)))
+        for cut in 1..<stream.count {
+            for part in [Array(stream[..<cut]), Array(stream[cut...])] {
+                #expect(unsafe write(driver.frontEnd, part, part.count) == part.count)
+                #expect(driver.attend() == [])
+            }
+            #expect(driver.answer(to: 1) == driver.number(VhostDevice.offered.rawValue))
+            #expect(driver.queue(1).size == 512)
+        }
+        #expect(!driver.hasLostGuest)
+    }
+
+    /// When the front-end goes, nothing of the guest stays: no descriptor, no memory.
+    @Test(arguments: [true, false]) func nothingStays(_ goes: Bool) throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        // Pipes, as their other ends tell when they are closed.
+        var ends: [Int32] = []
+        for request in [12, 13, 14] as [UInt32] {
+            for _ in 0..<2 {
+                let pipe = try Descriptor.pipe()
+                driver.say(request, driver.number(UInt64(0)), [pipe.writing.number])
+                pipe.writing.close()
+                ends.append(pipe.reading.number)
+            }
+        }
+        // What was given first has been replaced.
+        #expect(ends.map(isClosed) == [true, false, true, false, true, false])
+        #expect(driver.mappings == 3 && driver.regionCount == 2)
+        if goes {
+            _ = shutdown(driver.frontEnd, Int32(SHUT_WR))
+            #expect(driver.attend() == [])
+        } else {
+            // Descriptors beside a message that takes none.
+            let pipe = try Descriptor.pipe()
+            driver.say(99, [], [pipe.writing.number, pipe.writing.number])
+            pipe.writing.close()
+            ends.append(pipe.reading.number)
+        }
+        #expect(driver.hasLostGuest)
+        #expect(!driver.hasNews && driver.takeNews() == [])
+        #expect(!driver.awaitAnother())
+        #expect(ends.allSatisfy(isClosed))
+        // The driver's own.
+        #expect(driver.mappings == 1 && driver.regionCount == 0)
+        for end in ends { _ = close(end) }
+    }
+
+    /// Whether nobody can write to a pipe any more.
+    private func isClosed(_ reading: Int32) -> Bool {
+        var entry = pollfd(fd: reading, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLHUP) != 0
+    }
+}
