@@ -145,4 +145,31 @@ put("machine", "deaf", bytes([1, 40]) + stream(*[ip4(1, echo)] * 20, ip4(6, syn)
 put("machine", "cut", bytes([4, 3]) + stream(arp) + stream(arp)[:20])
 put("machine", "broken", bytes([0, 90]) + stream(arp) + struct.pack("!I", 65550) + bytes(100))
 put("machine", "messages", bytes([2, 5]) + arp)
+
+
+def good(*frames):
+    return b"".join(bytes([4, len(frame)]) + frame + bytes([5]) for frame in frames)
+
+
+def write(offset, data):
+    return struct.pack("!BHB", 0, offset, len(data)) + data
+
+
+def descriptor(ring, head, address, length, flags, after=0):
+    return write(ring * 0x1000 + head * 16, struct.pack("<QIHH", 0x100000 + address, length, flags, after))
+
+
+def message(request, body=b""):
+    data = struct.pack("<III", request, 1, len(body)) + body
+    return bytes([3, len(data)]) + data + bytes([5])
+
+
+lent = b"".join(descriptor(0, head, 0x10000 + head * 2048, 2048, 2) + bytes([2, head]) for head in range(16))
+for kind in range(32):
+    put("memory", f"local{kind}", bytes([kind]) + lent + good(*[frame for frame in local.values() if len(frame) < 256]))
+put("memory", "connection", bytes([31]) + lent + good(ip4(6, syn), ip4(6, tcp(0x10)), ip4(6, tcp(0x18, b"GET /\n")), ip4(6, tcp(0x11))))
+put("memory", "indirect", bytes([31]) + write(0x8000, bytes(12) + arp) + write(0x9000, struct.pack("<QIHH", 0x108000, 12 + len(arp), 0, 0)) + descriptor(1, 3, 0x9000, 16, 4) + bytes([1, 3, 5]))
+put("memory", "circle", bytes([31]) + descriptor(1, 0, 0x8000, 8, 1, 1) + descriptor(1, 1, 0x8000, 8, 1, 0) + bytes([1, 0, 5]))
+put("memory", "restart", bytes([31]) + good(arp) + message(11, struct.pack("<II", 1, 0)) + message(10, struct.pack("<II", 1, 1)) + message(18, struct.pack("<II", 0, 0)) + good(arp))
+put("memory", "questions", bytes([0]) + b"".join(message(request) for request in (1, 15, 17, 3, 4, 99)))
 put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")

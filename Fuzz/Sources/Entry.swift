@@ -5,6 +5,7 @@
 //     local       ARP, NDP, DHCP, DHCPv6
 //     tcp         headers and options
 //     machine     a forwarder: what a virtual machine writes to its socket, in pieces of any size
+//     memory      a forwarder: the memory of a virtual machine, its rings, and what is said about them (vhost-user)
 //     netlink     what the kernel says of links, addresses, routes, neighbours, and what is made of it
 //     diagnosis   what the kernel says of sockets (sock_diag)
 //     table       the same as lines of /proc/net/tcp and its like
@@ -25,6 +26,7 @@ private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
     case "local": return LocalTarget().run
     case "tcp": return fuzzTCP
     case "machine": return MachineTarget().run
+    case "memory": return MemoryTarget().run
     case "netlink": return fuzzNetlink
     case "diagnosis": return fuzzDiagnosis
     case "table": return TableTarget().run

@@ -16,6 +16,8 @@ import Testing
         case processInBackground, fileInBackground, netnsOnlyInBackground
         /// passt, by an ordinary user, and by the root of a user namespace.
         case passt, passtOfRoot, passtInBackground
+        /// The same with a machine's memory.
+        case passtOverMemory
 
         var testDescription: String { "\(self)" }
     }
@@ -31,7 +33,7 @@ import Testing
             expectFewDescriptors(run.pid)
             var other: pid_t?
             if let namespace = run.namespace { other = try helper(in: namespace) }
-            let isPasst = invocation == .passt || invocation == .passtOfRoot || invocation == .passtInBackground
+            let isPasst = invocation == .passt || invocation == .passtOverMemory || invocation == .passtOfRoot || invocation == .passtInBackground
             #expect((other == nil) == isPasst)
             #expect(kill(run.pid, SIGTERM) == 0)
             #expect(eventually(within: 5) { !ProcessTable.exists(run.pid) && !(other.map { ProcessTable.exists($0) } ?? false) })
@@ -99,6 +101,12 @@ import Testing
         case .netnsOnlyInBackground: try background(.mountedFile, ["--netns-only"])
         case .passt: try passt(.ordinary)
         case .passtOfRoot: try passt(.root)
+        case .passtOverMemory:
+            try { () throws -> Run in
+                let pid = try network.passt(["-f", "--vhost-user", "--socket", network.path("s"), "-t", "8080", "-u", "8080"]).pid
+                try Machine(network, "vm", socket: network.path("s"), kind: "memory").configure()
+                return Run(pid: pid, isDetached: false, namespace: nil)
+            }()
         case .passtInBackground:
             try { () throws -> Run in
                 let file = network.path("pid")
@@ -154,6 +162,7 @@ import Testing
             let target = (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(number)")) ?? "?"
             let isKnown = [
                 "socket:[", "anon_inode:[eventpoll]", "anon_inode:[signalfd]", "anon_inode:[timerfd]", "anon_inode:inotify", "anon_inode:[pidfd]", "pipe:[",
+                "anon_inode:[eventfd]",  // passt --vhost-user: what both sides call each other by
                 "/memfd:frames",  // passt: what it lends to the machine (`LentMemory`)
             ].contains { target.hasPrefix($0) }
             let isDevice = target.hasSuffix("/null") || target.hasSuffix("/net/tun")

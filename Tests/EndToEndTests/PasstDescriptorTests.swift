@@ -10,9 +10,9 @@ import Testing
     ) throws {
         let host = try network.addHost("vm")
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
-        let machine = ["nsenter", "--net=" + host.path, "--", "python3", Helpers.path("machine.py"), "eth0", "fd:{fd}", kind]
+        let machine = ["nsenter", "--net=" + host.path, "--", "python3"] + Machine.bridge(kind, "fd:{fd}")
         let pair = try network.host.start(
-            ["python3", Helpers.path("pair.py"), kind, "\(number)", try Passt.path(network)] + options + ["--"] + machine, as: .root)
+            ["python3", Helpers.path("pair.py"), kind == "memory" ? "stream" : kind, "\(number)", try Passt.path(network)] + options + ["--"] + machine, as: .root)
         try require("the machine") { (try? host.run(["ip", "link", "set", "eth0", "up"]))?.succeeded == true || pair.poll() != nil }
         if pair.poll() != nil { throw Failure("pair.py: \(pair.standardOutput) \(pair.standardError)") }
         try body(host, pair)
@@ -51,10 +51,11 @@ import Testing
     }
 
     /// QEMU's `-netdev passt`: a PID file that exists and is empty, and no -f: the parent's status says that all is set up.
-    @Test func theParentEndsWhileTheDaemonKeepsTheSocket() throws {
+    @Test(arguments: [[], ["--vhost-user"]])
+    func theParentEndsWhileTheDaemonKeepsTheSocket(_ options: [String]) throws {
         try withNetwork { network in
             let pid = try network.file("pid", "")
-            try connected(network, number: 3, options: ["--quiet", "--mtu", "1500", "--pid", pid, "--fd", "3"]) { host, pair in
+            try connected(network, kind: options == [] ? "stream" : "memory", number: 3, options: options + ["--quiet", "--mtu", "1500", "--pid", pid, "--fd", "3"]) { host, pair in
                 try require("the parent's end") { pair.standardOutput.contains("A 0") || pair.poll() != nil }
                 let number = try #require(pid_t(contents(pid).trimmingCharacters(in: .newlines)))
                 try require("the daemon's end with the machine") { !ProcessTable.exists(number) }

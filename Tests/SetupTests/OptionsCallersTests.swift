@@ -118,6 +118,13 @@ private let callers: [OptionsCase] = [
         $0.prefixLength4 = 24
         $0.address6 = v6("2001:db8::2")
     },
+    // libvirt, <interface type='vhostuser'>
+    .ok("passt --vhost-user --one-off --socket /run/libvirt/qemu/passt/1-vm-net0.socket --pid /run/libvirt/qemu/passt/1-vm-net0-passt.pid") {
+        $0.vhostUser = true
+        $0.oneOff = true
+        $0.socketPath = "/run/libvirt/qemu/passt/1-vm-net0.socket"
+        $0.pidFile = "/run/libvirt/qemu/passt/1-vm-net0-passt.pid"
+    },
     // libkrun, muvm
     .ok("passt -q -f --fd 7") {
         $0.quiet = true
@@ -179,6 +186,13 @@ private let callersWithPorts: [OptionsCase] = [
             ForwardRule(.udpIn, 1...52, address: address, isBestEffort: true, text: "192.0.2.1/~53"),
             ForwardRule(.udpIn, 54...65535, address: address, isBestEffort: true, text: "192.0.2.1/~53"),
         ]
+    },
+    // libvirt, <interface type='vhostuser'>
+    .ok("passt --vhost-user --one-off --socket /run/libvirt/qemu/passt/1-vm-net0.socket --pid /run/libvirt/qemu/passt/1-vm-net0-passt.pid") {
+        $0.vhostUser = true
+        $0.oneOff = true
+        $0.socketPath = "/run/libvirt/qemu/passt/1-vm-net0.socket"
+        $0.pidFile = "/run/libvirt/qemu/passt/1-vm-net0-passt.pid"
     },
     // libkrun, muvm
     .ok("passt -q -f --fd 7 -t all -u 127.0.0.1/5353-5353:53-53") {

@@ -10,6 +10,7 @@ let usage = """
       udp-up | udp-down   to=ADDRESS size=1400 rate=0 seconds=2
       udp-rr              to=ADDRESS size=24 seconds=2 | count=1000
       machine             socket=PATH interface=eth0: a virtual machine for passt, of this network namespace's kernel
+      vhost-machine       socket=PATH interface=eth0: the same for passt --vhost-user
       bare-up | bare-down socket=PATH from=198.51.100.1 to=198.51.100.2 mtu=1500 seconds=2: a machine that is a single connection
       clock               the monotonic clock in nanoseconds
 
@@ -71,9 +72,10 @@ guard !mode.isEmpty, let arguments = Arguments(CommandLine.arguments.dropFirst(2
     exit(2)
 }
 load_raise_limits()
-if mode == "machine" {
-    let status = unsafe load_machine(arguments.text("socket"), arguments.text("interface", "eth0"))
-    if status != 0 { fail("machine: error \(-status)") }
+if mode == "machine" || mode == "vhost-machine" {
+    let (socket, interface) = (arguments.text("socket"), arguments.text("interface", "eth0"))
+    let status = unsafe mode == "machine" ? load_machine(socket, interface) : load_vhost_machine(socket, interface)
+    if status != 0 { fail("\(mode): error \(-status)") }
     exit(0)
 }
 if mode == "bare-up" || mode == "bare-down" {

@@ -5,15 +5,14 @@ internal import Wire
 /// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. An eighth of
 /// all is kept for what others open towards the guest. What takes no detour counts as well: connections of the namespace's loopback are the guest's.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
-    /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like. Of a machine that shares its memory, six of
-    /// rings, and eight that a message may bring.
-    private static var others: Int { 38 }
+    /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
+    private static var others: Int { 24 }
 
     // `mutating`, although they change nothing: to borrow `self`, the compiler copies all of it, seven kilobytes each time.
 
     /// No more than this many flows can be open at once, and the guest can open no more than that.
     private var mostFlows: Int { mutating get { max(descriptors - notFlows, 8) } }
-    private var notFlows: Int { mutating get { Forwarder.others + listeners.count + bypass.otherDescriptors } }
+    private var notFlows: Int { mutating get { Forwarder.others + port.link.moreDescriptors + listeners.count + bypass.otherDescriptors } }
     private var mostOfGuest: Int {
         mutating get {
             let most = mostFlows

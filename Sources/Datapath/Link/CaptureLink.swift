@@ -18,6 +18,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var hasNews: Bool { inner.hasNews }
     var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
     var figures: LinkFigures { inner.figures }
+    var moreDescriptors: Int { inner.moreDescriptors }
     var hasLostGuest: Bool { inner.hasLostGuest }
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }

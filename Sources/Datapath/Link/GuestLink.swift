@@ -111,6 +111,9 @@ protocol GuestLink: ~Copyable {
     var batchSize: (frames: Int, bytes: Int) { get }
     var figures: LinkFigures { get }
 
+    /// How many it may have open besides.
+    var moreDescriptors: Int { get }
+
     /// Begins to be watched, by tags of kind `link`, whose index is the link's own matter.
     mutating func watch(by epoll: Epoll) throws(Errno)
 
@@ -154,6 +157,7 @@ extension GuestLink where Self: ~Copyable {
     var hasRoom: Bool { true }
     var batchSize: (frames: Int, bytes: Int) { (64, 192 << 10) }
     var figures: LinkFigures { LinkFigures() }
+    var moreDescriptors: Int { 0 }
     var hasNews: Bool { false }
     var hasLostGuest: Bool { false }
     mutating func takeNews() -> LinkEvent { [] }

@@ -20,7 +20,7 @@ struct Footprint {
     }
 
     /// Of user and system, in hundredths of a second.
-    private var ticks: Int {
+    var ticks: Int {
         let fields = contents("/proc/\(program.pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
         guard fields.count > 13, let user = Int(fields[11]), let system = Int(fields[12]) else { return .max }
         return user + system

@@ -19,12 +19,17 @@ final class Machine {
     let host: Host
     let bridge: Child
 
-    /// `socket` is a path, or `fd:N` of a descriptor that `prefix` hands on.
+    /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`).
     init(_ network: Network, _ name: String, socket: String, kind: String = "stream") throws {
         host = try network.addHost(name)
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
-        bridge = try host.start(["python3", Helpers.path("machine.py"), "eth0", socket, kind])
+        bridge = try host.start(["python3"] + Machine.bridge(kind, socket))
         try waitForInterface()
+    }
+
+    /// What bridges `eth0` to a socket.
+    static func bridge(_ kind: String, _ socket: String) -> [String] {
+        kind == "memory" ? [Helpers.path("vhost.py"), "eth0", socket] : [Helpers.path("machine.py"), "eth0", socket, kind]
     }
 
     private func waitForInterface() throws {

@@ -68,6 +68,7 @@ struct load_information {
 struct load_information load_inform(int fd);
 // Bridges a tap device of this namespace to passt's socket until the connection ends; -errno where that cannot begin.
 int load_machine(const char *path, const char *name);
+int load_vhost_machine(const char *path, const char *name);
 // A machine that is one TCP connection and nothing else: sends `request`, then as much as it can or, unless `isUp`, takes what comes, for that long.
 // Sets the bytes that were acknowledged or came in order, and the time that it took; -errno where it failed.
 int load_bare(const char *path, const char *from, const char *to, int mtu, int isUp, const void *request, int length, long long nanoseconds,

@@ -51,6 +51,8 @@ struct VhostLink: GuestLink, ~Copyable {
 
     var descriptor: Descriptor { connection.client }
     var offloads: LinkOffloads { device.offloads }
+    /// Of both rings, and what one message may bring.
+    var moreDescriptors: Int { 2 * 3 + PassedDescriptors.most }
 
     mutating func watch(by epoll: Epoll) throws(Errno) {
         try connection.watch(by: epoll)
