@@ -43,6 +43,28 @@ import Wire
         }
     }
 
+    /// The same for frames in a machine's memory, to and from it.
+    @Test func framesInSharedMemory() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        driver.lend(200, length: 4096)
+        let frame = [UInt8](repeating: 7, count: 5000)
+        var (taken, frames) = (0, 0)
+        for round in 0..<50_000 {
+            driver.transmit(frame, head: round % 256)
+            driver.lend(2, length: 4096, first: 200 + 2 * round)
+            allocations_begin()
+            frames += driver.pass(5000)
+            taken += Int(allocations_end())
+        }
+        #expect(frames == 50_000 && driver.used(&driver.toGuest).count == 100_000 % 65536)
+        #if DEBUG
+        #expect(taken < 20 * frames)
+        #else
+        #expect(taken == 0)
+        #endif
+    }
+
     private func everything(_ forwarder: inout LiveForwarder, _ round: inout Int, _ echoPort: UInt16) throws {
         round += 1
         try connection(&forwarder, UInt16(20_000 + round % 20_000), round)

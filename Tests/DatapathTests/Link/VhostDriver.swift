@@ -270,6 +270,16 @@ import Wire
         return link.send(Frame(offset: offset, length: frame.count, offload: offload), in: &slots)
     }
 
+    /// One round of a worker: what the guest sent, and the same frame back to it. How many frames came.
+    func pass(_ length: Int) -> Int {
+        batch.removeAll()
+        guard link.takeNews().contains(.frames), link.receive(into: &batch) else { return 0 }
+        if link.hasRoom { _ = link.send(Frame(offset: linkHeadroom, length: length, offload: VirtioNetHeader()), in: &slots) }
+        link.flush(&slots)
+        _ = link.prepareToWait()
+        return batch.count
+    }
+
     func flush() { link.flush(&slots) }
     func prepareToWait() -> Bool { link.prepareToWait() }
     func takeNews() -> LinkEvent { link.takeNews() }
