@@ -33,18 +33,44 @@ public struct GuestMemory: ~Copyable {
     // SAFETY: of the first `count` regions, each has `byteCount` mapped bytes at `base`, until `removeAll`.
     private var regions = InlineArray<8, Region>(repeating: Region())
     public private(set) var count = 0
+    private var log = Log()
+    /// Whether pages that are written to are noted in the log.
+    public var isLogging = false
+
+    /// Where the monitor finds which pages we have written to, while the machine moves to another host: one bit for each.
+    private struct Log: BitwiseCopyable {
+        static var page: UInt64 { 4096 }
+
+        // SAFETY: `byteCount` bytes at `base` are mapped, until `closeLog`.
+        var base: UInt = 0
+        var byteCount = 0
+        var mapped: UInt = 0
+        var mappedCount = 0
+    }
 
     public init() {}
 
-    deinit { unmap() }
+    deinit {
+        unmap()
+        unmapLog()
+    }
 
     /// Maps a region, which begins at `offset` of `file`; the file can be closed then. EINVAL for numbers that make no sense, or a file that is shorter: touching
     /// what is not there would end the process. (fstat, mmap)
     public mutating func add(_ file: Descriptor, offset: UInt64, byteCount: UInt64, guestAddress: UInt64, userAddress: UInt64) throws(Errno) {
-        let most = UInt64(1) << 56
-        guard count < GuestMemory.mostRegions, byteCount > 0, byteCount < most, offset < most,
+        guard count < GuestMemory.mostRegions, byteCount > 0,
             !guestAddress.addingReportingOverflow(byteCount).overflow, !userAddress.addingReportingOverflow(byteCount).overflow
         else { throw Errno(EINVAL) }
+        let (address, mappedCount) = try GuestMemory.map(file, offset, byteCount)
+        regions[count] = Region(
+            guest: guestAddress, user: userAddress, byteCount: Int(byteCount), base: address + UInt(offset), offset: Int(offset), mappedCount: mappedCount)
+        count += 1
+    }
+
+    /// Maps `byteCount` bytes behind `offset` and what is before them: with huge pages, not every offset can be mapped. Where that is, and how much.
+    private static func map(_ file: Descriptor, _ offset: UInt64, _ byteCount: UInt64) throws(Errno) -> (address: UInt, byteCount: Int) {
+        let most = UInt64(1) << 56
+        guard byteCount < most, offset < most else { throw Errno(EINVAL) }
         var status = stat()
         // SAFETY: the structure is written during the call.
         try Errno.check(unsafe linux_fstatat(file.number, "", &status, AT_EMPTY_PATH))
@@ -53,14 +79,10 @@ public struct GuestMemory: ~Copyable {
         let block = max(Int(status.st_blksize), 4096)
         let mapped = (size + block - 1) / block * block
         if status.st_mode & UInt32(S_IFMT) == UInt32(S_IFREG), status.st_size < size { throw Errno(EINVAL) }
-        // From the file's start: with huge pages, not every offset can be mapped.
         // SAFETY: a fresh mapping; that others write to it is what this type is made for.
         let address = unsafe mmap(nil, mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.number, 0)
         guard let address = unsafe address, unsafe linux_mmap_failed(address) == 0 else { throw Errno(linux_errno()) }
-        regions[count] = Region(
-            guest: guestAddress, user: userAddress, byteCount: Int(byteCount), base: unsafe UInt(bitPattern: address + Int(offset)), offset: Int(offset),
-            mappedCount: mapped)
-        count += 1
+        return (UInt(bitPattern: address), mapped)
     }
 
     /// Unmaps all. (munmap)
@@ -76,6 +98,40 @@ public struct GuestMemory: ~Copyable {
             unsafe munmap(UnsafeMutableRawPointer(bitPattern: region.base - UInt(region.offset)), region.mappedCount)
         }
     }
+
+    // MARK: The log
+
+    /// Takes a log in place of the last one. The file can be closed then. EINVAL as for `add`. (fstat, mmap)
+    public mutating func openLog(_ file: Descriptor, offset: UInt64, byteCount: UInt64) throws(Errno) {
+        closeLog()
+        guard byteCount > 0 else { throw Errno(EINVAL) }
+        let (address, mappedCount) = try GuestMemory.map(file, offset, byteCount)
+        log = Log(base: address + UInt(offset), byteCount: Int(byteCount), mapped: address, mappedCount: mappedCount)
+    }
+
+    /// (munmap)
+    public mutating func closeLog() {
+        unmapLog()
+        log = Log()
+    }
+
+    private func unmapLog() {
+        // SAFETY: mapped by `openLog` with these numbers.
+        if log.mappedCount > 0 { unsafe munmap(UnsafeMutableRawPointer(bitPattern: log.mapped), log.mappedCount) }
+    }
+
+    /// These bytes of the guest were written to. Noted only now: what is noted before may be taken from the log, and copied, before it is written.
+    private func note(_ guestAddress: UInt64, _ byteCount: Int) {
+        guard isLogging, byteCount > 0 else { return }
+        for page in guestAddress / Log.page...(guestAddress &+ UInt64(byteCount) &- 1) / Log.page where page / 8 < log.byteCount {
+            // SAFETY: the byte was just checked to be in the log.
+            if let address = unsafe UnsafeMutableRawPointer(bitPattern: log.base &+ UInt(page / 8)) {
+                unsafe linux_set_bits(address, 1 << UInt8(page % 8))
+            }
+        }
+    }
+
+    private func note(_ place: Place, _ byteCount: Int) { note(regions[place.region].guest &+ UInt64(place.offset), byteCount) }
 
     // MARK: Places
 
@@ -132,12 +188,16 @@ public struct GuestMemory: ~Copyable {
     /// Two bytes, after whatever was written before.
     public mutating func store16(_ value: UInt16, _ place: Place) {
         // SAFETY: `address` has checked the two bytes.
-        if let address = unsafe address(place, 2) { unsafe linux_store16(address, value) }
+        guard let address = unsafe address(place, 2) else { return }
+        unsafe linux_store16(address, value)
+        note(place, 2)
     }
 
     public mutating func store32(_ value: UInt32, _ place: Place) {
         // SAFETY: `address` has checked the four bytes.
-        if let address = unsafe address(place, 4) { unsafe linux_store32(address, value) }
+        guard let address = unsafe address(place, 4) else { return }
+        unsafe linux_store32(address, value)
+        note(place, 4)
     }
 
     /// What was stored before is seen by whoever stores something that is not seen behind it.
@@ -168,6 +228,7 @@ public struct GuestMemory: ~Copyable {
             guard let (place, length) = piece(target, byteCount &- done), let address = unsafe address(place, length) else { return false }
             // SAFETY: both ranges were just checked.
             unsafe memcpy(address, mapping.base + offset + done, length)
+            note(target, length)
             done &+= length
             target = target &+ UInt64(length)
         }

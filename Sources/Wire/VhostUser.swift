@@ -48,6 +48,8 @@ public enum VhostUserRequest: UInt32, Sendable {
     case setOwner = 3
     case resetOwner = 4
     case setMemoryTable = 5
+    case setLogBase = 6
+    case setLogDescriptor = 7
     case setRingSize = 8
     case setRingAddress = 9
     case setRingBase = 10
@@ -59,6 +61,7 @@ public enum VhostUserRequest: UInt32, Sendable {
     case setProtocolFeatures = 16
     case getQueueCount = 17
     case setRingEnable = 18
+    case sendRARP = 19
 }
 
 /// One region of SET_MEM_TABLE.
@@ -123,10 +126,24 @@ public struct VhostUserRingAddress: Equatable, Sendable, BitwiseCopyable {
     public init?(_ bytes: borrowing RawSpan, at offset: Int) {
         guard bytes.has(VhostUserRingAddress.length, at: offset) else { return nil }
         ring = bytes.nativeUInt32(at: offset)
-        // Flags and the log's address are for migrations.
+        // Flags and the log's address are of no use: whatever is written to is noted, by the guest's own addresses.
         descriptors = bytes.nativeUInt64(at: offset + 8)
         used = bytes.nativeUInt64(at: offset + 16)
         available = bytes.nativeUInt64(at: offset + 24)
+    }
+}
+
+/// A log of pages that were written to, in the file beside the message.
+public struct VhostUserLog: Equatable, Sendable, BitwiseCopyable {
+    public static var length: Int { 16 }
+
+    public var byteCount: UInt64
+    public var fileOffset: UInt64
+
+    public init?(_ bytes: borrowing RawSpan, at offset: Int) {
+        guard bytes.has(VhostUserLog.length, at: offset) else { return nil }
+        byteCount = bytes.nativeUInt64(at: offset)
+        fileOffset = bytes.nativeUInt64(at: offset + 8)
     }
 }
 
@@ -164,6 +181,8 @@ public struct VirtioFeatures: OptionSet, Equatable, Sendable, BitwiseCopyable {
     @inlinable public static var guestUDP6: VirtioFeatures { VirtioFeatures(rawValue: 1 << 55) }
     /// A frame may lie in several buffers.
     @inlinable public static var mergeableBuffers: VirtioFeatures { VirtioFeatures(rawValue: 1 << 15) }
+    /// Of vhost: pages that are written to are noted in a log.
+    @inlinable public static var log: VirtioFeatures { VirtioFeatures(rawValue: 1 << 26) }
     /// Headers and frames may be cut into descriptors as one likes; implied by `version1`.
     @inlinable public static var anyLayout: VirtioFeatures { VirtioFeatures(rawValue: 1 << 27) }
     @inlinable public static var indirect: VirtioFeatures { VirtioFeatures(rawValue: 1 << 28) }
@@ -177,8 +196,10 @@ public struct VhostUserFeatures: OptionSet, Equatable, Sendable, BitwiseCopyable
     public let rawValue: UInt64
     @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-    /// The number of queues can be asked for.
-    @inlinable public static var multiqueue: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 0) }
+    /// The log is a file.
+    @inlinable public static var sharedLog: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 1) }
+    /// After a migration, the guest is to be announced.
+    @inlinable public static var announcement: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 2) }
     /// Any message may ask to be confirmed.
     @inlinable public static var confirmation: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 3) }
 }

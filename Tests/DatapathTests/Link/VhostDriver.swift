@@ -144,6 +144,27 @@ import Wire
         return say(18, number(UInt32(0)) + number(UInt32(1)))
     }
 
+    /// A log for all pages up to the end of memory, as a file of its own, which begins at an offset.
+    func startLog() -> Int32 {
+        let log = unsafe memfd_create("log", 0)
+        #expect(ftruncate(log, 4096 + Int(VhostDriver.guestBase >> 15) + VhostDriver.byteCount >> 15) == 0)
+        say(6, number(UInt64(VhostDriver.guestBase >> 15) + UInt64(VhostDriver.byteCount >> 15)) + number(UInt64(4096)), [log])
+        return log
+    }
+
+    /// Pages of the file that are noted, which is ended by that.
+    func takeLog(_ log: Int32) -> Set<Int> {
+        var pages: Set<Int> = []
+        for page in 0..<(VhostDriver.byteCount / 4096) {
+            let number = Int(VhostDriver.guest(page * 4096) / 4096)
+            var byte: UInt8 = 0
+            if unsafe pread(log, &byte, 1, 4096 + number / 8) == 1, byte & 1 << UInt8(number % 8) != 0 { pages.insert(page) }
+        }
+        #expect(ftruncate(log, 4096) == 0)
+        #expect(ftruncate(log, 4096 + Int(VhostDriver.guestBase >> 15) + VhostDriver.byteCount >> 15) == 0)
+        return pages
+    }
+
     /// Starts a ring at its base; the driver's and the device's memory of it begin anew.
     @discardableResult
     func start(_ index: Int, size: Int = 256, base: UInt16 = 0) -> LinkEvent {

@@ -12,7 +12,7 @@ import Wire
         driver.say(1)
         #expect(driver.answer(to: 1) == driver.number(VhostDevice.offered.rawValue))
         driver.say(15)
-        #expect(driver.answer(to: 15) == driver.number(UInt64(1 << 3)))
+        #expect(driver.answer(to: 15) == driver.number(UInt64(1 << 1 | 1 << 2 | 1 << 3)))
         // Lesson 43: exactly as many as there are.
         driver.say(17)
         #expect(driver.answer(to: 17) == driver.number(UInt64(1)))
@@ -115,7 +115,7 @@ import Wire
         let cases: [(String, Say)] = [
             ("unknown", { $0.say(99) }), ("zero", { $0.say(0) }), ("another version", { $0.say(1, flags: 2) }),
             ("too long", { $0.say(3, [UInt8](repeating: 0, count: 513)) }), ("short features", { $0.say(2, [0, 0, 0, 0]) }),
-            ("features not offered", { $0.say(2, $0.number(UInt64(1 << 26))) }), ("protocol features not offered", { $0.say(16, $0.number(UInt64(1 << 1))) }),
+            ("features not offered", { $0.say(2, $0.number(UInt64(1 << 34))) }), ("protocol features not offered", { $0.say(16, $0.number(UInt64(1 << 0))) }),
             ("empty table", { $0.say(5) }), ("table without descriptors", { $0.say(5, $0.regions) }), ("one descriptor of two", { $0.say(5, $0.regions, [$0.file]) }),
             ("too many descriptors", { $0.say(5, $0.regions, [$0.file, $0.file, $0.file]) }),
             ("more descriptors than any message has", { driver in driver.say(5, driver.regions, (0..<9).map { _ in driver.file }) }),
@@ -143,6 +143,8 @@ import Wire
         let driver = try VhostDriver()
         for request in [13, 14] as [UInt32] { driver.say(request, driver.number(UInt64(0x100))) }
         driver.say(4)
+        driver.say(7, [], [driver.file])
+        driver.say(19, driver.number(UInt64(0x5254_0012_3456)))
         #expect(!driver.hasLostGuest)
     }
 
@@ -213,6 +215,52 @@ import Wire
         #expect(driver.load(UInt16.self, at: driver.fromGuest.used) == 1)
         #expect(driver.prepareToWait())
         #expect(driver.load(UInt16.self, at: driver.fromGuest.used) == 0)
+    }
+
+    /// While the machine moves, every page that we write to is noted, by the guest's address, and no other.
+    @Test func whatIsWrittenIsNoted() throws {
+        let driver = try VhostDriver()
+        let agreed: VirtioFeatures = [.version1, .mergeableBuffers, .protocolFeatures, .eventIndex]
+        driver.setUp(agreed)
+        let log = driver.startLog()
+        defer { _ = close(log) }
+        #expect(driver.answer(to: 6) == driver.number(UInt64(0)))
+        // Five bytes before a page's end: two pages, the second in the other region.
+        driver.chain([.init(offset: VhostDriver.half - 5, length: 5, isWritable: true), .init(offset: 0x28_0000, length: 3000, isWritable: true)], head: 0, &driver.toGuest)
+        driver.lend(10, length: 2000, first: 1)
+        // Nobody has asked for it yet.
+        #expect(driver.send(patterned(60)) == .sent)
+        driver.flush()
+        #expect(driver.takeLog(log) == [])
+        driver.say(2, driver.number(agreed.union(.log).rawValue))
+        let (usedToGuest, usedFromGuest) = (driver.toGuest.used / 4096, driver.fromGuest.used / 4096)
+        #expect(driver.send(patterned(3000)) == .sent)
+        driver.flush()
+        // Two buffers, each at the start of a page, and the ring's end.
+        #expect(driver.takeLog(log) == [0x200 + 1, 0x200 + 2, usedToGuest])
+        driver.transmit(patterned(60))
+        #expect(driver.receive().count == 1)
+        #expect(driver.takeLog(log) == [usedFromGuest])
+        _ = driver.prepareToWait()
+        #expect(driver.takeLog(log) == [usedFromGuest])
+        // A frame across a page's end.
+        driver.chain([.init(offset: 0x2f_fff0, length: 2000, isWritable: true)], head: 20, &driver.toGuest)
+        for _ in 0..<8 { #expect(driver.send(patterned(60)) == .sent) }
+        _ = driver.takeLog(log)
+        #expect(driver.send(patterned(60)) == .sent)
+        #expect(driver.takeLog(log) == [0x2ff, 0x300, usedToGuest])
+        // A log that is shorter than the memory is not written beyond.
+        driver.say(6, driver.number(UInt64(8)) + driver.number(UInt64(4096)), [log])
+        #expect(driver.answer(to: 6) == driver.number(UInt64(0)))
+        driver.transmit(patterned(60))
+        #expect(driver.receive().count == 1 && driver.takeLog(log) == [])
+        driver.say(2, driver.number(agreed.rawValue))
+        #expect(!driver.hasLostGuest)
+        for body in [driver.number(UInt64(0)) + driver.number(UInt64(0)), driver.number(UInt64(1) << 40) + driver.number(UInt64(0)), driver.number(UInt64(8))] {
+            let other = try VhostDriver()
+            other.say(6, body, [log])
+            #expect(other.hasLostGuest && other.notice == .brokeProtocol)
+        }
     }
 
     /// Messages may come in any pieces, and several at once.

@@ -34,10 +34,10 @@ struct VhostDevice: ~Copyable {
     static var offered: VirtioFeatures {
         [
             .checksum, .hostTCP4, .hostTCP6, .hostECN, .hostUDP, .guestChecksum, .guestTCP4, .guestTCP6, .guestECN, .guestUDP4, .guestUDP6,
-            .mergeableBuffers, .anyLayout, .indirect, .eventIndex, .protocolFeatures, .version1,
+            .mergeableBuffers, .log, .anyLayout, .indirect, .eventIndex, .protocolFeatures, .version1,
         ]
     }
-    static var protocolFeatures: VhostUserFeatures { .confirmation }
+    static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement] }
     /// Pairs of rings.
     static var queuePairs: UInt64 { 1 }
     /// Rings that are smaller may not hold a super-frame in the smallest buffers that a driver has, of a page's third.
@@ -54,6 +54,8 @@ struct VhostDevice: ~Copyable {
     mutating func reset() {
         for index in 0..<2 { release(index) }
         memory.removeAll()
+        memory.closeLog()
+        memory.isLogging = false
         features = []
         offloads = []
     }
@@ -87,6 +89,11 @@ struct VhostDevice: ~Copyable {
             guard size == 8 else { return .broken }
             let chosen = VhostUserFeatures(rawValue: messages.buffer.bytes.nativeUInt64(at: VhostMessages.body))
             return chosen.isSubset(of: VhostDevice.protocolFeatures) ? .done : .broken
+        // Nobody but us is on the guest's link, so there is nobody to tell.
+        case .sendRARP: return size == 8 ? .done : .broken
+        case .setLogBase: return setLog(size, &messages)
+        // To be called for pages that were noted; nobody waits for that.
+        case .setLogDescriptor: return .done
         case .setMemoryTable: return setMemory(size, &messages)
         case .setRingAddress: return size == VhostUserRingAddress.length ? setAddress(messages.buffer.bytes) : .broken
         case .setRingSize, .setRingBase, .getRingBase, .setRingEnable:
@@ -108,6 +115,7 @@ struct VhostDevice: ~Copyable {
         let chosen = VirtioFeatures(rawValue: number)
         guard chosen.isSubset(of: VhostDevice.offered) else { return .broken }
         features = chosen
+        memory.isLogging = chosen.contains(.log)
         for index in 0..<2 {
             self[index].queue.hasEventIndex = chosen.contains(.eventIndex)
             // Front-ends that know nothing of enabling find everything enabled.
@@ -155,6 +163,20 @@ struct VhostDevice: ~Copyable {
             }
         }
         return true
+    }
+
+    /// Answered in any case: the front-end does not go on before.
+    private mutating func setLog(_ size: Int, _ messages: inout VhostMessages) -> Result {
+        guard size == VhostUserLog.length, let log = VhostUserLog(messages.buffer.bytes, at: VhostMessages.body) else { return .broken }
+        let file = messages.descriptors.take(0)
+        defer { file.close() }
+        guard file.isOpen else { return .broken }
+        do throws(Errno) {
+            try memory.openLog(file, offset: log.fileOffset, byteCount: log.byteCount)
+            return .number(0)
+        } catch {
+            return .broken
+        }
     }
 
     /// Rings that run must still have their places.
