@@ -27,7 +27,7 @@ public struct GuestMemory: ~Copyable {
         fileprivate let offset: Int
 
         /// So many bytes further on.
-            public static func + (place: Place, count: Int) -> Place { Place(region: place.region, offset: place.offset &+ count) }
+        public static func + (place: Place, count: Int) -> Place { Place(region: place.region, offset: place.offset &+ count) }
     }
 
     // SAFETY: of the first `count` regions, each has `byteCount` mapped bytes at `base`, until `removeAll`.
@@ -114,6 +114,8 @@ public struct GuestMemory: ~Copyable {
         unmapLog()
         log = Log()
     }
+
+    public var hasLog: Bool { log.byteCount > 0 }
 
     private func unmapLog() {
         // SAFETY: mapped by `openLog` with these numbers.

@@ -91,6 +91,30 @@ import Testing
         }
     }
 
+    /// Front-ends that leave in the middle of what they have to say leave nothing behind: no descriptor, no memory of theirs, and the next one is served.
+    @Test func frontEndsLeaveNothing() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let socket = network.path("s")
+            let passt = try network.passt(["-f", "--vhost-user", "--socket", socket])
+            func leave(_ count: Int) throws {
+                let output = try network.host.run(["python3", Helpers.path("vhost-reconnect.py"), socket, "\(count)"], seconds: 120)
+                #expect(output.out.contains("done"), "\(output)")
+            }
+            let footprint = Footprint(program: passt)
+            try leave(50)
+            let (before, memory) = (footprint.descriptors, footprint.ownMemory)
+            try leave(3000)
+            #expect(eventually { footprint.descriptors == before }, "\(before), then \(footprint.descriptors)")
+            #expect(eventually { !contents("/proc/\(passt.pid)/maps").contains("memfd:guest") })
+            #expect(footprint.ownMemory <= memory + 256, "\(memory) KiB, then \(footprint.ownMemory)")
+            let machine = try Machine(network, "vm", socket: socket, kind: "memory")
+            try machine.configure()
+            try machine.client("duplex", Family.v4.server, 4000, 1 << 20).check()
+            #expect(passt.poll() == nil)
+        }
+    }
+
     /// Who speaks something else is told apart: QEMU's `-netdev stream` at the socket of vhost-user, and an inherited socket of messages.
     @Test func otherLanguagesAreSaid() throws {
         try withNetwork { network in

@@ -174,7 +174,7 @@ extension OptionTable {
         .init(.machine(.socket), short: "s", value: "PATH", for: .passt, "The UNIX socket to listen on. Default: the first free one of /tmp/passt_1.socket to /tmp/passt_64.socket."),
         .init(.machine(.fd), short: "F", value: "NUMBER", missing: .pasta, "An inherited, connected socket to use. Implies --one-off."),
         .init(.machine(.oneOff), short: "1", for: .passt, "Exit when the machine disconnects. Default: wait for the next one."),
-        .init(.machine(.vhostUser), for: .passt, "Serve a machine that shares its memory, by vhost-user. Its monitor connects to the socket as the front-end; only one that speaks vhost-user can. With this option, the program is passt under any name."),
+        .init(.machine(.vhostUser), for: .passt, "Serve a machine that shares its memory, by vhost-user. Its monitor connects to the socket as the front-end; only one that speaks vhost-user can. If it is among the first options, the program is passt under any name."),
         .init(.machine(.printCapabilities), for: .passt, "Print what kind of device the vhost-user back-end is, and exit."),
         .init(.machine(.repairPath), value: "PATH", for: .passt, missing: .passt, "The socket of the helper that moves TCP connections."),
         .init(.machine(.migrateExit), for: .passt, missing: .passt, "Exit after a migration."),

@@ -167,7 +167,7 @@ import Wire
 
     /// Starts a ring at its base; the driver's and the device's memory of it begin anew.
     @discardableResult
-    func start(_ index: Int, size: Int = 256, base: UInt16 = 0) -> LinkEvent {
+    func start(_ index: Int, size: Int = 256, base: UInt16 = 0, addressFirst: Bool = false) -> LinkEvent {
         var ring = index == 0 ? toGuest : fromGuest
         ring.size = size
         ring.nextAvailable = base
@@ -178,8 +178,10 @@ import Wire
         if index == 0 { toGuest = ring } else { fromGuest = ring }
         let which = number(UInt32(index))
         say(8, which + number(UInt32(size)))
+        let address = which + number(UInt32(0)) + [ring.descriptors, ring.used, ring.available, 0].flatMap { number(VhostDriver.user($0)) }
+        if addressFirst { say(9, address) }
         say(10, which + number(UInt32(base)))
-        say(9, which + number(UInt32(0)) + [ring.descriptors, ring.used, ring.available, 0].flatMap { number(VhostDriver.user($0)) })
+        if !addressFirst { say(9, address) }
         say(14, number(UInt64(index)), [ring.error])
         say(13, number(UInt64(index)), [ring.call])
         return say(12, number(UInt64(index)), [ring.kick])

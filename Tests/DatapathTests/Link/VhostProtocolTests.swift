@@ -175,6 +175,63 @@ import Wire
         }
     }
 
+    /// Not every front-end says where a ring is after it has said where it begins.
+    @Test func addressesMayComeFirst() throws {
+        let driver = try VhostDriver()
+        driver.setUp(isEnabled: false)
+        for ring in [1, 0] { driver.say(11, driver.number(UInt32(ring)) + driver.number(UInt32(0))) }
+        driver.start(1, addressFirst: true)
+        driver.start(0, addressFirst: true)
+        #expect(!driver.hasLostGuest)
+        for ring in [1, 0] { driver.say(18, driver.number(UInt32(ring)) + driver.number(UInt32(1))) }
+        driver.transmit(patterned(60))
+        driver.lend(1, length: 2000)
+        #expect(driver.receive().count == 1 && driver.send(patterned(60)) == .sent)
+    }
+
+    /// For the log, a front-end says again where a ring is, also while it is disabled: nothing changes.
+    @Test func theSameAddressStopsNothing() throws {
+        let driver = try VhostDriver()
+        driver.setUp()
+        for isEnabled in [0, 1] as [UInt32] {
+            driver.say(18, driver.number(UInt32(1)) + driver.number(isEnabled))
+            let ring = driver.fromGuest
+            driver.say(9, driver.number(UInt32(1)) + driver.number(UInt32(1)) + [ring.descriptors, ring.used, ring.available, 0].flatMap { driver.number(VhostDriver.user($0)) })
+        }
+        driver.transmit(patterned(60))
+        #expect(!driver.hasLostGuest && driver.receive().count == 1)
+    }
+
+    /// A ring that is started while a machine moves waits for the log: what was written before would be forgotten.
+    @Test func startedRingsWaitForTheirLog() throws {
+        let driver = try VhostDriver()
+        let agreed: VirtioFeatures = [.version1, .mergeableBuffers, .protocolFeatures, .log]
+        #expect(driver.setUp(agreed) == [])
+        driver.transmit(patterned(60))
+        driver.lend(50, length: 2000)
+        #expect(!driver.hasNews && driver.receive().count == 0 && driver.send(patterned(60)) == .refused && !driver.hasRoom && driver.prepareToWait())
+        var log = driver.startLog()
+        #expect(driver.takeNews() == [.frames, .room] && driver.receive().count == 1 && driver.send(patterned(60)) == .sent)
+        driver.flush()
+        #expect(driver.takeLog(log) == [driver.toGuest.used / 4096, driver.fromGuest.used / 4096, 0x200])
+        // Both stopped, the log is given up.
+        for ring in [0, 1] { driver.say(11, driver.number(UInt32(ring)) + driver.number(UInt32(0))) }
+        for ring in [0, 1] { driver.start(ring) }
+        driver.transmit(patterned(60))
+        #expect(!driver.hasNews && driver.receive().count == 0)
+        _ = close(log)
+        log = driver.startLog()
+        defer { _ = close(log) }
+        #expect(driver.receive().count == 1 && driver.takeLog(log) == [driver.fromGuest.used / 4096])
+        // Nobody wants it any more.
+        for ring in [0, 1] { driver.say(11, driver.number(UInt32(ring)) + driver.number(UInt32(0))) }
+        for ring in [0, 1] { driver.start(ring) }
+        driver.transmit(patterned(60))
+        #expect(driver.receive().count == 0)
+        driver.say(2, driver.number(agreed.subtracting(.log).rawValue))
+        #expect(driver.receive().count == 1)
+    }
+
     /// Who replaces the counter of calls may have looked at the old one before the last call came: one more cannot be missed.
     @Test func aNewCounterIsCalledAtOnce() throws {
         let driver = try VhostDriver()

@@ -116,6 +116,7 @@ struct VhostDevice: ~Copyable {
         guard chosen.isSubset(of: VhostDevice.offered) else { return .broken }
         features = chosen
         memory.isLogging = chosen.contains(.log)
+        if !memory.isLogging { logHasCome() }
         for index in 0..<2 {
             self[index].queue.hasEventIndex = chosen.contains(.eventIndex)
             // Front-ends that know nothing of enabling find everything enabled.
@@ -173,10 +174,16 @@ struct VhostDevice: ~Copyable {
         guard file.isOpen else { return .broken }
         do throws(Errno) {
             try memory.openLog(file, offset: log.fileOffset, byteCount: log.byteCount)
+            logHasCome()
             return .number(0)
         } catch {
             return .broken
         }
+    }
+
+    private mutating func logHasCome() {
+        toGuest.queue.awaitsLog = false
+        fromGuest.queue.awaitsLog = false
     }
 
     /// Rings that run must still have their places.
@@ -192,7 +199,8 @@ struct VhostDevice: ~Copyable {
         let index = Int(address.ring)
         var ring = self[index]
         defer { self[index] = ring }
-        if !ring.queue.isEnabled { _ = stop(&ring, index) }
+        // The same ones may come again, for the log.
+        if ring.queue.isStarted, !ring.queue.isEnabled, ring.queue.addresses != address { _ = stop(&ring, index) }
         let isThere = ring.queue.setAddresses(address, memory)
         return isThere || !ring.queue.isStarted ? .done : .broken
     }
@@ -202,7 +210,7 @@ struct VhostDevice: ~Copyable {
         var ring = self[index]
         defer { self[index] = ring }
         // Some front-ends only disable a ring before they set it up anew.
-        if request == .setRingSize || request == .setRingBase, !ring.queue.isEnabled { _ = stop(&ring, index) }
+        if request == .setRingSize || request == .setRingBase, ring.queue.isStarted, !ring.queue.isEnabled { _ = stop(&ring, index) }
         switch request {
         case .setRingSize:
             guard !ring.queue.isStarted, ring.queue.setSize(state.number) else { return .broken }
@@ -222,7 +230,10 @@ struct VhostDevice: ~Copyable {
     private mutating func stop(_ ring: inout Ring, _ index: Int) -> UInt16 {
         publish(&ring)
         setKick(.none, &ring, index)
-        return ring.queue.stop()
+        let base = ring.queue.stop()
+        // A front-end that starts its rings again has another log by then.
+        if !self[1 - index].queue.isStarted { memory.closeLog() }
+        return base
     }
 
     private mutating func publish(_ ring: inout Ring) {
@@ -246,6 +257,7 @@ struct VhostDevice: ~Copyable {
             setKick(descriptor, &ring, index)
             // Nobody sits and polls; a ring has a place when it is started.
             guard ring.kick.isOpen, ring.queue.start(memory) else { return .broken }
+            ring.queue.awaitsLog = memory.isLogging && !memory.hasLog
         }
         return .done
     }

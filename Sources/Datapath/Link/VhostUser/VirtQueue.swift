@@ -20,7 +20,7 @@ struct VirtQueue: BitwiseCopyable {
 
     private(set) var size = 0
     /// By the front-end's addresses.
-    private var addresses: VhostUserRingAddress?
+    private(set) var addresses: VhostUserRingAddress?
     private var parts: Parts?
     /// The next head to take, and how far the driver was when we last looked.
     private(set) var nextAvailable: UInt16 = 0
@@ -33,10 +33,12 @@ struct VirtQueue: BitwiseCopyable {
     var isEnabled = false
     private(set) var isStarted = false
     private(set) var isBroken = false
+    /// Started while pages are to be noted, before the log has come: what was written now would be forgotten.
+    var awaitsLog = false
     private var isQuiet = false
 
     /// What is in it may be looked at.
-    var isReadable: Bool { isStarted && !isBroken && parts != nil }
+    var isReadable: Bool { isStarted && !isBroken && !awaitsLog && parts != nil }
     var isRunning: Bool { isReadable && isEnabled }
 
     // MARK: Set up by the front-end
@@ -83,6 +85,7 @@ struct VirtQueue: BitwiseCopyable {
     mutating func stop() -> UInt16 {
         isStarted = false
         isBroken = false
+        awaitsLog = false
         addresses = nil
         parts = nil
         return nextAvailable
@@ -125,10 +128,11 @@ struct VirtQueue: BitwiseCopyable {
         while room < byteCount {
             guard var (_, chain) = look.take(memory) else { return look.isBroken }
             walk: while true {
-                if left == 0 { return false }
-                left -= 1
                 switch chain.step(memory) {
-                case .buffer(let buffer): room &+= buffer.length
+                case .buffer(let buffer):
+                    if left == 0 { return false }
+                    left -= 1
+                    room &+= buffer.length
                 case .end: break walk
                 // Who takes it finds that out.
                 case .broken: return true
