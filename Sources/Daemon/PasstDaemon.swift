@@ -28,11 +28,19 @@ struct PasstDaemon: ProgramRun {
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
 
+        let isOneOff = options.oneOff
         guard options.vhostUser else {
-            return try run(try makeWorker(machine, network, capture), machine, network, listeners, signals, pidFile)
+            let worker = try make { () throws(Errno) in
+                try PasstWorker(
+                    machine.kind, listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
+            }
+            return try run(worker, machine, network, listeners, signals, pidFile)
         }
         guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
-        return try run(try makeVhostWorker(machine, network, capture), machine, network, listeners, signals, pidFile)
+        let worker = try make { () throws(Errno) in
+            try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
+        }
+        return try run(worker, machine, network, listeners, signals, pidFile)
     }
 
     /// The rest, with what carries the machine's frames.
@@ -72,21 +80,9 @@ struct PasstDaemon: ProgramRun {
         return runClosed(&worker, signals, &neighbours)
     }
 
-    private func makeWorker(_ machine: MachineSocket, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PasstWorker {
+    private func make<Work: Worker & ~Copyable>(_ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
         do throws(Errno) {
-            return try PasstWorker(
-                machine.kind, listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
-                isOneOff: options.oneOff, network: network, capture: capture)
-        } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error)
-        }
-    }
-
-    private func makeVhostWorker(_ machine: MachineSocket, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> VhostWorker {
-        do throws(Errno) {
-            return try VhostWorker(
-                listener: machine.isListener ? machine.descriptor : .none, client: machine.isListener ? .none : machine.descriptor,
-                isOneOff: options.oneOff, network: network, capture: capture)
+            return try worker()
         } catch {
             throw SetupError(.sockets, "Couldn't set up the data path", error)
         }

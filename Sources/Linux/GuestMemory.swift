@@ -139,27 +139,30 @@ public struct GuestMemory: ~Copyable {
 
     /// Where `byteCount` bytes lie at an address of the guest, in one region; nil where they do not, or not at a multiple of `alignment`.
     public func place(ofGuest address: UInt64, _ byteCount: Int, alignment: Int) -> Place? {
-        for index in 0..<count {
-            let offset = address &- regions[index].guest
-            if offset < regions[index].byteCount { return place(index, offset, byteCount, alignment) }
-        }
-        return nil
+        find(address).flatMap { check($0, byteCount, alignment) }
     }
 
     /// The same for an address of the monitor.
     public func place(ofUser address: UInt64, _ byteCount: Int, alignment: Int) -> Place? {
         for index in 0..<count {
             let offset = address &- regions[index].user
-            if offset < regions[index].byteCount { return place(index, offset, byteCount, alignment) }
+            if offset < regions[index].byteCount { return check(Place(region: index, offset: Int(offset)), byteCount, alignment) }
         }
         return nil
     }
 
-    private func place(_ region: Int, _ offset: UInt64, _ byteCount: Int, _ alignment: Int) -> Place? {
-        guard byteCount >= 0, regions[region].byteCount &- Int(offset) >= byteCount,
-            (regions[region].base &+ UInt(offset)) % UInt(alignment) == 0
-        else { return nil }
-        return Place(region: region, offset: Int(offset))
+    private func find(_ guestAddress: UInt64) -> Place? {
+        for index in 0..<count {
+            let offset = guestAddress &- regions[index].guest
+            if offset < regions[index].byteCount { return Place(region: index, offset: Int(offset)) }
+        }
+        return nil
+    }
+
+    private func check(_ place: Place, _ byteCount: Int, _ alignment: Int) -> Place? {
+        let region = regions[place.region]
+        guard byteCount >= 0, region.byteCount &- place.offset >= byteCount, (region.base &+ UInt(place.offset)) % UInt(alignment) == 0 else { return nil }
+        return place
     }
 
     /// The address of `byteCount` bytes here; nil where there are none any more.
@@ -239,12 +242,8 @@ public struct GuestMemory: ~Copyable {
 
     /// As many of `byteCount` bytes as the region has in which `address` lies.
     private func piece(_ address: UInt64, _ byteCount: Int) -> (Place, Int)? {
-        for index in 0..<count {
-            let offset = address &- regions[index].guest
-            guard offset < regions[index].byteCount else { continue }
-            return (Place(region: index, offset: Int(offset)), min(byteCount, regions[index].byteCount &- Int(offset)))
-        }
-        return nil
+        guard let place = find(address) else { return nil }
+        return (place, min(byteCount, regions[place.region].byteCount &- place.offset))
     }
 }
 

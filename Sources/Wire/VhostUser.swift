@@ -74,13 +74,6 @@ public struct VhostUserRegion: Equatable, Sendable, BitwiseCopyable {
     public var userAddress: UInt64
     public var fileOffset: UInt64
 
-    public init(guestAddress: UInt64, byteCount: UInt64, userAddress: UInt64, fileOffset: UInt64) {
-        self.guestAddress = guestAddress
-        self.byteCount = byteCount
-        self.userAddress = userAddress
-        self.fileOffset = fileOffset
-    }
-
     public init?(_ bytes: borrowing RawSpan, at offset: Int) {
         guard bytes.has(VhostUserRegion.length, at: offset) else { return nil }
         guestAddress = bytes.nativeUInt64(at: offset)
@@ -108,10 +101,8 @@ public struct VhostUserRingState: Equatable, Sendable, BitwiseCopyable {
         number = bytes.nativeUInt32(at: offset + 4)
     }
 
-    public func write(to bytes: inout MutableRawSpan, at offset: Int) {
-        bytes.storeNative(ring, at: offset)
-        bytes.storeNative(number, at: offset + 4)
-    }
+    /// Both as one number, as they stand in an answer.
+    public var packed: UInt64 { UInt64(ring) | UInt64(number) << 32 }
 }
 
 /// Where the three parts of a ring lie, by addresses of the front-end.

@@ -93,8 +93,9 @@ static inline long linux_readlink(const char *path, char *buffer, size_t size) {
 static inline int linux_inotify_create(void) { return LINUX_RESULT(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
 static inline int linux_inotify_add(int fd, const char *path, unsigned int mask) { return LINUX_RESULT(inotify_add_watch(fd, path, mask)); }
 
-// Timers. Zero nanoseconds disarm.
 static inline int linux_eventfd(void) { return LINUX_RESULT(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+// Timers. Zero nanoseconds disarm.
 static inline int linux_timerfd_create(void) { return LINUX_RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
 static inline int linux_timerfd_set(int fd, long long first, long long interval) {
     struct itimerspec times = {

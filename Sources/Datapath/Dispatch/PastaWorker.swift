@@ -6,21 +6,13 @@ public import Wire
 public struct PastaWorker: Worker, ~Copyable {
     var forwarder: Forwarder<CaptureLink<TapLink>, KernelSockets>
 
-    /// Most flows of each protocol.
-    static let flows = 128 << 10
-
     /// Takes the tap over. `capture` is a file for `--pcap`, or none.
     public init(tap: Tap, network: Network, capture: Descriptor?) throws(Errno) {
-        let epoll = try Epoll()
-        let file: CaptureFile?
-        if let capture { file = try CaptureFile(capture) } else { file = nil }
-        forwarder = try Forwarder(
-            link: CaptureLink(TapLink(tap), capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
-            flows: PastaWorker.flows, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
+        forwarder = try Forwarder(over: TapLink(tap), network, capture)
     }
 
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
-        try forwarder.epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+        try forwarder.watch(descriptor, number: number)
     }
 
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }

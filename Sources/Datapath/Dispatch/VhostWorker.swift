@@ -9,17 +9,11 @@ public struct VhostWorker: Worker, ~Copyable {
     /// Front-ends connect to `listener`, one at a time; or `client` is one that is connected, and the only one. With `isOneOff`, `run` ends with
     /// `.guestGone` when it goes. Both sockets must be non-blocking. `capture` is a file for `--pcap`, or none.
     public init(listener: Descriptor, client: Descriptor, isOneOff: Bool, network: Network, capture: Descriptor?) throws(Errno) {
-        let epoll = try Epoll()
-        let file: CaptureFile?
-        if let capture { file = try CaptureFile(capture) } else { file = nil }
-        let link = try VhostLink(listener: listener, client: client, isOneOff: isOneOff)
-        forwarder = try Forwarder(
-            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
-            flows: PastaWorker.flows, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
+        forwarder = try Forwarder(over: try VhostLink(listener: listener, client: client, isOneOff: isOneOff), network, capture)
     }
 
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
-        try forwarder.epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+        try forwarder.watch(descriptor, number: number)
     }
 
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }

@@ -1,4 +1,5 @@
 public import Linux
+internal import Settings
 public import Wire
 
 /// A data path as the rest of the program sees it. Each program has its own, compiled for its link.
@@ -34,7 +35,26 @@ extension LocalServices {
     }
 }
 
+extension Forwarder where Link: ~Copyable, Sockets == KernelSockets {
+    /// The data path of a program over `link`, with the kernel's sockets. `capture` is a file for `--pcap`, or none.
+    init<Inner: GuestLink & ~Copyable>(
+        over link: consuming Inner, _ network: Network, _ capture: Descriptor?
+    ) throws(Errno) where Link == CaptureLink<Inner> {
+        let epoll = try Epoll()
+        let file: CaptureFile?
+        if let capture { file = try CaptureFile(capture) } else { file = nil }
+        try self.init(
+            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
+            // Most flows of each protocol.
+            flows: 128 << 10, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
+    }
+}
+
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
+        try epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+    }
+
     func forEachCounter(_ print: (StaticString, UInt64) -> Void) {
         for counter in Counter.allCases where port.counters[counter] != 0 { print(counter.label, port.counters[counter]) }
         let figures = port.link.figures

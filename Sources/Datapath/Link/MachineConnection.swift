@@ -14,7 +14,7 @@ struct MachineConnection: BitwiseCopyable {
     private let listener: Descriptor
     private(set) var client: Descriptor
     private let endsWithGuest: Bool
-    private(set) var epoll: Epoll?
+    private var epoll: Epoll?
     /// One bit for each kind of notice.
     private var notices: UInt8 = 0
 
@@ -25,24 +25,29 @@ struct MachineConnection: BitwiseCopyable {
         endsWithGuest = isOneOff || !listener.isOpen
     }
 
-    /// Begins to be watched. The client of the beginning is yet to be taken in by `begin`.
-    mutating func watch(by epoll: Epoll) throws(Errno) {
+    /// Begins to be watched, and an inherited connection with it.
+    mutating func watch(by epoll: Epoll, _ figures: inout LinkFigures) throws(Errno) {
         self.epoll = epoll
         if listener.isOpen { try epoll.add(listener, .input, tag: EventTag(.link, index: Part.listener).bits) }
+        if client.isOpen { try begin(client, &figures) }
     }
 
-    /// Somebody connects: whoever it is, if there is nobody else.
-    mutating func accept(_ figures: inout LinkFigures) -> Descriptor? {
-        guard let (socket, _) = try? listener.accept() else { return nil }
-        if !client.isOpen { return socket }
+    /// Somebody connects. True when it is the machine now, because there was none.
+    mutating func accept(_ figures: inout LinkFigures) -> Bool {
+        guard let (socket, _) = try? listener.accept() else { return false }
+        if client.isOpen {
+            figures.turnedAway += 1
+            note(.turnedAway)
+        } else if (try? begin(socket, &figures)) != nil {
+            note(.arrived)
+            return true
+        }
         socket.close()
-        figures.turnedAway += 1
-        note(.turnedAway)
-        return nil
+        return false
     }
 
     /// Takes in a machine's socket, from now on ours to close.
-    mutating func begin(_ socket: Descriptor, _ figures: inout LinkFigures) throws(Errno) {
+    private mutating func begin(_ socket: Descriptor, _ figures: inout LinkFigures) throws(Errno) {
         // Level-triggered (lesson 40): what one read leaves is found by the next wait.
         try epoll?.add(socket, .input, tag: EventTag(.link, index: Part.client).bits)
         client = socket

@@ -74,16 +74,15 @@ struct MachineLink: GuestLink, ~Copyable {
     // MARK: Guests
 
     mutating func watch(by epoll: Epoll) throws(Errno) {
-        try connection.watch(by: epoll)
-        if client.isOpen { try begin(client) }
+        try connection.watch(by: epoll, &figures)
+        if client.isOpen { begin() }
     }
 
-    private mutating func begin(_ socket: Descriptor) throws(Errno) {
-        try? socket.setSendBuffer(MachineLink.sendBuffer)
-        try connection.begin(socket, &figures)
+    private mutating func begin() {
+        try? client.setSendBuffer(MachineLink.sendBuffer)
         lent = LentSlots()
         // Without that figure, nothing would ever be free again.
-        lendsMemory = socket.unreadByPeer() != nil
+        lendsMemory = client.unreadByPeer() != nil
         watchesOutput = false
     }
 
@@ -96,15 +95,9 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     private mutating func acceptGuest() -> LinkEvent {
-        guard let socket = connection.accept(&figures) else { return [] }
-        do throws(Errno) {
-            try begin(socket)
-            connection.note(.arrived)
-            return .arrived
-        } catch {
-            socket.close()
-            return []
-        }
+        guard connection.accept(&figures) else { return [] }
+        begin()
+        return .arrived
     }
 
     mutating func awaitAnother() -> Bool {

@@ -4,22 +4,22 @@ internal import Wire
 /// A tap device, with a virtio-net header before each frame where the kernel has that.
 struct TapLink: GuestLink, ~Copyable {
     private let tap: Tap
+    let offloads: LinkOffloads
 
-    init(_ tap: Tap) { self.tap = tap }
+    init(_ tap: Tap) {
+        self.tap = tap
+        var offloads: LinkOffloads = []
+        if tap.offloads.contains(.checksum) { offloads.insert(.checksum) }
+        if tap.offloads.contains(.tcpSegmentation) { offloads.insert(.tcpSegmentation) }
+        if tap.offloads.contains(.udpSegmentation) { offloads.insert(.udpSegmentation) }
+        self.offloads = offloads
+    }
 
     var descriptor: Descriptor { tap.descriptor }
 
     /// Where there is no device, nothing comes, and what is sent is refused.
     mutating func watch(by epoll: Epoll) throws(Errno) {
         if descriptor.isOpen { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
-    }
-
-    var offloads: LinkOffloads {
-        var offloads: LinkOffloads = []
-        if tap.offloads.contains(.checksum) { offloads.insert(.checksum) }
-        if tap.offloads.contains(.tcpSegmentation) { offloads.insert(.tcpSegmentation) }
-        if tap.offloads.contains(.udpSegmentation) { offloads.insert(.udpSegmentation) }
-        return offloads
     }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {

@@ -10,6 +10,9 @@ public struct MachineSocket: Equatable, Sendable {
     public let isListener: Bool
     /// Where it listens.
     public let path: String?
+    /// One of these, the other is none.
+    public var listener: Descriptor { isListener ? descriptor : .none }
+    public var client: Descriptor { isListener ? .none : descriptor }
     /// A datagram socket at a path: whoever sends to it first is the machine.
     public var awaitsSender: Bool { kind == .datagrams && path != nil }
 

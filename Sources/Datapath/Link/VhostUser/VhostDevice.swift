@@ -19,7 +19,6 @@ struct VhostDevice: ~Copyable {
         case done
         /// Answered with a number.
         case number(UInt64)
-        case ring(VhostUserRingState)
         case broken
     }
 
@@ -220,7 +219,7 @@ struct VhostDevice: ~Copyable {
             guard !ring.queue.isStarted else { return .broken }
             ring.queue.setBase(UInt16(truncatingIfNeeded: state.number))
         case .setRingEnable: ring.queue.isEnabled = state.number != 0
-        case .getRingBase: return .ring(VhostUserRingState(ring: state.ring, number: UInt32(stop(&ring, index))))
+        case .getRingBase: return .number(VhostUserRingState(ring: state.ring, number: UInt32(stop(&ring, index))).packed)
         default: return .broken
         }
         return .done

@@ -55,9 +55,8 @@ struct VhostLink: GuestLink, ~Copyable {
     var moreDescriptors: Int { 2 * 3 + PassedDescriptors.most }
 
     mutating func watch(by epoll: Epoll) throws(Errno) {
-        try connection.watch(by: epoll)
+        try connection.watch(by: epoll, &figures)
         device.watch(by: epoll)
-        if connection.client.isOpen { try connection.begin(connection.client, &figures) }
     }
 
     mutating func takeNotice() -> GuestNotice? { connection.takeNotice() }
@@ -74,43 +73,32 @@ struct VhostLink: GuestLink, ~Copyable {
 
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent {
         switch part {
-        case MachineConnection.Part.listener: acceptFrontEnd()
+        case MachineConnection.Part.listener: _ = connection.accept(&figures)
         case MachineConnection.Part.client where connection.client.isOpen: return serveMessages()
         default: break  // A kick: the rings are looked at anyway.
         }
         return []
     }
 
-    private mutating func acceptFrontEnd() {
-        guard let socket = connection.accept(&figures) else { return }
-        do throws(Errno) {
-            try connection.begin(socket, &figures)
-            connection.note(.arrived)
-        } catch {
-            socket.close()
-        }
-    }
-
     /// The guest is there once its driver has started to receive, and not with its monitor.
     private mutating func serveMessages() -> LinkEvent {
         let wasRunning = device.toGuest.queue.isRunning
-        for _ in 0..<VhostLink.mostMessages {
-            switch messages.receive(on: connection.client) {
-            case .message(let header):
-                if !serve(header) {
-                    breakProtocol()
-                    return []
-                }
-            case .nothing: return device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
-            case .ended:
-                hasLostGuest = true
-                return []
-            case .broken:
-                breakProtocol()
-                return []
-            }
+        var left = VhostLink.mostMessages
+        while left > 0, serveMessage() { left -= 1 }
+        return !hasLostGuest && device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
+    }
+
+    /// False when there is none, or nobody any more.
+    private mutating func serveMessage() -> Bool {
+        switch messages.receive(on: connection.client) {
+        case .message(let header):
+            if serve(header) { return true }
+            breakProtocol()
+        case .nothing: break
+        case .ended: hasLostGuest = true
+        case .broken: breakProtocol()
         }
-        return device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
+        return false
     }
 
     /// False when the front-end cannot be understood, or does not listen.
@@ -120,8 +108,6 @@ struct VhostLink: GuestLink, ~Copyable {
         switch result {
         case .broken: return false
         case .number(let number): return messages.reply(to: header.request, number, on: connection.client)
-        case .ring(let state):
-            return messages.reply(to: header.request, UInt64(state.ring) | UInt64(state.number) << 32, on: connection.client)
         case .done: return !header.needsReply || messages.reply(to: header.request, 0, on: connection.client)
         }
     }
