@@ -98,8 +98,9 @@ import Testing
                 time.sleep(1000)
                 """
             let holder = try guest.start(["python3", "-c", hold])
-            try require("a refusal") { holder.standardOutput.contains("refused after") || holder.poll() != nil }
-            let held = Int(holder.standardOutput.split(separator: " ").last?.dropLast() ?? "") ?? 0
+            // A whole line: its words may be written one by one.
+            try require("a refusal") { holder.standardOutput.hasSuffix("\n") || holder.poll() != nil }
+            let held = Int(holder.standardOutput.dropFirst("refused after ".count).dropLast()) ?? 0
             #expect((40...120).contains(held), "\(holder.standardOutput)\(holder.standardError)")
             #expect(try guest.client("error", Family.v4.server, 4000).text.hasPrefix("ECONNREFUSED"))
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
