@@ -21,7 +21,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if !table[index].events.contains(.established) {
             guard header.acknowledgment == table[index].initialToGuest + 1, !table[index].events.contains(.opensToGuest) else {
                 resetUnknown(segment, &port)
-                repeatSynSoon(index, now: now)
+                repeatSyn(index, &port, now: now)
                 return
             }
             establish(index, now: now)

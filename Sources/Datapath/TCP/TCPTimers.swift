@@ -24,11 +24,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// The guest still has an earlier connection between these ends, such as one in TIME-WAIT, and knows by our reset now that it is over: one SYN more goes out
-    /// without the usual wait, as from a kernel.
-    mutating func repeatSynSoon(_ index: Int, now: Int64) {
-        guard table[index].events.contains(.opensToGuest), table[index].retransmissions == 0, table[index].retransmitAt > now + 2 else { return }
-        table[index].retransmitAt = now + 2
-        armTimer(index, now: now)
+    /// right behind that. Further ones wait as usual, since a guest may keep such connections in spite of resets (RFC 1337).
+    mutating func repeatSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard table[index].events.contains(.opensToGuest), table[index].retransmissions == 0, table[index].refusals == 0 else { return }
+        table[index].retransmissions = 1
+        port.counters.add(.tcpRetransmissionsToGuest)
+        sendSyn(index, &port, now: now)
     }
 
     /// Sees to it that the connection is looked at when its next deadline comes.
