@@ -9,12 +9,16 @@ public struct LinkChange: Sendable, Equatable {
     public var transmitQueueLength: Int?
     /// Whether the kernel makes a link-local address when the interface comes up. Fails where IPv6 is off.
     public var makesLinkLocal: Bool?
+    /// Bytes of TCP that the kernel hands to the device in one piece, at most; beyond 65536 is for devices that say so, and since Linux 5.19 (IPv6) and
+    /// 6.3 (IPv4; what an older one does not know, it passes over).
+    public var segmentationLimit: Int?
 
     public init(
-        isUp: Bool? = nil, mac: MACAddress? = nil, mtu: Int? = nil, transmitQueueLength: Int? = nil, makesLinkLocal: Bool? = nil
+        isUp: Bool? = nil, mac: MACAddress? = nil, mtu: Int? = nil, transmitQueueLength: Int? = nil, makesLinkLocal: Bool? = nil, segmentationLimit: Int? = nil
     ) {
         (self.isUp, self.mac, self.mtu) = (isUp, mac, mtu)
         (self.transmitQueueLength, self.makesLinkLocal) = (transmitQueueLength, makesLinkLocal)
+        self.segmentationLimit = segmentationLimit
     }
 }
 
@@ -44,6 +48,10 @@ public struct NetlinkBatch: Sendable, Equatable {
         }
         if let mtu = change.mtu { append(Int(IFLA_MTU), UInt32(clamping: mtu)) }
         if let length = change.transmitQueueLength { append(Int(IFLA_TXQLEN), UInt32(clamping: length)) }
+        if let limit = change.segmentationLimit {
+            append(Int(IFLA_GSO_MAX_SIZE), UInt32(clamping: limit))
+            append(IFLA_GSO_IPV4_MAX_SIZE, UInt32(clamping: limit))
+        }
         if let makes = change.makesLinkLocal {
             let specific = open(Int(IFLA_AF_SPEC) | Int(NLA_F_NESTED))
             let family = open(Int(AF_INET6) | Int(NLA_F_NESTED))
@@ -168,6 +176,8 @@ public struct NetlinkBatch: Sendable, Equatable {
 
 /// NLM_F_DUMP, a macro of two.
 private let NLM_F_DUMP_ALL = NLM_F_ROOT | NLM_F_MATCH
+/// Not in the headers of older systems.
+private let IFLA_GSO_IPV4_MAX_SIZE = 63
 
 extension NetlinkBatch {
     private mutating func begin(_ type: Int32, flags: Int32) {

@@ -31,6 +31,24 @@ import Testing
         }
     }
 
+    /// Streams over the bypass move in larger pieces, where the kernel knows them; a namespace that others configure stays as it is.
+    @Test func loopbackTakesLargePieces() throws {
+        func limit(_ link: String) -> Substring? {
+            let words = link.split(separator: " ")
+            return words.firstIndex(of: "gso_max_size").map { words[$0 + 1] }
+        }
+        let show = ["ip", "-d", "-o", "link", "show", "lo"]
+        try withNetwork { network in
+            let usual = try #require(limit(network.host.run(show).check().text))
+            let knows = try network.remote.sh("ip link set lo gso_max_size 262144").succeeded
+            let cases: [(options: [String], isLarger: Bool)] = [(["--config-net"], true), (["--splice-only"], true), ([], false)]
+            for (options, isLarger) in cases {
+                let output = try network.host.run([Pasta.path] + options + ["--"] + show).check()
+                #expect(limit(output.text) == (isLarger && knows ? "262144" : usual), "\(options): \(output)")
+            }
+        }
+    }
+
     @Test func severalHostAddressesAreCopied() throws {
         try withNetwork { network in
             try network.host.sh("ip addr add 198.51.100.9/24 dev wan0; ip addr add 2001:db8:1::9/64 dev wan0 nodad").check()

@@ -53,6 +53,7 @@ import Wire
         var batch = NetlinkBatch()
         batch.set(link: 3, LinkChange(isUp: true, mac: MACAddress(0x0200_5e10_0001), mtu: 65520, transmitQueueLength: 10000))
         batch.set(link: 3, LinkChange(makesLinkLocal: false))
+        batch.set(link: 1, LinkChange(segmentationLimit: 262_144))
         let first = message(19, flags: 1, sequence: 0, port: 0,
             // struct ifinfomsg: family, type; index; flags UP; change UP.
             le32(0) + le32(3) + le32(1) + le32(1)
@@ -62,8 +63,10 @@ import Wire
         let second = message(19, flags: 1, sequence: 0, port: 0, le32(0) + le32(3) + le32(0) + le32(0)
             // IFLA_AF_SPEC > AF_INET6 > IFLA_INET6_ADDR_GEN_MODE: NONE. The inner length counts the padding of what it holds.
             + attribute(26 | 0x8000, attribute(10 | 0x8000, attribute(8, [1]))))
-        #expect(batch.bytes == first + second)
-        #expect(batch.starts == [0, first.count])
+        let third = message(19, flags: 1, sequence: 0, port: 0, le32(0) + le32(1) + le32(0) + le32(0)
+            + attribute(41, le32(262_144)) + attribute(63, le32(262_144)))  // IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE
+        #expect(batch.bytes == first + second + third)
+        #expect(batch.starts == [0, first.count, first.count + second.count])
     }
 
     @Test func onlyTheLastRequestAsksForAnAnswer() {

@@ -39,11 +39,7 @@ final class Lab {
             mount -t tmpfs tmpfs /run
             mkdir -p /run/netns
             """)
-        for name in ["guest", "host", "remote"] {
-            try Shell.must(["ip", "netns", "add", name])
-            try Shell.must(Self.enter(name, ["ip", "link", "set", "lo", "up"]))
-            for (key, value) in Self.settings { try Shell.must(Self.enter(name, ["sysctl", "-qw", "\(key)=\(value)"])) }
-        }
+        for name in ["guest", "host", "remote"] { try add(name) }
         if try !setCongestion("cubic", "host") { usualCongestion = Self.setting("tcp_congestion_control") }
         server = try Child(Self.enter("remote", [load, "server"]), input: false)
         guard Shell.wait(3, until: { server?.output == "ready\n" }) else { throw BenchError("the server does not start") }
@@ -59,6 +55,19 @@ final class Lab {
         ["nsenter", "--net=/run/netns/\(namespace)"] + words
     }
 
+    private func add(_ namespace: String) throws {
+        try Shell.must(["ip", "netns", "add", namespace])
+        try Shell.must(Self.enter(namespace, ["ip", "link", "set", "lo", "up"]))
+        for (key, value) in Self.settings { try Shell.must(Self.enter(namespace, ["sysctl", "-qw", "\(key)=\(value)"])) }
+    }
+
+    /// A guest as if none had been: without what an earlier relay set there, and without its connections in TIME-WAIT.
+    func renewGuest() throws {
+        try Shell.must(["ip", "netns", "del", "guest"])
+        try add("guest")
+        if let link, try !set(link, in: "guest") { throw BenchError("the guest's namespace cannot be set as before") }
+    }
+
     /// Joins `host` and `remote`. False if the kernel does not grant the congestion control.
     func join(_ new: Link) throws -> Bool {
         if link == new { return true }
@@ -67,11 +76,7 @@ final class Lab {
         if link?.conditions == nil, link != nil { try Shell.must(Self.enter("host", ["ip", "link", "del", "path"])) }
         link = nil
         for name in ["guest", "host", "remote"] {
-            if try !setCongestion(new.congestion ?? usualCongestion, name) { return false }
-            for (key, usual) in [("net.ipv4.tcp_rmem", Self.receiveBuffers), ("net.ipv4.tcp_wmem", Self.sendBuffers)] {
-                let sizes = new.buffers.map { usual.split(separator: "\t").prefix(2).joined(separator: " ") + " \($0)" } ?? usual
-                try Shell.must(Self.enter(name, ["sysctl", "-qw", "\(key)=\(sizes)"]))
-            }
+            if try !set(new, in: name) { return false }
         }
         if let conditions = new.conditions {
             let words = ["a=/run/netns/host:path", "b=/run/netns/remote:path", "seed=1"] + conditions.split(separator: " ").map(String.init)
@@ -95,6 +100,15 @@ final class Lab {
             ip -n host -6 route add default via 2001:db8:1::fe dev path
             """)
         link = new
+        return true
+    }
+
+    private func set(_ link: Link, in namespace: String) throws -> Bool {
+        if try !setCongestion(link.congestion ?? usualCongestion, namespace) { return false }
+        for (key, usual) in [("net.ipv4.tcp_rmem", Self.receiveBuffers), ("net.ipv4.tcp_wmem", Self.sendBuffers)] {
+            let sizes = link.buffers.map { usual.split(separator: "\t").prefix(2).joined(separator: " ") + " \($0)" } ?? usual
+            try Shell.must(Self.enter(namespace, ["sysctl", "-qw", "\(key)=\(sizes)"]))
+        }
         return true
     }
 

@@ -28,6 +28,7 @@ final class Session {
         case .loopback: six ? "::1" : "127.0.0.1"
         }
         client = way == .inward ? "remote" : peer.kind == .none || way == .loopback ? "host" : "guest"
+        if peer.kind != .none { try lab.renewGuest() }
         if way != .outward {
             let server = try Child(Lab.enter(peer.kind == .none ? "host" : "guest", [lab.load, "server"]), input: false)
             guard Shell.wait(3, until: { server.output == "ready\n" }) else { throw BenchError("the server does not start") }

@@ -15,6 +15,7 @@ extension NamespacePlan {
         guard let interface else {
             var steps = ConfigurationSteps("lo")
             steps.add(.required("up")) { $0.set(link: Link.loopbackIndex, LinkChange(isUp: true)) }
+            NamespacePlan.speedUpLoopback(&steps)
             return ConfiguredNamespace(warnings: try steps.run(&netlink))
         }
         var tap = try find(interface, &netlink)
@@ -44,6 +45,7 @@ extension NamespacePlan {
             }
             return steps
         }
+        NamespacePlan.speedUpLoopback(&steps)
         // The kernel's own link-local address would stay unusable for a second, while it looks for duplicates.
         steps.add(.optional) { $0.set(link: tap.index, LinkChange(makesLinkLocal: false)) }
         steps.add(.required("MAC address, MTU or state")) { batch in
@@ -60,6 +62,11 @@ extension NamespacePlan {
         for address in addresses { steps.add(.address(address)) { $0.add(address, to: tap.index) } }
         for route in routes { steps.add(.route(route)) { $0.add(route, through: tap.index) } }
         return steps
+    }
+
+    /// Streams between the namespace's loopback and the host's take a fifth less time in pieces of 256 KiB. A kernel may refuse.
+    private static func speedUpLoopback(_ steps: inout ConfigurationSteps) {
+        steps.add(.optional) { $0.set(link: Link.loopbackIndex, LinkChange(segmentationLimit: 256 << 10)) }
     }
 
     /// Routes whose gateways were unreachable: again as long as that helps, since one may be what another needs. Then
