@@ -27,9 +27,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// right behind that. Further ones wait as usual, since a guest may keep such connections in spite of resets (RFC 1337).
     mutating func repeatSyn<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard table[index].events.contains(.opensToGuest), table[index].retransmissions == 0, table[index].refusals == 0 else { return }
-        table[index].retransmissions = 1
-        port.counters.add(.tcpRetransmissionsToGuest)
-        sendSyn(index, &port, now: now)
+        _ = retransmit(index, &port, now: now)
     }
 
     /// Sees to it that the connection is looked at when its next deadline comes.

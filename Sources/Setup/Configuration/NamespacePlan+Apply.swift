@@ -64,7 +64,7 @@ extension NamespacePlan {
         return steps
     }
 
-    /// Streams between the namespace's loopback and the host's take a fifth less time in pieces of 256 KiB. A kernel may refuse.
+    /// Streams from the namespace's loopback to the host's carry a fifth more in pieces of 256 KiB. A kernel may refuse.
     private static func speedUpLoopback(_ steps: inout ConfigurationSteps) {
         steps.add(.optional) { $0.set(link: Link.loopbackIndex, LinkChange(segmentationLimit: 256 << 10)) }
     }
