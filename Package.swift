@@ -27,6 +27,7 @@ let package = Package(
     name: "swift-passt",
     products: [
         .executable(name: "pasta", targets: ["pasta"]),
+        .executable(name: "pesto", targets: ["pesto"]),
         .executable(name: "qrap", targets: ["qrap"]),
     ],
     targets: [
@@ -41,25 +42,31 @@ let package = Package(
         .executableTarget(
             name: "pasta", dependencies: ["Daemon", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
 
+        // The client that changes forwarded ports.
+        .target(name: "PortClient", dependencies: ["Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .executableTarget(
+            name: "pesto", dependencies: ["PortClient", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
+
         // The wrapper for old versions of QEMU.
         .target(name: "QEMUWrapper", dependencies: ["Linux"], swiftSettings: strict),
         .executableTarget(
             name: "qrap", dependencies: ["QEMUWrapper", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
 
         // Writes the shells' completion files, from the option table.
-        .target(name: "Completion", dependencies: ["Setup", "Settings"], swiftSettings: strict),
+        .target(name: "Completion", dependencies: ["PortClient", "Setup", "Settings"], swiftSettings: strict),
         .executableTarget(name: "completions", dependencies: ["Completion", "Linux", "CLinux"], swiftSettings: strict),
 
         // Stands before malloc in the unit tests' program, and counts.
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
-        .testTarget(name: "SetupTests", dependencies: ["Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .testTarget(name: "SetupTests", dependencies: ["PortClient", "Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
         .testTarget(name: "DaemonTests", dependencies: ["Daemon", "Setup", "Datapath", "Linux"], swiftSettings: strict),
         // Runs the built program between hosts made of namespaces; only Scripts/test can start it.
         .testTarget(name: "EndToEndTests", exclude: ["Helpers"], swiftSettings: strict),
         // Manual pages, completions, qrap. They use Foundation, so nothing here may import Linux: two definitions of one structure.
         .testTarget(name: "PackagingTests", dependencies: ["Completion", "QEMUWrapper", "Settings"], swiftSettings: strict),
+        .testTarget(name: "PortClientTests", dependencies: ["PortClient", "Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
         .testTarget(
             name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire", "CAllocations"], swiftSettings: lifetimes),
     ]

@@ -173,3 +173,16 @@ put("memory", "circle", bytes([31]) + descriptor(1, 0, 0x8000, 8, 1, 1) + descri
 put("memory", "restart", bytes([31]) + good(arp) + message(11, struct.pack("<II", 1, 0)) + message(10, struct.pack("<II", 1, 1)) + message(18, struct.pack("<II", 0, 0)) + good(arp))
 put("memory", "questions", bytes([0]) + b"".join(message(request) for request in (1, 15, 17, 3, 4, 99)))
 put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")
+
+
+def rule(first, last, to, protocol=6, flags=1, address=bytes(16), target=bytes(16), interface=b""):
+    return address + target + interface.ljust(16, b"\0") + struct.pack("!HHHBB", first, last, to, protocol, flags)
+
+
+mapped = bytes(10) + b"\xff\xff" + socket.inet_aton("127.0.0.1")
+rules = [rule(80, 80, 8080), rule(8000, 8010, 9000, 17), rule(1, 65535, 1, flags=7), rule(1, 65535, 1, flags=3), rule(22, 22, 22, 6, 0, mapped, mapped, b"lo")]
+for number, one in enumerate(rules):
+    put("control", f"rule{number}", one)
+    put("control", f"request{number}", struct.pack("!BI", 1, 1) + one + b"\0")
+put("control", "both", struct.pack("!BI", 1, len(rules)) + b"".join(rules) + struct.pack("!BI", 2, 1) + rules[0] + b"\0")
+put("control", "hello", b"basil:s\0" + struct.pack("!III", 2, 128, 16) + b"\1" + b"HOST".ljust(128, b"\0") + struct.pack("!II", 63, 0) + b"\0")

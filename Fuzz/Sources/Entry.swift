@@ -12,6 +12,7 @@
 //     directory   what the kernel says of a directory's files (inotify)
 //     options     words of the command line
 //     ports       values of -t, -u, -T and -U
+//     control     what clients of --conf-path send, and what they are sent
 //     resolver    resolv.conf
 //
 // A crash is any trap: this finds what a guest could use to end the daemon.
@@ -33,6 +34,7 @@ private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
     case "directory": return fuzzDirectory
     case "options": return fuzzOptions
     case "ports": return fuzzPorts
+    case "control": return ControlTarget().run
     case "resolver": return fuzzResolver
     default:
         try? Descriptor(2).write("FUZZ_TARGET names no target\n")

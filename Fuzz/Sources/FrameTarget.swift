@@ -135,7 +135,7 @@ struct FrameTarget {
             if isTCP { try! socket.listen() } else { try! socket.setPacketInformation(isIPv4: true) }
             _ = try! forwarder.listen(
                 on: ForwardedPort(
-                    socket: socket, isTCP: isTCP, isOutbound: false, address: loopback, port: 8080, targetPort: 8080, hasIPv4: true, hasIPv6: false))
+                    socket: socket, isTCP: isTCP, isOutbound: false, address: loopback, port: 8080, targetPort: 8080, hasIPv4: true))
             _ = try? visitor.connect(SocketAddress(Endpoint(loopback, 8080)))
             _ = try? visitor.write([1, 2, 3])
             // The next input's visitor comes from the same port.

@@ -4,7 +4,7 @@ internal import Settings
 package enum BashScript {
     package static func text() -> String {
         """
-        # bash completion for passt, pasta and qrap. \(origin)
+        # bash completion for passt, pasta, pesto and qrap. \(origin)
 
         # Sets `cur` and `prev`: bash takes the '=' of --option=value for a word of its own.
         _swift_passt_words() {
@@ -55,6 +55,8 @@ package enum BashScript {
 
         \(function(.passt))
 
+        \(function("pesto", OptionSuggestion.pesto, rest: "_swift_passt_files"))
+
         _swift_qrap() {
             local cur prev first=1
             _swift_passt_words
@@ -64,20 +66,27 @@ package enum BashScript {
 
         complete -F _swift_pasta \(Program.pasta.names.joined(separator: " "))
         complete -F _swift_passt \(Program.passt.names.joined(separator: " "))
+        complete -F _swift_pesto pesto
         complete -F _swift_qrap qrap
 
         """
     }
 
     private static func function(_ program: Program) -> String {
-        let options = OptionSuggestion.all(program)
+        program == .pasta
+            ? function("pasta", OptionSuggestion.all(program), rest: "_swift_passt_command \"$COMP_CWORD\"", behind: "_swift_passt_command \"$first\"")
+            : function("passt", OptionSuggestion.all(program))
+    }
+
+    /// `rest`: what completes a word that is no option; `behind`: what completes those that stand behind such a word.
+    private static func function(_ name: String, _ options: [OptionSuggestion], rest: String? = nil, behind: String = ":") -> String {
         let valued = options.filter { $0.argument != nil }
-        var lines = ["_swift_\(program)() {"]
+        var lines = ["_swift_\(name)() {"]
         lines.append("    local cur prev first")
         lines.append("    _swift_passt_words")
         lines.append("    _swift_passt_first " + quoted(" " + valued.flatMap(\.long).joined(separator: " ") + " ") + " " + quoted(String(valued.compactMap(\.short))))
         lines.append("    if ((first < COMP_CWORD)); then")
-        lines.append("        " + (program == .pasta ? "_swift_passt_command \"$first\"" : ":"))
+        lines.append("        " + behind)
         lines.append("        return")
         lines.append("    fi")
         lines.append("    case $prev in")
@@ -93,9 +102,9 @@ package enum BashScript {
         // Only where it starts with a dash: an empty word may become anything.
         lines.append("    if [[ $cur == -* ]]; then")
         lines.append("        mapfile -t COMPREPLY < <(compgen -W " + quoted(options.flatMap(\.names).joined(separator: " ")) + " -- \"$cur\")")
-        if program == .pasta {
+        if let rest {
             lines.append("    else")
-            lines.append("        _swift_passt_command \"$COMP_CWORD\"")
+            lines.append("        " + rest)
         }
         lines.append("    fi")
         lines.append("}")

@@ -11,7 +11,7 @@ package enum FishScript {
             let condition = "__swift_pasta_has_command; or not string match -q -- \"-*\" (commandline -ct)"
             lines.append("complete -c pasta -x -n '\(condition)' -a '(__fish_complete_subcommand \(valued))'")
         }
-        lines += options.flatMap { option in option.long.map { line(program, option, $0) } }
+        lines += options.flatMap { option in option.long.map { line("\(program)", option, $0) } }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -45,9 +45,14 @@ package enum FishScript {
 
         """
 
-    private static func line(_ program: Program, _ option: OptionSuggestion, _ long: String) -> String {
-        var words = ["complete", "-c", "\(program)"]
-        if program == .pasta { words += ["-n", "'not __swift_pasta_has_command'"] }
+    package static var pesto: String {
+        let lines = OptionSuggestion.pesto.flatMap { option in option.long.map { line("pesto", option, $0) } }
+        return (["# fish completion for pesto. \(origin)"] + lines).joined(separator: "\n") + "\n"
+    }
+
+    private static func line(_ program: String, _ option: OptionSuggestion, _ long: String) -> String {
+        var words = ["complete", "-c", program]
+        if program == "pasta" { words += ["-n", "'not __swift_pasta_has_command'"] }
         if let short = option.short, long == option.long[0] { words += ["-s", "\(short)"] }
         words += ["-l", String(long.dropFirst(2))]
         if option.argument != nil {

@@ -1,10 +1,11 @@
-// Completion: what shells offer for the command lines of both programs, made from the option table so that it cannot
+// Completion: what shells offer for the command lines of all programs, made from their option tables so that it cannot
 // miss an option. `swift run completions Packaging/completions` writes the files; a test compares them with the table.
 //
 //     OptionSuggestion   one option as a shell needs it: names, a short description, what its value can be
 //     BashScript, ZshScript, FishScript   the same in the three languages
 
 package import Settings
+internal import PortClient
 internal import Setup
 
 /// What a value can be.
@@ -51,6 +52,20 @@ package struct OptionSuggestion {
                 repeats: [.address(.address), .address(.gateway), .name(.dns), .name(.search)].contains(entry.key)
                     || entry.argument == "SPEC",
                 isMissing: entry.missing.contains(program))
+        }
+    }
+
+    /// Those of pesto.
+    package static var pesto: [OptionSuggestion] {
+        PestoOptions.entries.map { entry in
+            let kind: ValueKind = switch entry.argument {
+            case "SPEC": .words(["none", "auto", "all"])
+            case "TABLE": .words(["HOST", "SPLICE"])
+            default: .words([])
+            }
+            return OptionSuggestion(
+                short: entry.short, long: ["--" + entry.long], argument: entry.argument, kind: kind, description: headline(entry.help),
+                repeats: true, isMissing: false)
         }
     }
 

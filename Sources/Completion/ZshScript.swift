@@ -4,8 +4,8 @@ internal import Settings
 package enum ZshScript {
     package static func text() -> String {
         """
-        #compdef \((Program.pasta.names + Program.passt.names).joined(separator: " ")) qrap
-        # zsh completion for passt, pasta and qrap. \(origin)
+        #compdef \((Program.pasta.names + Program.passt.names).joined(separator: " ")) pesto qrap
+        # zsh completion for passt, pasta, pesto and qrap. \(origin)
 
         _swift_passt_netns() {
             local -a names
@@ -13,14 +13,16 @@ package enum ZshScript {
             _alternative 'names:network namespace:compadd -a names' 'files:file:_files'
         }
 
-        \(function(.pasta, ["'(-)1:command:_swift_passt_target'", "'*::argument:_normal'"]))
+        \(function("pasta", OptionSuggestion.all(.pasta), ["'(-)1:command:_swift_passt_target'", "'*::argument:_normal'"]))
 
         # A command, or the number of a process.
         _swift_passt_target() {
             _alternative 'commands:command:_command_names -e' 'processes:process:_pids'
         }
 
-        \(function(.passt, []))
+        \(function("passt", OptionSuggestion.all(.passt)))
+
+        \(function("pesto", OptionSuggestion.pesto, ["'1:socket:_files'"]))
 
         _swift_qrap() {
             [[ $words[2] == <-> ]] && { shift words; (( CURRENT-- )); }
@@ -30,15 +32,16 @@ package enum ZshScript {
         case $service in
         qrap) _swift_qrap "$@" ;;
         passt) _swift_passt "$@" ;;
+        pesto) _swift_pesto "$@" ;;
         *) _swift_pasta "$@" ;;
         esac
 
         """
     }
 
-    private static func function(_ program: Program, _ rest: [String]) -> String {
-        let specifications = OptionSuggestion.all(program).map(specification) + rest
-        return "_swift_\(program)() {\n    _arguments -s -S -A '-*' \\\n" + specifications.map { "        \($0)" }.joined(separator: " \\\n") + "\n}"
+    private static func function(_ name: String, _ options: [OptionSuggestion], _ rest: [String] = []) -> String {
+        let specifications = options.map(specification) + rest
+        return "_swift_\(name)() {\n    _arguments -s -S -A '-*' \\\n" + specifications.map { "        \($0)" }.joined(separator: " \\\n") + "\n}"
     }
 
     /// In the notation of _arguments: `'(-m --mtu)'{-m+,--mtu=}'[description]:BYTES:action'`.

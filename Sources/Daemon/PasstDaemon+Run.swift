@@ -5,9 +5,11 @@ internal import Setup
 
 extension PasstDaemon {
     /// The run itself to its end, under the filter; see `PastaDaemon.runClosed`.
-    func runClosed<Work: Worker & ~Copyable>(_ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?) -> Int32 {
+    func runClosed<Work: Worker & ~Copyable>(
+        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?, _ control: inout PortControlServer?
+    ) -> Int32 {
         do throws(Errno) {
-            return Process.leave(try forward(&worker, signals, &neighbours))
+            return Process.leave(try forward(&worker, signals, &neighbours, &control))
         } catch {
             log.error("Couldn't wait for events: error ", Int(error.code))
             return Process.leave(1)
@@ -15,17 +17,21 @@ extension PasstDaemon {
     }
 
     private func forward<Work: Worker & ~Copyable>(
-        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?
+        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?, _ control: inout PortControlServer?
     ) throws(Errno) -> Int32 {
         let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
         var deadline = interval.map { monotonicNanoseconds() + $0 }
         while true {
-            switch try worker.run(until: deadline) {
+            switch try worker.run(until: nextDeadline(deadline, control?.due)) {
             case .external(Watched.signals):
                 while let event = signals.next() {
                     if event == .quit { return 0 }
                     if event == .printCounters { logCounters(worker) }
                 }
+            case .external(Watched.control):
+                control?.accept(&worker)
+            case .external(Watched.controlClient):
+                control?.receive(&worker)
             case .external:
                 neighbours?.read(into: &worker)
             case .guest(let notice):
@@ -37,9 +43,9 @@ extension PasstDaemon {
                 warnOfPing()
             case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.
             case .deadline:
-                printStatistics(worker)
-                deadline = interval.map { monotonicNanoseconds() + $0 }
+                printStatistics(worker, every: interval, at: &deadline)
             }
+            if let answer = control?.proceed(&worker, { tell($0) }) { tell(answer) }
         }
     }
 

@@ -23,6 +23,7 @@ struct PasstDaemon: ProgramRun {
         let network = try resolveNetwork().1.network
         let pidFile = try openPidFile()
         let capture = try openCapture()
+        let control = try openControl()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
@@ -34,42 +35,45 @@ struct PasstDaemon: ProgramRun {
                 try PasstWorker(
                     machine.kind, listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
             }
-            return try run(worker, machine, network, listeners, signals, pidFile)
+            return try run(worker, machine, network, listeners, control, signals, pidFile)
         }
         guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
         let worker = try make { () throws(Errno) in
             try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
         }
-        return try run(worker, machine, network, listeners, signals, pidFile)
+        return try run(worker, machine, network, listeners, control, signals, pidFile)
     }
 
     /// The rest, with what carries the machine's frames.
     private mutating func run<Work: Worker & ~Copyable>(
-        _ given: consuming Work, _ machine: MachineSocket, _ network: Network, _ listeners: [Listener], _ signals: QuitSignals, _ pidFile: PidFile?
+        _ given: consuming Work, _ machine: MachineSocket, _ network: Network, _ listeners: [Listener],
+        _ control: Descriptor?, _ signals: QuitSignals, _ pidFile: PidFile?
     ) throws(SetupError) -> Int32 {
         var worker = given
         var neighbours = NeighbourFeed.open(network, &worker, log)
         try listen(&worker, listeners)
-        if machine.awaitsSender { return try runWithSender(machine, &worker, &neighbours, signals, pidFile) }
+        var server = try self.control(&worker, control, network, options.forwardRules, namespaceEphemeral: nil)
+        if machine.awaitsSender { return try runWithSender(machine, &worker, &neighbours, control, &server, signals, pidFile) }
         try hide()
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
         // Only now: a descriptor of signals wakes up the process that began to watch it.
-        try watchEvents(&worker, signals, neighbours?.descriptor)
+        try watchEvents(&worker, signals, neighbours?.descriptor, control)
         try Isolation.close()
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         let filter = try SeccompFilter(permissions(Work.systemCalls)).prepared()
         try tellReady(readiness)
         try filter.install()
-        return runClosed(&worker, signals, &neighbours)
+        return runClosed(&worker, signals, &neighbours, &server)
     }
 
     /// The same for a machine that has to be answered at its path: files are reachable until it has sent something. Nothing of that is looked at before.
     private mutating func runWithSender<Work: Worker & ~Copyable>(
-        _ machine: MachineSocket, _ worker: inout Work, _ neighbours: inout NeighbourFeed?, _ signals: QuitSignals, _ pidFile: PidFile?
+        _ machine: MachineSocket, _ worker: inout Work, _ neighbours: inout NeighbourFeed?, _ control: Descriptor?,
+        _ server: inout PortControlServer?, _ signals: QuitSignals, _ pidFile: PidFile?
     ) throws(SetupError) -> Int32 {
         _ = try Isolation.enterUserNamespace(log: log)
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
-        try watchEvents(&worker, signals, neighbours?.descriptor)
+        try watchEvents(&worker, signals, neighbours?.descriptor, control)
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         try tellReady(readiness)
         guard try machine.awaitSender(signals, log: log) else { return 0 }
@@ -77,7 +81,7 @@ struct PasstDaemon: ProgramRun {
         try Isolation.close()
         try SeccompFilter(permissions(Work.systemCalls)).prepared().install()
         log.info("Virtual machine connected")
-        return runClosed(&worker, signals, &neighbours)
+        return runClosed(&worker, signals, &neighbours, &server)
     }
 
     private func make<Work: Worker & ~Copyable>(_ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
@@ -93,11 +97,12 @@ struct PasstDaemon: ProgramRun {
     private func permissions(_ worker: [SystemCall.Permission]) -> [SystemCall.Permission] {
         var calls = worker + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
         if options.captureFile != nil { calls += PastaWorker.captureCalls }
+        if options.controlPath != nil { calls += PortControlServer.systemCalls }
         return calls
     }
 
     /// All that a run with every option has, over a machine's socket or its memory.
     static func mostPermissions(_ worker: [SystemCall.Permission] = PasstWorker.systemCalls) -> [SystemCall.Permission] {
-        worker + PastaWorker.captureCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
+        worker + PastaWorker.captureCalls + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
     }
 }

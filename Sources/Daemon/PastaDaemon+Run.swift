@@ -8,10 +8,10 @@ extension PastaDaemon {
     /// then unmap its tables, which is not permitted any more.
     func runClosed(
         _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
-        _ spawned: SpawnedCommand?
+        _ control: inout PortControlServer?, _ spawned: SpawnedCommand?
     ) -> Int32 {
         do throws(SetupError) {
-            return Process.leave(try forward(&worker, signals, watch, &neighbours, spawned))
+            return Process.leave(try forward(&worker, signals, watch, &neighbours, &control, spawned))
         } catch {
             log.error(error.message)
             return Process.leave(1)
@@ -21,7 +21,7 @@ extension PastaDaemon {
     /// Returns the exit status.
     func forward(
         _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
-        _ spawned: SpawnedCommand?
+        _ control: inout PortControlServer?, _ spawned: SpawnedCommand?
     ) throws(SetupError) -> Int32 {
         // The command may have ended before its signal was watched for.
         if let status = spawned?.ended() { return status }
@@ -29,7 +29,7 @@ extension PastaDaemon {
         var deadline = interval.map { monotonicNanoseconds() + $0 }
         while true {
             let wake: Wake
-            do throws(Errno) { wake = try worker.run(until: deadline) } catch {
+            do throws(Errno) { wake = try worker.run(until: nextDeadline(deadline, control?.due)) } catch {
                 throw SetupError(.process, "Couldn't wait for events", error)
             }
             switch wake {
@@ -37,6 +37,10 @@ extension PastaDaemon {
                 if let status = handle(signals, spawned, worker) { return status }
             case .external(Watched.neighbours):
                 neighbours?.read(into: &worker)
+            case .external(Watched.control):
+                control?.accept(&worker)
+            case .external(Watched.controlClient):
+                control?.receive(&worker)
             case .external:
                 if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
             case .guestGone:
@@ -47,9 +51,9 @@ extension PastaDaemon {
             case .portsDue:
                 followPorts(&worker)
             case .deadline:
-                printStatistics(worker)
-                deadline = interval.map { monotonicNanoseconds() + $0 }
+                printStatistics(worker, every: interval, at: &deadline)
             }
+            if let answer = control?.proceed(&worker, { tell($0) }) { tell(answer) }
         }
     }
 

@@ -10,6 +10,7 @@ extension PastaDaemon {
         let rules = options.effectiveForwardRules
         if !rules.isEmpty { calls += PastaWorker.listenerCalls }
         if rules.contains(where: \.scans) { calls += PastaWorker.portCalls }
+        if options.controlPath != nil { calls += PortControlServer.systemCalls + PastaWorker.listenerCalls + PastaWorker.portCalls }
         if options.captureFile != nil { calls += PastaWorker.captureCalls }
         if watch != nil { calls += NamespaceWatch.systemCalls }
         if let spawned { calls += spawned.systemCalls }
@@ -18,7 +19,7 @@ extension PastaDaemon {
 
     /// All that a run with every option has, for command 2 and ourselves as 1.
     static var mostPermissions: [SystemCall.Permission] {
-        PastaWorker.systemCalls + PastaWorker.listenerCalls + PastaWorker.portCalls + PastaWorker.captureCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true)
+        PastaWorker.systemCalls + PastaWorker.listenerCalls + PastaWorker.portCalls + PastaWorker.captureCalls + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true)
             + NamespaceWatch.systemCalls + SpawnedCommand.systemCalls(command: 2, own: 1) + SystemCall.end
     }
 }

@@ -38,6 +38,7 @@ struct PastaDaemon: ProgramRun {
         let (network, plan, interface) = try discover()
         let pidFile = try openPidFile()
         let capture = try openCapture()
+        let control = try openControl()
         let rules = options.effectiveForwardRules
         let listeners = try ListenerPlan(network: network).open(rules)
         // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
@@ -67,13 +68,14 @@ struct PastaDaemon: ProgramRun {
             let sockets = try connect(&worker, to: helper, rules)
             try listen(&worker, listeners + sockets)
             try watchPorts(&worker, rules, network, namespace: namespacePorts, host: hostPorts(rules))
+            var server = try self.control(&worker, control, network, rules, namespaceEphemeral: namespacePorts?.ephemeral)
             try hide()
             // By now the helper has closed itself in, beside us.
             followPorts(&worker, of: .host)
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             // Only now: a descriptor of signals wakes up the process that began to watch it.
-            try watchEvents(&worker, signals, neighbours?.descriptor, namespace: watch?.descriptor)
+            try watchEvents(&worker, signals, neighbours?.descriptor, control, namespace: watch?.descriptor)
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
             let filter = try SeccompFilter(permissions(watch, spawned)).prepared()
@@ -83,7 +85,7 @@ struct PastaDaemon: ProgramRun {
                 spawned.release()
                 log.commandStarted()
             }
-            return runClosed(&worker, signals, watch, &neighbours, spawned)
+            return runClosed(&worker, signals, watch, &neighbours, &server, spawned)
         } catch {
             spawned?.abandon()
             throw error
@@ -125,13 +127,15 @@ struct PastaDaemon: ProgramRun {
     ) throws(SetupError) -> RunningHelper {
         try NamespaceHelper.start(in: target) { (channel) throws(SetupError) in
             try GuestTap.open(named: interface, plan: plan, log: log, sendingOver: channel)
-            if PastaDaemon.looksIntoNamespace(rules) { try ListenerLookup.send(over: channel) }
+            if looksIntoNamespace(rules) { try ListenerLookup.send(over: channel) }
             guard needsSockets(rules) else { return }
             try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: identity, log: log)
         }
     }
 
-    private func needsSockets(_ rules: [ForwardRule]) -> Bool { rules.contains { !$0.kind.isInbound || !options.noSplice } }
+    private func needsSockets(_ rules: [ForwardRule]) -> Bool {
+        options.controlPath != nil || rules.contains { !$0.kind.isInbound || !options.noSplice }
+    }
 
     /// Returns the listeners in the namespace.
     private func connect(_ worker: inout PastaWorker, to helper: RunningHelper, _ rules: [ForwardRule]) throws(SetupError) -> [Listener] {

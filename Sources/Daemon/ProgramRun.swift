@@ -2,6 +2,7 @@ internal import Datapath
 internal import Linux
 internal import Settings
 internal import Setup
+internal import Wire
 
 /// What the runs of both programs have in common: steps that each of them takes at its own time.
 protocol ProgramRun {
@@ -16,6 +17,8 @@ enum Watched {
     static var signals: Int { 0 }
     static var namespace: Int { 1 }
     static var neighbours: Int { 2 }
+    static var control: Int { 3 }
+    static var controlClient: Int { 4 }
 }
 
 extension ProgramRun {
@@ -59,14 +62,43 @@ extension ProgramRun {
     }
 
     func watchEvents<Work: Worker & ~Copyable>(
-        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: Descriptor?, namespace: Descriptor? = nil
+        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: Descriptor?, _ control: Descriptor?, namespace: Descriptor? = nil
     ) throws(SetupError) {
         do throws(Errno) {
             try worker.watch(signals.descriptor, number: Watched.signals)
             if let namespace { try worker.watch(namespace, number: Watched.namespace) }
             if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
+            if let control { try worker.watch(control, number: Watched.control) }
         } catch {
             throw SetupError(.sockets, "Couldn't set up the event loop", error)
+        }
+    }
+
+    /// The socket of `--conf-path`.
+    func openControl() throws(SetupError) -> Descriptor? {
+        guard let path = options.controlPath else { return nil }
+        return try ControlSocket.listen(at: path)
+    }
+
+    /// Lets clients change the ports of `rules`. `namespace`: its automatic ports, where there are any.
+    func control<Work: Worker & ~Copyable>(
+        _ worker: inout Work, _ socket: Descriptor?, _ network: Network, _ rules: [ForwardRule], namespaceEphemeral: ClosedRange<UInt16>?
+    ) throws(SetupError) -> PortControlServer? {
+        guard let socket else { return nil }
+        let plan = ListenerPlan(network: network)
+        let setup = PortControlSetup(
+            hasIPv4: plan.hasIPv4, hasIPv6: plan.hasIPv6, tcp: plan.tcp, udp: plan.udp, hostEphemeral: plan.ephemeral,
+            namespaceEphemeral: namespaceEphemeral ?? ListenerPlan.usualEphemeralPorts, hasNamespace: options.program == .pasta,
+            endsAtLoopback: options.hostLoopbackToNamespaceLoopback || options.spliceOnly)
+        let (inbound, outbound) = (rules.filter(\.kind.isInbound), rules.filter { !$0.kind.isInbound })
+        guard max(inbound.count, outbound.count) <= PortControl.mostRules else {
+            throw SetupError(.sockets, "With --conf-path, the port options may come to \(PortControl.mostRules) ranges at most in each direction")
+        }
+        do throws(Errno) {
+            try worker.allowPortUpdates(setup, inbound: inbound.map { PortControlRule($0) }, outbound: outbound.map { PortControlRule($0) })
+            return try PortControlServer(socket)
+        } catch {
+            throw SetupError(.sockets, "Couldn't set up --conf-path", error)
         }
     }
 
@@ -98,12 +130,47 @@ extension ProgramRun {
         log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
     }
 
+    /// When `run` has to come back: for the counters, or for a client that changes ports.
+    func nextDeadline(_ statistics: Int64?, _ control: Int64?) -> Int64? {
+        guard let control, control != .max else { return statistics }
+        return min(control, statistics ?? .max)
+    }
+
+    func tell(_ news: PortNews) {
+        if !log.isEnabled(.debug) { return }
+        let kind: StaticString = switch (news.isTCP, news.isIPv4) {
+        case (true, true): " for TCP over IPv4"
+        case (true, false): " for TCP over IPv6"
+        case (false, true): " for UDP over IPv4"
+        case (false, false): " for UDP over IPv6"
+        }
+        switch (news.event, news.isInbound) {
+        case (.opened, true): log.write(.debug, "To the guest: opened port ", Int(news.port), kind)
+        case (.opened, false): log.write(.debug, "To the host: opened port ", Int(news.port), kind)
+        case (.closed, true): log.write(.debug, "To the guest: closed port ", Int(news.port), kind)
+        case (.closed, false): log.write(.debug, "To the host: closed port ", Int(news.port), kind)
+        case (.failed, true): log.write(.debug, "To the guest: couldn't open port ", Int(news.port), kind)
+        case (.failed, false): log.write(.debug, "To the host: couldn't open port ", Int(news.port), kind)
+        }
+    }
+
+    func tell(_ answer: PortControlAnswer) {
+        switch answer.outcome {
+        case .done: log.info("Forwarded ports were changed by a client")
+        case .failed: log.warning("Forwarded ports stay as they were: a client wanted one that could not be opened, port ", Int(answer.port))
+        default: log.warning("Forwarded ports stay as they were: what a client wanted could not be had")
+        }
+    }
+
     func logCounters<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
         log.info("Counters:")
         worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
     }
 
-    func printStatistics<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
+    /// Prints the counters where it is time to, and says when it is next; `run` comes back for other reasons, too.
+    func printStatistics<Work: Worker & ~Copyable>(_ worker: borrowing Work, every interval: Int64?, at deadline: inout Int64?) {
+        guard let interval, let due = deadline, monotonicNanoseconds() >= due else { return }
+        deadline = monotonicNanoseconds() + interval
         let output = Descriptor(1)
         worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
         Log.print("", nil, to: output)
@@ -114,6 +181,6 @@ extension ForwardedPort {
     init(_ listener: Listener) {
         self.init(
             socket: listener.socket, isTCP: listener.isTCP, isOutbound: listener.isOutbound, address: listener.address, port: listener.port,
-            targetPort: listener.targetPort, targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, hasIPv6: listener.hasIPv6)
+            targetPort: listener.targetPort, targetAddress: listener.targetAddress, hasIPv4: listener.hasIPv4, interface: listener.interface)
     }
 }

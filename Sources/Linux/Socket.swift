@@ -124,10 +124,13 @@ extension Descriptor {
         return Errno(code)
     }
 
-    public func send(_ bytes: borrowing RawSpan, flags: Int32 = 0) -> Outcome {
+    public func send(_ bytes: borrowing RawSpan, flags: Int32 = 0) -> Outcome { send(waiting: bytes, flags: flags | Int32(MSG_DONTWAIT)) }
+
+    /// The same on a socket that waits where needed.
+    public func send(waiting bytes: borrowing RawSpan, flags: Int32 = 0) -> Outcome {
         // SAFETY: the kernel reads inside the buffer's bounds only.
         let result = unsafe bytes.withUnsafeBytes { buffer in
-            restarting { unsafe linux_send(number, buffer.baseAddress, buffer.count, flags | Int32(MSG_DONTWAIT | MSG_NOSIGNAL)) }
+            restarting { unsafe linux_send(number, buffer.baseAddress, buffer.count, flags | Int32(MSG_NOSIGNAL)) }
         }
         return Outcome(result)
     }

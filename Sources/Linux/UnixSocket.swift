@@ -22,8 +22,12 @@ public enum UnixSocket {
     public static var longestPath: Int { 107 }
 
     /// A socket bound to `path`, which listens unless it is for datagrams. EADDRINUSE when there is anything of that name.
-    public static func bind(_ kind: Kind, to path: String) throws(Errno) -> Descriptor {
+    /// With `isPrivate`, only the same user may connect.
+    public static func bind(_ kind: Kind, to path: String, isPrivate: Bool = false) throws(Errno) -> Descriptor {
         let socket = try open(kind)
+        // Who may write to the file may connect (unix(7)), and there must be no moment in which others may.
+        let mask = isPrivate ? umask(0o177) : nil
+        defer { if let mask { _ = umask(mask) } }
         do throws(Errno) {
             var address = try self.address(path)
             // SAFETY: the address is of the announced size.
@@ -58,6 +62,21 @@ public enum UnixSocket {
         // SAFETY: the address is of the announced size.
         let reason = unsafe linux_connect(socket.number, &address, socklen_t(MemoryLayout<sockaddr_un>.size))
         return reason == -ECONNREFUSED ? .stale : reason == -ENOENT ? .nobody : .somebody
+    }
+
+    /// A socket bound to `path`, in place of what a process left behind that has ended. nil where somebody else is.
+    public static func take(_ kind: Kind, _ path: String, isPrivate: Bool = false) throws(Errno) -> Descriptor? {
+        switch try holder(of: path, for: kind) {
+        case .somebody: return nil
+        case .stale: try remove(path)
+        case .nobody: break
+        }
+        do throws(Errno) {
+            return try bind(kind, to: path, isPrivate: isPrivate)
+        } catch {
+            if error.code == EADDRINUSE { return nil }
+            throw error
+        }
     }
 
     public static func remove(_ path: String) throws(Errno) {

@@ -68,6 +68,8 @@ public struct Options: Sendable, Equatable {
     /// Bytes at which the log file is rotated in place.
     public var logSize = 1 << 20
     public var pidFile: String?
+    /// Where clients change forwarded ports.
+    public var controlPath: String?
     public var runAs: String?
     public var captureFile: String?
     /// Seconds between two prints of the counters.

@@ -31,6 +31,7 @@ import Testing
                 let help = try network.run(["\(bin)/\(name)", "--help"]).check()
                 #expect(help.out.hasPrefix("Usage: \(mode) "), "\(help)")
             }
+            #expect(try network.run(["\(bin)/pesto", "--version"]).check().out.hasPrefix("pesto "))
             let help = try network.run(["\(bin)/qrap", "--help"]).check()
             #expect(help.out.hasPrefix("Usage: qrap "), "\(help)")
             let status = try network.host.run(["\(bin)/passt4netns", "--config-net", "--", "sh", "-c", "exit 7"], as: .ordinary)
@@ -43,11 +44,11 @@ import Testing
             try install(network).check()
             let found = files(network.path("root/usr"))
             let expected: Set = [
-                "bin/passt", "bin/pasta", "bin/passt4netns", "bin/qrap", "share/man/man1/passt.1", "share/man/man1/pasta.1",
-                "share/man/man1/passt4netns.1", "share/man/man1/qrap.1", "share/bash-completion/completions/passt",
-                "share/bash-completion/completions/pasta", "share/bash-completion/completions/passt4netns", "share/bash-completion/completions/qrap",
+                "bin/passt", "bin/pasta", "bin/passt4netns", "bin/pesto", "bin/qrap", "share/man/man1/passt.1", "share/man/man1/pasta.1",
+                "share/man/man1/passt4netns.1", "share/man/man1/pesto.1", "share/man/man1/qrap.1", "share/bash-completion/completions/passt",
+                "share/bash-completion/completions/pasta", "share/bash-completion/completions/passt4netns", "share/bash-completion/completions/pesto", "share/bash-completion/completions/qrap",
                 "share/zsh/site-functions/_passt", "share/fish/vendor_completions.d/pasta.fish", "share/fish/vendor_completions.d/passt.fish",
-                "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/qrap.fish",
+                "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/pesto.fish", "share/fish/vendor_completions.d/qrap.fish",
                 "share/doc/swift-passt/LICENSE", "share/doc/swift-passt/README.md", "share/doc/swift-passt/INSTALLED",
                 "share/doc/swift-passt/Documentation/Callers.md", "share/doc/swift-passt/apparmor/swift-passt",
             ]
@@ -87,7 +88,7 @@ import Testing
     }
 
     /// Nobody's regular expressions came in by an innocent `contains(_:)` of two strings: they are a megabyte of machine code.
-    @Test(arguments: ["pasta", "qrap"])
+    @Test(arguments: ["pasta", "pesto", "qrap"])
     func programsAreNotLargerThanTheyMustBe(_ program: String) throws {
         try withNetwork { network in
             try install(network).check()

@@ -295,10 +295,10 @@ extension Guest {
     }
 
     @discardableResult
-    func serve(_ arguments: [String], port: Int) throws -> Child {
+    func serve(_ arguments: [String], port: Int, udp: Bool = false) throws -> Child {
         let child = try start(arguments)
         try require("\(arguments.joined(separator: " ")) to listen") {
-            child.poll() != nil || (try? run(["ss", "-Hlnt", "sport = :\(port)"]))?.text.isEmpty == false
+            child.poll() != nil || (try? run(["ss", "-Hln", udp ? "-u" : "-t", "sport = :\(port)"]))?.text.isEmpty == false
         }
         if child.poll() != nil { throw Failure("\(arguments): \(child.standardError)") }
         return child

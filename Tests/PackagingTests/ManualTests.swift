@@ -5,7 +5,7 @@ import Testing
 
 /// The manual pages say what the option table says.
 @Suite struct ManualTests {
-    static let pages = ["passt.1", "pasta.1", "qrap.1"]
+    static let pages = ["passt.1", "pasta.1", "pesto.1", "qrap.1"]
 
     /// An entry of an options list: `.It Fl t , Fl -tcp-ports Ar SPEC` and what follows up to the next one.
     struct Entry {
@@ -70,6 +70,16 @@ import Testing
         let text = try Package.text("Documentation/man/\(program).1")
         for match in text.matches(of: /Fl (-[a-z0-9-]+)/) {
             #expect(known.contains("-" + match.1), "\(program).1 speaks of -\(match.1)")
+        }
+    }
+
+    @Test func everyOptionOfPestoIsExplained() throws {
+        let entries = try Self.entries("pesto.1")
+        #expect(entries.count == OptionSuggestion.pesto.count)
+        for option in OptionSuggestion.pesto {
+            let entry = try #require(entries.first { $0.names.contains(option.long[0]) }, "\(option.long)")
+            #expect(Set(entry.names) == Set(option.names))
+            #expect(entry.argument == option.argument && entry.text.count > 10, "\(option.long)")
         }
     }
 

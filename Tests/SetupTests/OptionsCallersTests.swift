@@ -222,7 +222,11 @@ private let callersWithPorts: [OptionsCase] = [
         $0.forwardRules = [ForwardRule(.tcpOut, 3128...3128, text: "3128")]
     },
     // podman with its port controller
-    .bad("pasta --config-net -c /run/user/1000/networks/rootless-netns/pasta.sock", "--conf-path is not available in this build of pasta"),
+    .ok("pasta --config-net -c /run/user/1000/networks/rootless-netns/pasta.sock") {
+        $0.configureNetwork = true
+        $0.controlPath = "/run/user/1000/networks/rootless-netns/pasta.sock"
+        $0.noRA = true
+    },
 ]
 
 extension OptionsTests {

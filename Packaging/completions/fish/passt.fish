@@ -14,6 +14,7 @@ complete -c passt -s p -l pcap -r -F -d 'Record all frames in FILE, in pcap form
 complete -c passt -l stats -x -d 'Print counters when they changed, at most this often'
 complete -c passt -l runas -x -a '(__fish_complete_users)' -d 'Become this user if started as root'
 complete -c passt -l chroot-fallback -d 'Where the root directory cannot be replaced (an initial ramdisk), change it instead'
+complete -c passt -s c -l conf-path -r -F -d 'Make a UNIX socket by which pesto, started by the same user, changes forwarded ports while the program runs'
 complete -c passt -s a -l address -x -d 'The guest\'s address, once for each of IPv4 and IPv6'
 complete -c passt -s n -l netmask -x -d 'The guest\'s IPv4 prefix, as a number of bits or as a mask'
 complete -c passt -s g -l gateway -x -d 'The guest\'s router, once for each of IPv4 and IPv6'

@@ -4,7 +4,7 @@ function __swift_pasta_has_command
     set -l words (commandline -opc)
     set -e words[1]
     while set -q words[1]
-        if contains -- $words[1] -P --pid -l --log-file --log-size -p --pcap --stats --runas -a --address -n --netmask -g --gateway -M --mac-addr -m --mtu -i --interface -o --outbound --outbound-if4 --outbound-if6 --map-host-loopback --map-guest-addr -D --dns --dns-forward --dns-host -S --search -H --hostname --fqdn --netns --userns -I --ns-ifname --ns-mac-addr -t --tcp-ports -u --udp-ports -T --tcp-ns -U --udp-ns
+        if contains -- $words[1] -P --pid -l --log-file --log-size -p --pcap --stats --runas -c --conf-path -a --address -n --netmask -g --gateway -M --mac-addr -m --mtu -i --interface -o --outbound --outbound-if4 --outbound-if6 --map-host-loopback --map-guest-addr -D --dns --dns-forward --dns-host -S --search -H --hostname --fqdn --netns --userns -I --ns-ifname --ns-mac-addr -t --tcp-ports -u --udp-ports -T --tcp-ns -U --udp-ns
             set -e words[1]
         else if test "$words[1]" = --
             return 0
@@ -15,7 +15,7 @@ function __swift_pasta_has_command
     end
     return 1
 end
-complete -c pasta -x -n '__swift_pasta_has_command; or not string match -q -- "-*" (commandline -ct)' -a '(__fish_complete_subcommand -P --pid -l --log-file --log-size -p --pcap --stats --runas -a --address -n --netmask -g --gateway -M --mac-addr -m --mtu -i --interface -o --outbound --outbound-if4 --outbound-if6 --map-host-loopback --map-guest-addr -D --dns --dns-forward --dns-host -S --search -H --hostname --fqdn --netns --userns -I --ns-ifname --ns-mac-addr -t --tcp-ports -u --udp-ports -T --tcp-ns -U --udp-ns)'
+complete -c pasta -x -n '__swift_pasta_has_command; or not string match -q -- "-*" (commandline -ct)' -a '(__fish_complete_subcommand -P --pid -l --log-file --log-size -p --pcap --stats --runas -c --conf-path -a --address -n --netmask -g --gateway -M --mac-addr -m --mtu -i --interface -o --outbound --outbound-if4 --outbound-if6 --map-host-loopback --map-guest-addr -D --dns --dns-forward --dns-host -S --search -H --hostname --fqdn --netns --userns -I --ns-ifname --ns-mac-addr -t --tcp-ports -u --udp-ports -T --tcp-ns -U --udp-ns)'
 complete -c pasta -n 'not __swift_pasta_has_command' -s h -l help -d 'Print this text and exit'
 complete -c pasta -n 'not __swift_pasta_has_command' -l version -d 'Print the version and exit'
 complete -c pasta -n 'not __swift_pasta_has_command' -s f -l foreground -d 'Stay in the foreground'
@@ -30,6 +30,7 @@ complete -c pasta -n 'not __swift_pasta_has_command' -s p -l pcap -r -F -d 'Reco
 complete -c pasta -n 'not __swift_pasta_has_command' -l stats -x -d 'Print counters when they changed, at most this often'
 complete -c pasta -n 'not __swift_pasta_has_command' -l runas -x -a '(__fish_complete_users)' -d 'Become this user if started as root'
 complete -c pasta -n 'not __swift_pasta_has_command' -l chroot-fallback -d 'Where the root directory cannot be replaced (an initial ramdisk), change it instead'
+complete -c pasta -n 'not __swift_pasta_has_command' -s c -l conf-path -r -F -d 'Make a UNIX socket by which pesto, started by the same user, changes forwarded ports while the program runs'
 complete -c pasta -n 'not __swift_pasta_has_command' -s a -l address -x -d 'The guest\'s address, once for each of IPv4 and IPv6'
 complete -c pasta -n 'not __swift_pasta_has_command' -s n -l netmask -x -d 'The guest\'s IPv4 prefix, as a number of bits or as a mask'
 complete -c pasta -n 'not __swift_pasta_has_command' -s g -l gateway -x -d 'The guest\'s router, once for each of IPv4 and IPv6'

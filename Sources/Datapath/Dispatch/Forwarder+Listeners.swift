@@ -11,28 +11,29 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func listen(on port: ForwardedPort) throws(Errno) -> Int {
         let entry = ListenerEntry(
             port.socket, isTCP: port.isTCP, isOutbound: port.isOutbound, address: port.address, port: port.port,
-            ListenerTarget(port: port.targetPort, address: port.targetAddress))
-        return try listen(entry, hasIPv4: port.hasIPv4, hasIPv6: port.hasIPv6)
+            ListenerTarget(port: port.targetPort, address: port.targetAddress), interface: port.interface, hasIPv4: port.hasIPv4)
+        return try listen(entry)
     }
 
     /// Returns the listener's index, for `stopListening`.
-    mutating func listen(_ entry: ListenerEntry, hasIPv4: Bool, hasIPv6: Bool) throws(Errno) -> Int {
+    mutating func listen(_ entry: ListenerEntry) throws(Errno) -> Int {
         if !entry.isTCP, !entry.isOutbound, port.offloads.contains(.udpSegmentation) { try? entry.socket.setCoalescing() }
         let index = try listeners.add(entry, to: epoll)
         if sharesGuestPort(entry) {
-            if hasIPv4 { udp.ports.listen(entry.port, isIPv4: true) }
-            if hasIPv6 { udp.ports.listen(entry.port, isIPv4: false) }
+            if entry.hasIPv4 { udp.ports.listen(entry.port, isIPv4: true) }
+            if entry.hasIPv6 { udp.ports.listen(entry.port, isIPv4: false) }
         }
         return index
     }
 
-    mutating func stopListening(_ index: Int, hasIPv4: Bool, hasIPv6: Bool) {
+    /// Closes a listener. Connections that came by it go on; those of datagrams end.
+    mutating func stopListening(_ index: Int) {
         let entry = listeners[index]
         if !entry.isTCP { udp.endFlows(by: entry.socket, &port) }
         listeners.remove(index)
         if sharesGuestPort(entry) {
-            if hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }
-            if hasIPv6 { udp.ports.stopListening(entry.port, isIPv4: false) }
+            if entry.hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }
+            if entry.hasIPv6 { udp.ports.stopListening(entry.port, isIPv4: false) }
         }
     }
 

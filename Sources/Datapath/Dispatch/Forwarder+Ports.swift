@@ -50,7 +50,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private mutating func closeAutomatic(_ index: Int, _ tell: (PortNews) -> Void) {
         let entry = listeners[index]
-        stopListening(index, hasIPv4: entry.address.isIPv4, hasIPv6: !entry.address.isIPv4)
+        stopListening(index)
         tell(PortNews(event: .closed, isTCP: entry.isTCP, isInbound: !entry.isOutbound, isIPv4: entry.address.isIPv4, port: entry.port))
     }
 
@@ -98,9 +98,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         _ socket: Descriptor, _ group: AutomaticGroup, _ address: IPAddress, _ number: UInt16, isOutbound: Bool
     ) throws(Errno) -> Int {
         let entry = ListenerEntry(
-            socket, isTCP: group.isTCP, isOutbound: isOutbound, address: address, port: number, ListenerTarget(port: number, address: nil))
+            socket, isTCP: group.isTCP, isOutbound: isOutbound, address: address, port: number, ListenerTarget(port: number, address: nil),
+            interface: group.interface, isAutomatic: true)
         do throws(Errno) {
-            return try listen(entry, hasIPv4: address.isIPv4, hasIPv6: !address.isIPv4)
+            return try listen(entry)
         } catch {
             socket.close()
             throw error

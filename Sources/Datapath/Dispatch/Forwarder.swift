@@ -42,6 +42,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     /// When paused listeners are tried again, in milliseconds.
     var listenersResumeAt = Int64.max
     var portWatch: PortWatch
+    var portTables: PortTables
     /// When the guest hears of its router again, and how often it has.
     var nextAdvertisement: Int64
     var advertisements = 0
@@ -76,6 +77,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let listeners = try ListenerTable()
         let bypass = try Bypass(network, epoll: epoll, capacity: flows, seed: seed, now: now)
         let portWatch = try PortWatch()
+        let portTables = try PortTables()
         let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
@@ -86,6 +88,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.listeners = listeners
         self.bypass = bypass
         self.portWatch = portWatch
+        self.portTables = portTables
         self.inbound = inbound
         self.events = events
         self.epoll = epoll

@@ -15,6 +15,8 @@ public struct PastaWorker: Worker, ~Copyable {
         try forwarder.watch(descriptor, number: number)
     }
 
+    public func unwatch(_ descriptor: Descriptor) { try? forwarder.epoll.remove(descriptor) }
+
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
 
     public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
@@ -25,22 +27,25 @@ public struct PastaWorker: Worker, ~Copyable {
         try forwarder.bypass.connect(channel, to: forwarder.epoll)
     }
 
-    /// Opens a socket that listens in the guest's namespace, or receives datagrams there, with the right to low ports where the namespace
-    /// grants it. Waits for the helper in there, some tens of microseconds. Errors are those of bind(2); ENOTCONN without a helper.
-    public mutating func openInNamespace(isTCP: Bool, _ address: IPAddress, port: UInt16) throws(Errno) -> Descriptor {
-        try forwarder.bypass.openListener(isTCP: isTCP, address, port: port)
-    }
-
     public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }
-
-    /// Closes a listener. Connections that came by it go on.
-    public mutating func stopListening(_ index: Int, hasIPv4: Bool, hasIPv6: Bool) {
-        forwarder.stopListening(index, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
-    }
 
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake {
         try forwarder.run(until: deadline)
     }
 
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+
+    public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {
+        try forwarder.allowPortUpdates(setup, inbound, outbound)
+    }
+
+    public func writePortTables(to bytes: inout MutableRawSpan) -> Int { forwarder.writePortTables(to: &bytes) }
+
+    public mutating func beginPortUpdate(_ request: borrowing RawSpan, count: Int) -> PortControlAnswer? {
+        forwarder.portTables.begin(request, count: count)
+    }
+
+    public mutating func continuePortUpdate(_ tell: (PortNews) -> Void) -> PortControlAnswer? {
+        forwarder.continuePortUpdate(now: monotonicNanoseconds() / 1_000_000, tell)
+    }
 }

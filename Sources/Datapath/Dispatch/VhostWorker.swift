@@ -16,6 +16,8 @@ public struct VhostWorker: Worker, ~Copyable {
         try forwarder.watch(descriptor, number: number)
     }
 
+    public func unwatch(_ descriptor: Descriptor) { try? forwarder.epoll.remove(descriptor) }
+
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
 
     public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
@@ -25,6 +27,20 @@ public struct VhostWorker: Worker, ~Copyable {
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake { try forwarder.run(until: deadline) }
 
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+
+    public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {
+        try forwarder.allowPortUpdates(setup, inbound, outbound)
+    }
+
+    public func writePortTables(to bytes: inout MutableRawSpan) -> Int { forwarder.writePortTables(to: &bytes) }
+
+    public mutating func beginPortUpdate(_ request: borrowing RawSpan, count: Int) -> PortControlAnswer? {
+        forwarder.portTables.begin(request, count: count)
+    }
+
+    public mutating func continuePortUpdate(_ tell: (PortNews) -> Void) -> PortControlAnswer? {
+        forwarder.continuePortUpdate(now: monotonicNanoseconds() / 1_000_000, tell)
+    }
 }
 
 extension VhostWorker {

@@ -10,6 +10,9 @@ public protocol Worker: ~Copyable {
     /// Ends `run` with `.external(number)` whenever `descriptor` is readable.
     func watch(_ descriptor: Descriptor, number: Int) throws(Errno)
 
+    /// Not any more.
+    func unwatch(_ descriptor: Descriptor)
+
     /// Notes a host's link-layer address, or that it is not valid any more. Allocates nothing.
     mutating func learn(neighbour: Neighbour)
 
@@ -17,6 +20,18 @@ public protocol Worker: ~Copyable {
 
     /// Takes over a bound socket: its index, for what stops it again. ENOSPC when there are too many, and then the socket is still the caller's.
     mutating func listen(on port: ForwardedPort) throws(Errno) -> Int
+
+    /// Lets clients change ports from here on. `rules` are those that `listen` and `watchPorts` were called for. ENOSPC: there are too many.
+    mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno)
+
+    /// What a client is told first: writes it, and returns its length. `bytes` are `PortControl.mostHelloBytes` zeros.
+    func writePortTables(to bytes: inout MutableRawSpan) -> Int
+
+    /// Takes in the request that the first `count` bytes are. nil: `continuePortUpdate` is to be called until it has an answer.
+    mutating func beginPortUpdate(_ request: borrowing RawSpan, count: Int) -> PortControlAnswer?
+
+    /// Does some of it. nil: there is more to do. `tell` hears of automatic ports. Allocates nothing.
+    mutating func continuePortUpdate(_ tell: (PortNews) -> Void) -> PortControlAnswer?
 
     /// Forwards until something happens that is not the data path's. `deadline`: nanoseconds of the monotonic clock.
     mutating func run(until deadline: Int64?) throws(Errno) -> Wake
@@ -87,12 +102,14 @@ public struct ForwardedPort: Sendable {
     public var targetPort: UInt16
     /// nil: the guest, whatever its address, or the host's loopback.
     public var targetAddress: IPAddress?
-    /// Which families it serves.
-    public var hasIPv4, hasIPv6: Bool
+    /// Clients of IPv4 come by it; those of IPv6, wherever it is bound to an address of theirs.
+    public var hasIPv4: Bool
+    /// Index of the host's only interface to hear; 0: any.
+    public var interface: Int32
 
     public init(
         socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, targetPort: UInt16, targetAddress: IPAddress? = nil,
-        hasIPv4: Bool, hasIPv6: Bool
+        hasIPv4: Bool, interface: Int32 = 0
     ) {
         self.socket = socket
         self.isTCP = isTCP
@@ -102,6 +119,6 @@ public struct ForwardedPort: Sendable {
         self.targetPort = targetPort
         self.targetAddress = targetAddress
         self.hasIPv4 = hasIPv4
-        self.hasIPv6 = hasIPv6
+        self.interface = interface
     }
 }

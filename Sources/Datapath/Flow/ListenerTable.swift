@@ -2,7 +2,7 @@ internal import Linux
 internal import Wire
 
 /// Where on the guest's side a listener leads.
-struct ListenerTarget: BitwiseCopyable {
+struct ListenerTarget: BitwiseCopyable, Equatable {
     var port: UInt16
     /// nil: the guest, whatever its address.
     var address: IPAddress?
@@ -13,22 +13,34 @@ struct ListenerEntry: BitwiseCopyable {
     /// What it is bound to.
     let address: IPAddress
     /// `::` for none.
-    private let targetAddress: IPAddress
+    private var targetAddress: IPAddress
     let socket: Descriptor
     /// Index + 1 of the next paused one; 0 ends the list. For a free entry: of the next free one.
     fileprivate var next: UInt32 = 0
+    /// Index of the only interface to hear; 0: any.
+    let interface: Int32
     let port: UInt16
-    private let targetPort: UInt16
+    private var targetPort: UInt16
     fileprivate(set) var generation: UInt16 = 0
     let isTCP: Bool
     /// In the guest's namespace, leading to the host.
     let isOutbound: Bool
+    /// Clients of IPv4 come by it.
+    let hasIPv4: Bool
+    /// Follows who listens on the other side.
+    let isAutomatic: Bool
     /// Not watched for now.
     fileprivate(set) var isPaused = false
     fileprivate(set) var isUsed = true
 
-    init(_ socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, _ target: ListenerTarget) {
+    init(
+        _ socket: Descriptor, isTCP: Bool, isOutbound: Bool, address: IPAddress, port: UInt16, _ target: ListenerTarget, interface: Int32 = 0,
+        hasIPv4: Bool? = nil, isAutomatic: Bool = false
+    ) {
         self.socket = socket
+        self.interface = interface
+        self.hasIPv4 = hasIPv4 ?? address.isIPv4
+        self.isAutomatic = isAutomatic
         self.isTCP = isTCP
         self.isOutbound = isOutbound
         self.address = address
@@ -37,7 +49,16 @@ struct ListenerEntry: BitwiseCopyable {
         targetPort = target.port
     }
 
-    var target: ListenerTarget { ListenerTarget(port: targetPort, address: targetAddress == IPAddress(IPv6Address.any) ? nil : targetAddress) }
+    /// Clients of IPv6 come by it.
+    var hasIPv6: Bool { !address.isIPv4 }
+
+    var target: ListenerTarget {
+        get { ListenerTarget(port: targetPort, address: targetAddress == IPAddress(IPv6Address.any) ? nil : targetAddress) }
+        set {
+            targetPort = newValue.port
+            targetAddress = newValue.address ?? IPAddress(IPv6Address.any)
+        }
+    }
 }
 
 /// The sockets of forwarded ports.
@@ -50,7 +71,7 @@ struct ListenerTable: ~Copyable {
 
     private var entries: FixedTable<ListenerEntry>
     /// Entries from here on were never used.
-    private var untouched = 0
+    private(set) var untouched = 0
     private var firstFree: UInt32 = 0
     private var firstPaused: UInt32 = 0
     private(set) var count = 0
@@ -89,6 +110,9 @@ struct ListenerTable: ~Copyable {
         if entry.isOutbound { ownInNamespace.add(entry.port, isTCP: entry.isTCP) } else { ownOnHost.add(entry.port, isTCP: entry.isTCP) }
         return index
     }
+
+    /// Leads those who come from now on elsewhere.
+    mutating func redirect(_ index: Int, to target: ListenerTarget) { entries[index].target = target }
 
     /// Closes a listener. What waits in its queue is refused by the kernel; connections that were accepted stay.
     mutating func remove(_ index: Int) {

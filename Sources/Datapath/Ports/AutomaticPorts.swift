@@ -33,6 +33,8 @@ struct AutomaticPorts: ~Copyable {
     static var mostGroups: Int { 128 }
 
     private(set) var groupCount = 0
+    /// Whether any port is asked for.
+    private(set) var hasRules = false
     private var groups: FixedTable<AutomaticGroup>
     /// Per group, the ports that its option names.
     private var allowed: FixedTable<UInt64>
@@ -76,20 +78,41 @@ struct AutomaticPorts: ~Copyable {
 
     /// Adds ports to the group that is like this one, or makes it. False: there are too many.
     mutating func allow(_ ports: ClosedRange<UInt16>, in group: AutomaticGroup) -> Bool {
-        var index = 0
-        while index < groupCount, !groups[index].isLike(group) { index += 1 }
-        if index == groupCount {
-            guard groupCount < groups.count else { return false }
-            groups[index] = group
-            groupCount += 1
-        }
+        guard let index = place(of: group) else { return false }
+        groups[index] = group
+        groupCount = max(groupCount, index + 1)
+        hasRules = true
         for port in ports { allowed[index * PortSet.wordCount + Int(port >> 6)] |= PortSet.bit(port) }
         return true
     }
 
-    /// Leaves out what has a rule of its own.
-    mutating func exclude(_ ports: ClosedRange<UInt16>, from group: Int) {
-        for port in ports { allowed[group * PortSet.wordCount + Int(port >> 6)] &= ~PortSet.bit(port) }
+    /// Its own, or the first that nothing belongs to any more.
+    private func place(of group: AutomaticGroup) -> Int? {
+        for index in 0..<groupCount where groups[index].isLike(group) { return index }
+        for index in 0..<groupCount where isEmpty(index) { return index }
+        return groupCount < groups.count ? groupCount : nil
+    }
+
+    private func isEmpty(_ group: Int) -> Bool {
+        for word in 0..<PortSet.wordCount {
+            let (ipv4, ipv6) = (2 * group * PortSet.wordCount + word, (2 * group + 1) * PortSet.wordCount + word)
+            if allowed[group * PortSet.wordCount + word] | isOpen[ipv4] | isOpen[ipv6] != 0 { return false }
+        }
+        return true
+    }
+
+    /// Nothing is asked for any more: the next round closes what is not allowed anew until then.
+    mutating func forgetRules() {
+        for index in 0..<groupCount * PortSet.wordCount where allowed[index] != 0 { allowed[index] = 0 }
+        hasRules = false
+    }
+
+    /// Leaves out what has a rule of its own, wherever both want the same socket.
+    mutating func exclude(_ ports: ClosedRange<UInt16>, isTCP: Bool, address: IPAddress?) {
+        for index in 0..<groupCount where groups[index].isTCP == isTCP {
+            guard groups[index].address == nil || address == nil || groups[index].address == address else { continue }
+            for port in ports { allowed[index * PortSet.wordCount + Int(port >> 6)] &= ~PortSet.bit(port) }
+        }
     }
 
     mutating func begin() {

@@ -32,10 +32,37 @@ struct PortWatch: ~Copyable {
         self.buffer = buffer
         self.namespaceSockets = namespaceSockets
         self.hostSockets = hostSockets
-        if inbound.groupCount > 0 && namespaceSockets != nil || outbound.groupCount > 0 && hostSockets != nil { due = 0 }
         self.inbound = inbound
         self.outbound = outbound
     }
+
+    /// Whether rules with `auto` can be followed.
+    func canFollow(isInbound: Bool) -> Bool { isInbound ? namespaceSockets != nil : hostSockets != nil }
+
+    // MARK: Rules
+
+    mutating func forgetRules() {
+        inbound.forgetRules()
+        outbound.forgetRules()
+        due = .max
+    }
+
+    /// False: there are too many of this kind.
+    mutating func allow(_ ports: ClosedRange<UInt16>, isInbound: Bool, in group: AutomaticGroup) -> Bool {
+        if isInbound ? namespaceSockets != nil : hostSockets != nil { due = 0 }
+        return isInbound ? inbound.allow(ports, in: group) : outbound.allow(ports, in: group)
+    }
+
+    /// To be called after all that is allowed.
+    mutating func exclude(_ ports: ClosedRange<UInt16>, isInbound: Bool, isTCP: Bool, address: IPAddress?) {
+        if isInbound {
+            inbound.exclude(ports, isTCP: isTCP, address: address)
+        } else {
+            outbound.exclude(ports, isTCP: isTCP, address: address)
+        }
+    }
+
+    // MARK: Rounds
 
     mutating func wasRead(at now: Int64) {
         if due != .max { due = now + PortWatch.interval }

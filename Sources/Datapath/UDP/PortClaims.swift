@@ -17,6 +17,11 @@ struct PortClaims: ~Copyable {
 
     func isOurs(_ port: UInt16, isIPv4: Bool) -> Bool { counts[PortClaims.index(port, isIPv4)] > 0 }
 
+    /// Whether flows are bound to it, and not listeners alone.
+    func hasFlows(_ port: UInt16, isIPv4: Bool) -> Bool {
+        counts[PortClaims.index(port, isIPv4)] > UInt32(listened[PortClaims.index(port, isIPv4)])
+    }
+
     func isListened(_ port: UInt16, isIPv4: Bool) -> Bool { listened[PortClaims.index(port, isIPv4)] > 0 }
 
     mutating func listen(_ port: UInt16, isIPv4: Bool) {

@@ -24,7 +24,7 @@ public struct MachineSocket: Equatable, Sendable {
         if let path {
             let (kind, name) = kind(of: path)
             do throws(Errno) {
-                guard let socket = try bind(kind, name) else { throw Errno(EADDRINUSE) }
+                guard let socket = try UnixSocket.take(kind, name) else { throw Errno(EADDRINUSE) }
                 return MachineSocket(descriptor: socket, kind: kind, isListener: kind != .datagrams, path: name)
             } catch {
                 throw SetupError(.sockets, "Couldn't listen for option --socket \(path)", error)
@@ -33,7 +33,7 @@ public struct MachineSocket: Equatable, Sendable {
         var last = Errno(EADDRINUSE)
         for path in defaultPaths {
             do throws(Errno) {
-                if let socket = try bind(.stream, path) {
+                if let socket = try UnixSocket.take(.stream, path) {
                     return MachineSocket(descriptor: socket, kind: .stream, isListener: true, path: path)
                 }
             } catch {
@@ -71,21 +71,6 @@ public struct MachineSocket: Equatable, Sendable {
             }
         } catch {
             throw SetupError(.sockets, "Couldn't wait for a virtual machine", error)
-        }
-    }
-
-    /// nil where somebody else is. What a process left behind that has ended is replaced.
-    private static func bind(_ kind: UnixSocket.Kind, _ path: String) throws(Errno) -> Descriptor? {
-        switch try UnixSocket.holder(of: path, for: kind) {
-        case .somebody: return nil
-        case .stale: try UnixSocket.remove(path)
-        case .nobody: break
-        }
-        do throws(Errno) {
-            return try UnixSocket.bind(kind, to: path)
-        } catch {
-            if error.code == EADDRINUSE { return nil }
-            throw error
         }
     }
 

@@ -23,7 +23,7 @@ extension OptionParser {
             options.statisticsInterval = try OptionValue.number(given, in: 1...86400)
         case .runas: options.runAs = try OptionValue.user(given)
         case .chrootFallback: options.chrootFallback = true
-        case .confPath: break  // Refused before: no build has it.
+        case .confPath: options.controlPath = try OptionValue.socketPath(given)
         }
     }
 
@@ -41,10 +41,7 @@ extension OptionParser {
 
     mutating func apply(_ key: OptionKey.Machine, _ given: GivenOption) throws(SetupError) {
         switch key {
-        case .socket:
-            options.socketPath = try OptionValue.filled(given)
-            // sun_path has 108 bytes and ends in a zero.
-            if given.value.utf8.count > 107 { throw given.refused("a socket's path has 107 bytes at most") }
+        case .socket: options.socketPath = try OptionValue.socketPath(given)
         case .fd:
             options.socketDescriptor = Int32(try OptionValue.number(given, in: 0...Int(Int32.max)))
             options.oneOff = true

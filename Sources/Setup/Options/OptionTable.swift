@@ -104,7 +104,7 @@ extension OptionTable {
         .init(.run(.stats), value: "SECONDS", "Print counters when they changed, at most this often. Needs --foreground before it."),
         .init(.run(.runas), value: "USER[:GROUP]", "Become this user if started as root; names or numbers. Default: nobody."),
         .init(.run(.chrootFallback), "Where the root directory cannot be replaced (an initial ramdisk), change it instead."),
-        .init(.run(.confPath), short: "c", value: "PATH", missing: .both, "Socket on which ports can be added and removed."),
+        .init(.run(.confPath), short: "c", value: "PATH", "Make a UNIX socket by which pesto, started by the same user, changes forwarded ports while the program runs."),
     ])
 
     static let addresses = OptionGroup(title: "Addresses and routes", entries: [

@@ -1,3 +1,4 @@
+internal import Linux
 internal import Settings
 internal import Wire
 
@@ -47,6 +48,13 @@ enum OptionValue {
     static func filled(_ given: GivenOption) throws(SetupError) -> String {
         if given.value.isEmpty { throw given.refused("a path is needed") }
         return given.value
+    }
+
+    /// Of a UNIX socket.
+    static func socketPath(_ given: GivenOption) throws(SetupError) -> String {
+        // sun_path has 108 bytes and ends in a zero.
+        if given.value.utf8.count > UnixSocket.longestPath { throw given.refused("a socket's path has \(UnixSocket.longestPath) bytes at most") }
+        return try filled(given)
     }
 
     /// Either family. A mapped spelling is the IPv4 address that it means.

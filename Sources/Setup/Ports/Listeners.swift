@@ -13,6 +13,8 @@ public struct Listener: Sendable, Equatable {
     public let address: IPAddress
     /// Which families it serves.
     public let hasIPv4, hasIPv6: Bool
+    /// Index of the host's only interface to hear; 0: any.
+    public var interface: Int32 = 0
     public let port: UInt16
     public let targetPort: UInt16
     /// nil: the guest, whatever its address.
@@ -105,44 +107,27 @@ public struct ListenerPlan {
     // MARK: One port
 
     private func open(_ rule: ForwardRule, _ port: UInt16, _ listeners: inout [Listener]) throws(Errno) {
-        guard isOutbound, rule.address == nil else {
-            listeners.append(try open(rule, port, at: rule.address))
-            return
+        let places = ListeningPlaces(
+            isOutbound: isOutbound, address: rule.address, target: rule.targetAddress, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
+        guard let first = places.first else { throw Errno(EAFNOSUPPORT) }
+        listeners.append(try open(rule, port, at: first))
+        guard let second = places.second else { return }
+        do throws(Errno) {
+            listeners.append(try open(rule, port, at: second))
+        } catch {
+            // A namespace may do without IPv6.
+            guard error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT else { throw error }
         }
-        // Nobody but the namespace itself reaches these: each family's loopback has a socket of its own.
-        let loopbacks = [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)]
-        var opened = 0
-        for address in loopbacks where address.isIPv4 ? hasIPv4 : hasIPv6 {
-            if let target = rule.targetAddress, target.isIPv4 != address.isIPv4 { continue }
-            do throws(Errno) {
-                listeners.append(try open(rule, port, at: address))
-                opened += 1
-            } catch {
-                // A namespace may do without IPv6.
-                guard !address.isIPv4, opened > 0, error.code == EADDRNOTAVAIL || error.code == EAFNOSUPPORT else { throw error }
-            }
-        }
-        if opened == 0 { throw Errno(EAFNOSUPPORT) }
     }
 
-    /// The families that a socket at `address` serves.
-    private func families(_ address: IPAddress?, _ rule: ForwardRule) -> (ipv4: Bool, ipv6: Bool) {
-        guard let address = address ?? rule.targetAddress else { return (hasIPv4, hasIPv6) }
-        return address.isIPv4 ? (hasIPv4, false) : (false, hasIPv6)
-    }
-
-    private func open(_ rule: ForwardRule, _ port: UInt16, at given: IPAddress?) throws(Errno) -> Listener {
-        let families = families(given, rule)
-        guard families.ipv4 || families.ipv6 else { throw Errno(EAFNOSUPPORT) }
-        // One socket of IPv6 serves both.
-        let address = given ?? (families.ipv6 ? IPAddress(IPv6Address.any) : IPAddress(IPv4Address.any))
-        var socket = ListenerSocket(isTCP: rule.kind.isTCP, address: address, port: port, servesIPv4: families.ipv4, freebind: freebind)
+    private func open(_ rule: ForwardRule, _ port: UInt16, at place: ListeningPlaces.Place) throws(Errno) -> Listener {
+        var socket = ListenerSocket(isTCP: rule.kind.isTCP, address: place.address, port: port, servesIPv4: place.hasIPv4, freebind: freebind)
         if let name = rule.interface {
             guard let index = InterfaceNames.index(of: name) else { throw Errno(ENODEV) }
             socket.interface = index
         }
         return Listener(
-            socket: try socket.open(), isTCP: rule.kind.isTCP, isOutbound: isOutbound, address: address, hasIPv4: families.ipv4,
-            hasIPv6: families.ipv6, port: port, targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
+            socket: try socket.open(), isTCP: rule.kind.isTCP, isOutbound: isOutbound, address: place.address, hasIPv4: place.hasIPv4,
+            hasIPv6: place.hasIPv6, interface: socket.interface, port: port, targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
     }
 }

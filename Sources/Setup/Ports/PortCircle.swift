@@ -1,9 +1,9 @@
-internal import Settings
+package import Settings
 internal import Wire
 
 /// Ports that would lead back to where a connection came from: in by -t, out by -T, and in again, for as long as there are descriptors.
 /// Automatic ports never do, since they leave out our own listeners.
-enum PortCircle {
+package enum PortCircle {
     /// Which of the host's ports come back to the host, in by one rule and out by another, and how far they are moved by that.
     private struct Turn {
         let inbound, outbound: ForwardRule
@@ -15,7 +15,7 @@ enum PortCircle {
     private static let mostTurns = 16
 
     /// The rules by which a port leads back to itself, and the port. `endsAtLoopback`: what comes from the host's loopback arrives at the namespace's.
-    static func find(_ rules: [ForwardRule], endsAtLoopback: Bool) -> (inbound: ForwardRule, outbound: ForwardRule, port: Int)? {
+    package static func find(_ rules: [ForwardRule], endsAtLoopback: Bool) -> (inbound: ForwardRule, outbound: ForwardRule, port: Int)? {
         for isTCP in [true, false] {
             let rules = rules.filter { $0.kind.isTCP == isTCP && !$0.scans }
             let turns = turns(rules, endsAtLoopback)

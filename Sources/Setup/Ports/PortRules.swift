@@ -1,4 +1,4 @@
-internal import Settings
+package import Settings
 internal import Wire
 
 /// The rules of all port options so far, in order.
@@ -30,6 +30,7 @@ struct PortRules {
     private mutating func add(_ rule: ForwardRule, _ option: GivenOption) throws(SetupError) {
         var pieces = [rule.ports]
         for earlier in rules where earlier.listensLike(rule) && earlier.isBestEffort == rule.isBestEffort && earlier.ports.overlaps(rule.ports) {
+            if earlier.scans != rule.scans { throw option.refused("'all' and 'auto' exclude each other, as in \(option.name) \(OptionValue.quoted(earlier.text))") }
             guard earlier.targetOffset == rule.targetOffset, earlier.targetAddress == rule.targetAddress else {
                 let port = max(earlier.first, rule.first)
                 throw option.refused("port \(port) leads elsewhere by \(option.name) \(OptionValue.quoted(earlier.text))")
@@ -46,6 +47,15 @@ struct PortRules {
 }
 
 extension ForwardRule {
+    /// The rules that the value of one option stands for; none for `none`.
+    package static func parse(_ kind: PortOption.Kind, option name: String, _ value: String) throws(SetupError) -> [ForwardRule] {
+        do throws(PortSpecError) {
+            return try PortSpec(value).rules(kind, text: value)
+        } catch {
+            throw GivenOption(name: name, value: value).refused(error.reason)
+        }
+    }
+
     /// Whether both want the same sockets, where their ports are the same.
     fileprivate func listensLike(_ other: ForwardRule) -> Bool {
         kind == other.kind && address == other.address && interface == other.interface

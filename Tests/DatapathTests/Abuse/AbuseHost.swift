@@ -158,7 +158,7 @@ struct AbuseHost: ~Copyable {
         let entry = ListenerEntry(
             listener.socket, isTCP: true, isOutbound: false, address: IPAddress(IPv4Address.loopback), port: listener.port,
             ListenerTarget(port: port, address: nil))
-        _ = try forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
+        _ = try forwarder.listen(entry)
     }
 
     /// Connections to `listener`, which plays one of the namespace's loopback, are for the host's port.
@@ -166,7 +166,7 @@ struct AbuseHost: ~Copyable {
         let entry = ListenerEntry(
             listener.socket, isTCP: true, isOutbound: true, address: IPAddress(IPv4Address.loopback), port: listener.port,
             ListenerTarget(port: port, address: nil))
-        _ = try forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
+        _ = try forwarder.listen(entry)
     }
 
     // MARK: Running

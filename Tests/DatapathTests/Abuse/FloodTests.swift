@@ -173,7 +173,7 @@ import Wire
         let entry = ListenerEntry(
             socket, isTCP: false, isOutbound: true, address: IPAddress(IPv4Address.loopback), port: port,
             ListenerTarget(port: server.endpoint.port, address: nil))
-        let index = try host.forwarder.listen(entry, hasIPv4: true, hasIPv6: false)
+        let index = try host.forwarder.listen(entry)
         // All at once, so that no two of them are given the same port.
         let senders = try loopbackClients(150, .datagram, of: port)
         defer { for sender in senders { sender.close() } }
@@ -182,7 +182,7 @@ import Wire
         let clients = host.forwarder.bypass.guestDescriptors
         #expect(clients >= 60 && clients <= 71, "\(clients)")
         #expect(host.count(.spliceClients) == clients)
-        host.forwarder.stopListening(index, hasIPv4: true, hasIPv6: false)
+        host.forwarder.stopListening(index)
     }
 
     /// Neither side takes what the other sends: nothing is kept here, and nothing spins.

@@ -21,7 +21,7 @@ import Wire
         let socket = try ListenerSocket(isTCP: false, address: loopback, port: 0, servesIPv4: loopback.isIPv4).open()
         let port = try #require(try socket.localAddress().endpoint).port
         let entry = ListenerEntry(socket, isTCP: false, isOutbound: false, address: loopback, port: port, ListenerTarget(port: 8080, address: nil))
-        let index = try host.forwarder.listen(entry, hasIPv4: loopback.isIPv4, hasIPv6: !loopback.isIPv4)
+        let index = try host.forwarder.listen(entry)
         // The guest has an address of this family.
         try host.attack([loopback.isIPv4 ? AbuseFrame.ip4(1, AbuseFrame.echo(1)) : AbuseFrame.ip6(17, AbuseFrame.udp(9, 9))])
         let client = try FarEnd(loopback)
@@ -44,6 +44,6 @@ import Wire
             try host.attack([Self.refusal(of: frame, isIPv4: loopback.isIPv4)])
             #expect(host.forwarder.udp.inboundCount == 0)
         }
-        host.forwarder.stopListening(index, hasIPv4: loopback.isIPv4, hasIPv6: !loopback.isIPv4)
+        host.forwarder.stopListening(index)
     }
 }

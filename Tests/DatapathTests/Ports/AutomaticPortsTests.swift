@@ -135,7 +135,7 @@ import Wire
         let isSame = bench.ports.allow(300...300, in: here)
         let groups = bench.ports.groupCount
         #expect(isSame && groups == 1)
-        bench.ports.exclude(150...160, from: 0)
+        bench.ports.exclude(150...160, isTCP: true, address: nil)
         bench.follow(tcp: [99, 100, 150, 160, 161, 200, 201, 300].map { BoundSocket(address: Self.any6, port: $0, servesBoth: true) })
         #expect(bench.open == ["0 tcp4 100", "0 tcp4 161", "0 tcp4 200", "0 tcp4 300"])
         let off = AutomaticGroup(isTCP: true, hasIPv4: true, hasIPv6: false)

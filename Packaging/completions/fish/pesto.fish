@@ -1,0 +1,12 @@
+# fish completion for pesto. Made from the option table by `swift run completions`: not to be edited.
+complete -c pesto -s A -l add -d 'Add the ports of what follows'
+complete -c pesto -s D -l delete -d 'Take away the ports of what follows'
+complete -c pesto -s C -l clear -x -a 'HOST SPLICE' -d 'Take away all ports of a table, HOST or SPLICE, and add what follows'
+complete -c pesto -s t -l tcp-ports -x -a 'none auto all' -d 'TCP ports of the host that lead to the guest (table HOST)'
+complete -c pesto -s u -l udp-ports -x -a 'none auto all' -d 'UDP ports of the host that lead to the guest'
+complete -c pesto -s T -l tcp-ns -x -a 'none auto all' -d 'TCP ports of the namespace\'s loopback that lead to the host\'s (table SPLICE)'
+complete -c pesto -s U -l udp-ns -x -a 'none auto all' -d 'UDP ports of the namespace\'s loopback that lead to the host\'s'
+complete -c pesto -s s -l show -d 'Print all ports, before and after what is done'
+complete -c pesto -s d -l debug -d 'Print what is done'
+complete -c pesto -s h -l help -d 'Print this text and exit'
+complete -c pesto -s V -l version -d 'Print the version and exit'

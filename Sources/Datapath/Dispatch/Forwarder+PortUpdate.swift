@@ -1,0 +1,189 @@
+internal import Linux
+internal import Settings
+internal import Wire
+
+/// Forwarded ports that change while the program runs: what `PortTables` finds out is carried out here, a slice at a time, so that traffic goes on
+/// however many ports there are. Allocates nothing.
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Listeners compared with all rules, listeners looked at, ports looked at, and sockets opened before others have their turn.
+    private static var claimSlice: Int { 256 }
+    private static var closeSlice: Int { 512 }
+    private static var lookSlice: Int { 4096 }
+    private static var openSlice: Int { 32 }
+
+    mutating func allowPortUpdates(_ setup: PortControlSetup, _ inbound: [PortControlRule], _ outbound: [PortControlRule]) throws(Errno) {
+        portTables = try PortTables(setup)
+        for (table, rules) in [(PortTableName.host, inbound), (.splice, outbound)] {
+            for rule in rules.filter({ !$0.isBestEffort }) + rules.filter(\.isBestEffort) {
+                guard portTables.adopt(rule, in: table) else { throw Errno(28) }  // ENOSPC
+            }
+        }
+    }
+
+    /// Writes what a client is told first, and returns how long it is. `bytes` has room for `PortControl.mostHelloBytes`, which are zero.
+    func writePortTables(to bytes: inout MutableRawSpan) -> Int {
+        PortControl.writeHello(to: &bytes)
+        var offset = PortControl.helloByteCount
+        for table in PortTableName.allCases where table == .host || portTables.setup.hasNamespace {
+            let count = portTables.inForce.count(table)
+            PortTableHead.write(table, capabilities(of: table), count: count, to: &bytes, at: offset)
+            offset += PortTableHead.byteCount
+            for index in 0..<count {
+                portTables.inForce[table, index].write(to: &bytes, at: offset)
+                offset += PortControlRule.byteCount
+            }
+        }
+        bytes.store(0 as UInt8, at: offset)
+        return offset + 1
+    }
+
+    private func capabilities(of table: PortTableName) -> PortTableHead.Capabilities {
+        let setup = portTables.setup
+        var capabilities: PortTableHead.Capabilities = .answers
+        if setup.hasIPv4 { capabilities.insert(.ipv4) }
+        if setup.hasIPv6 { capabilities.insert(.ipv6) }
+        if setup.tcp { capabilities.insert(.tcp) }
+        if setup.udp { capabilities.insert(.udp) }
+        if setup.endsAtLoopback { capabilities.insert(.endsAtLoopback) }
+        if portWatch.canFollow(isInbound: table == .host) { capabilities.insert(.scans) }
+        if table == .host { capabilities.insert(.interfaces) }
+        return capabilities
+    }
+
+    /// Does some of what a request asks for. nil: there is more to do. `tell` hears of automatic ports.
+    mutating func continuePortUpdate(now: Int64, _ tell: (PortNews) -> Void) -> PortControlAnswer? {
+        switch portTables.step {
+        case .idle:
+            return PortControlAnswer(.done)
+        case .claim(let first):
+            claim(from: first)
+        case .follow:
+            portTables.step = .open
+            if followNewRules() {
+                followPorts(of: [.namespace, .host], now: now, tell)
+            } else {
+                // Nobody follows half of them.
+                portWatch.forgetRules()
+                portTables.fail(PortControlAnswer(.tooMany))
+            }
+        case .open:
+            openMissing()
+            if case .close = portTables.step, let answer = portTables.unbound() { portTables.fail(answer) }
+        case .close(let first):
+            closeUnclaimed(from: first)
+            guard portTables.step == .idle else { return nil }
+            // What was in the way of automatic ports until now.
+            followPorts(of: [.namespace, .host], now: now, tell)
+            return portTables.finish()
+        }
+        return nil
+    }
+
+    private mutating func claim(from first: Int) {
+        let end = min(first + Self.claimSlice, listeners.untouched)
+        for index in first..<max(end, first) where listeners[index].isUsed && !listeners[index].isAutomatic {
+            if let target = portTables.claim(listeners[index]) {
+                listeners.redirect(index, to: target)
+            } else {
+                portTables.setUnclaimed(index)
+            }
+        }
+        portTables.step = end >= listeners.untouched ? .follow : .claim(end)
+    }
+
+    private mutating func closeUnclaimed(from first: Int) {
+        let end = min(first + Self.closeSlice, listeners.untouched)
+        for index in first..<max(end, first) where portTables.isUnclaimed(index) { stopListening(index) }
+        portTables.step = end >= listeners.untouched ? .idle : .close(end)
+    }
+
+    /// Closes what no rule wants where a socket is to be opened. False: there is nothing of ours.
+    private mutating func makeWay(for candidate: PortTables.Candidate) -> Bool {
+        var isCleared = false
+        for index in 0..<listeners.untouched where portTables.isUnclaimed(index) {
+            let entry = listeners[index]
+            guard entry.isTCP == candidate.rule.isTCP, entry.isOutbound == (candidate.table == .splice), entry.port == candidate.port else { continue }
+            stopListening(index)
+            portTables.setUnclaimed(index, false)
+            isCleared = true
+        }
+        return isCleared
+    }
+
+    /// False: there are too many rules.
+    private mutating func followNewRules() -> Bool {
+        portWatch.forgetRules()
+        let setup = portTables.setup
+        let hasRoom = portTables.forEachScan { table, interface, rule in
+            let group = AutomaticGroup(
+                isTCP: rule.isTCP, address: rule.address, interface: interface, hasIPv4: setup.hasIPv4, hasIPv6: setup.hasIPv6)
+            return portWatch.allow(rule.ports, isInbound: table == .host, in: group)
+        }
+        portTables.forEachOwn { table, rule in
+            portWatch.exclude(rule.ports, isInbound: table == .host, isTCP: rule.isTCP, address: rule.address)
+        }
+        return hasRoom
+    }
+
+    private mutating func openMissing() {
+        var looks = Self.lookSlice
+        var sockets = Self.openSlice
+        while sockets > 0 {
+            guard let candidate = portTables.next(looks: &looks) else { return }
+            do throws(Errno) {
+                do throws(Errno) {
+                    try open(candidate)
+                } catch {
+                    guard error.code == 98, makeWay(for: candidate) else { throw error }  // EADDRINUSE
+                    // All listeners were looked at.
+                    sockets = 0
+                    try open(candidate)
+                }
+                portTables.opened(candidate)
+            } catch {
+                if candidate.rule.isBestEffort && !error.isLackOfResources { continue }
+                // A namespace may do without IPv6 (EADDRNOTAVAIL, EAFNOSUPPORT).
+                if candidate.isSecond && (error.code == 99 || error.code == 97) { continue }
+                portTables.fail(PortControlAnswer(
+                    .failed, table: candidate.table, isTCP: candidate.rule.isTCP, port: candidate.port, code: error.code, rule: candidate.index))
+                if portTables.step != .open { return }
+            }
+            // Another process makes those of the namespace.
+            sockets -= candidate.table == .splice ? 4 : 1
+        }
+    }
+
+    private mutating func open(_ candidate: PortTables.Candidate) throws(Errno) {
+        guard let place = candidate.place else { throw Errno(97) }  // EAFNOSUPPORT
+        let (rule, port) = (candidate.rule, candidate.port)
+        let isOutbound = candidate.table == .splice
+        let socket = isOutbound
+            ? try openInNamespace(rule, place.address, port) : try openOnHost(rule, place, port, interface: candidate.interface)
+        let entry = ListenerEntry(
+            socket, isTCP: rule.isTCP, isOutbound: isOutbound, address: place.address, port: port,
+            ListenerTarget(port: rule.target(of: port), address: rule.targetAddress), interface: candidate.interface, hasIPv4: place.hasIPv4)
+        do throws(Errno) {
+            _ = try listen(entry)
+        } catch {
+            socket.close()
+            throw error
+        }
+    }
+
+    private mutating func openInNamespace(_ rule: PortControlRule, _ address: IPAddress, _ port: UInt16) throws(Errno) -> Descriptor {
+        // The namespace's interfaces can be named by who is in there only, and the helper has no more than numbers.
+        guard rule.interface.isEmpty else { throw Errno(95) }  // EOPNOTSUPP
+        return try bypass.openListener(isTCP: rule.isTCP, address, port: port)
+    }
+
+    private func openOnHost(
+        _ rule: PortControlRule, _ place: ListeningPlaces.Place, _ port: UInt16, interface: Int32
+    ) throws(Errno) -> Descriptor {
+        let isBesideOwn = !rule.isTCP
+            && (place.hasIPv4 && udp.ports.hasFlows(port, isIPv4: true) || place.hasIPv6 && udp.ports.hasFlows(port, isIPv4: false))
+        return try ListenerSocket(
+            isTCP: rule.isTCP, address: place.address, port: port, servesIPv4: place.hasIPv4, freebind: tcp.translation.freebind,
+            interface: interface, isBesideOwn: isBesideOwn
+        ).open()
+    }
+}

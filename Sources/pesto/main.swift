@@ -1,0 +1,4 @@
+import Linux
+import PortClient
+
+Process.exit(Pesto.run(CommandLine.arguments))
