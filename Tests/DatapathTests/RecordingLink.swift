@@ -20,6 +20,13 @@ struct SentFrame {
     /// Without what pads a short frame.
     var end: Int { isIPv4 ? 14 + Int(word(16)) : 54 + Int(word(18)) }
     var udpPayload: [UInt8] { Array(bytes[(l4 + 8)..<end]) }
+    /// What the guest cuts it into: a second opinion.
+    var udpDatagrams: [[UInt8]] {
+        let payload = udpPayload
+        if payload.isEmpty { return [[]] }
+        let size = offload.segmentation == .udp ? Int(offload.segmentSize) : payload.count
+        return stride(from: 0, to: payload.count, by: size).map { Array(payload[$0..<min($0 + size, payload.count)]) }
+    }
     var icmp: [UInt8] { Array(bytes[l4..<end]) }
 
     func word(_ offset: Int) -> UInt16 { UInt16(bytes[offset]) << 8 | UInt16(bytes[offset + 1]) }

@@ -176,6 +176,40 @@ import Wire
         #expect(host.frames.allSatisfy { $0.offload.segmentation == .none })
     }
 
+    /// What waits in the socket, datagram by datagram, goes to the guest in as few frames as its sizes allow, cut where it was.
+    @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)])
+    func equalDatagramsGoTogether(_ address: IPAddress) throws {
+        var host = try TestHost()
+        let far = try FarEnd(address)
+        host.send([1], from: 40114, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        let sizes = [1400, 1400, 1400, 1400, 700, 1400, 0, 5, 5, 6, 6, 6, 6, 2, 33000, 33000, 1]
+        for (index, size) in sizes.enumerated() { try far.send(pattern(size, index), to: source) }
+        try host.run(untilFrames: sizes.count, limit: 300)
+        for frame in host.frames {
+            #expect(frame.offload.segmentation == .none || frame.udpPayload.count > Int(frame.offload.segmentSize))
+            #expect(frame.bytes.count <= largestFrame && frame.offload.flags == .needsChecksum)
+        }
+        #expect(host.frames.flatMap(\.udpDatagrams) == sizes.enumerated().map { pattern($1, $0) })
+        // Two at first, then four, then eight at a time.
+        #expect(host.frames.count <= 11, "\(host.frames.map(\.udpPayload.count))")
+        #expect(host.port.counters[.udpDatagramsToGuest] == UInt64(sizes.count))
+    }
+
+    /// One that is not the remote's is nobody's run.
+    @Test func answersOfAGroupStayApart() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send([1], from: 40115, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        host.udp.table[0].flags.insert(.group)
+        for index in 0..<4 { try far.send([UInt8(index)], to: source) }
+        try host.run(untilFrames: 4, limit: 200)
+        #expect(host.frames.allSatisfy { $0.offload.segmentation == .none })
+    }
+
     @Test func oneFlowDoesNotStarveAnother() throws {
         var host = try TestHost(offloads: .checksum)
         let busy = try FarEnd()

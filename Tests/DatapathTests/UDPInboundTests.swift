@@ -73,10 +73,10 @@ import Wire
             try first.send([1, UInt8(number)], to: place)
             try second.send([2, UInt8(number)], to: place)
         }
-        try host.run(untilFrames: 40)
+        try host.run(limit: 200)
         host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         for (sender, far) in [(UInt8(1), first.endpoint), (2, second.endpoint)] {
-            let received = host.frames.filter { $0.sourcePort == far.port }.map(\.udpPayload)
+            let received = host.frames.filter { $0.sourcePort == far.port }.flatMap(\.udpDatagrams)
             #expect(received == (0..<20).map { [sender, UInt8($0)] })
         }
     }
