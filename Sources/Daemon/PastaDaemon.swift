@@ -41,11 +41,14 @@ struct PastaDaemon: ProgramRun {
         let control = try openControl()
         let rules = options.effectiveForwardRules
         let listeners = try ListenerPlan(network: network).open(rules)
-        // The command must not be root outside of its namespace; a namespace of others is entered with all rights that we have.
-        if command != nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
+        // The command must not be root outside of its namespace. We may be until the tap is open, whose device is root's own on some systems; a
+        // namespace of others is entered with all rights that we have.
+        let commandIdentity = options.netnsOnly || identity?.user == 0 ? nil : identity
+        if command != nil, commandIdentity == nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
 
         let spawned: SpawnedCommand? = if let command {
-            try NamespaceSpawner.spawn(command: command, netnsOnly: options.netnsOnly, signals: signals, files: files, log: log)
+            try NamespaceSpawner.spawn(
+                command: command, netnsOnly: options.netnsOnly, as: commandIdentity, signals: signals, files: files, log: log)
         } else {
             nil
         }
@@ -56,10 +59,11 @@ struct PastaDaemon: ProgramRun {
         }
         do throws(SetupError) {
             let watch = options.noNetnsQuit ? nil : try NamespaceWatch(target)
-            let helper = try startHelper(in: target, interface, plan, network, rules, identity)
+            let isRootInside = spawned != nil && commandIdentity != nil
+            let helper = try startHelper(in: target, interface, plan, network, rules, identity, isRootInside: isRootInside)
             let opened = try GuestTap.receive(named: interface, from: helper.channel, log: log)
             target.close()
-            if command == nil { try identity?.drop(keeping: []) }
+            if command == nil || commandIdentity != nil { try identity?.drop(keeping: []) }
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
             var worker = try makeWorker(opened.tap, network, capture)
@@ -123,13 +127,16 @@ struct PastaDaemon: ProgramRun {
     /// All that is opened in the guest's namespace is opened by one process: the tap, what tells who listens in there, the ports of -T and -U.
     /// It stays where sockets of the namespace may be needed later.
     private func startHelper(
-        in target: TargetNamespace, _ interface: String?, _ plan: NamespacePlan, _ network: Network, _ rules: [ForwardRule], _ identity: UserIdentity?
+        in target: TargetNamespace, _ interface: String?, _ plan: NamespacePlan, _ network: Network, _ rules: [ForwardRule], _ identity: UserIdentity?,
+        isRootInside: Bool
     ) throws(SetupError) -> RunningHelper {
         try NamespaceHelper.start(in: target) { (channel) throws(SetupError) in
             try GuestTap.open(named: interface, plan: plan, log: log, sendingOver: channel)
+            // Not root outside any longer.
+            if isRootInside { try UserIdentity.becomeRootInside() }
             if looksIntoNamespace(rules) { try ListenerLookup.send(over: channel) }
             guard needsSockets(rules) else { return }
-            try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: identity, log: log)
+            try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: isRootInside ? nil : identity, log: log)
         }
     }
 

@@ -47,6 +47,21 @@ public enum Credentials {
     /// Leaves all supplementary groups. (setgroups)
     public static func leaveGroups() throws(Errno) { try Errno.check(linux_setgroups_none()) }
 
+    /// Whether there are any. (getgroups)
+    public static var hasGroups: Bool { getgroups(0, nil) > 0 }
+
+    /// Becomes another user and group, and can come back: the saved numbers stay. Capabilities cannot be used meanwhile. (setresgid, setresuid)
+    public static func assume(user: UInt32, group: UInt32) throws(Errno) {
+        try Errno.check(linux_setresgid_each(group, group, .max))
+        try Errno.check(linux_setresuid_each(user, user, .max))
+    }
+
+    /// Comes back. (setresuid, setresgid)
+    public static func resume(user: UInt32, group: UInt32) throws(Errno) {
+        try Errno.check(linux_setresuid_each(user, user, .max))
+        try Errno.check(linux_setresgid_each(group, group, .max))
+    }
+
     /// Real, effective and saved group. (setresgid)
     public static func setGroup(_ group: UInt32) throws(Errno) { try Errno.check(linux_setresgid(group)) }
 

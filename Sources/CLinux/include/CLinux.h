@@ -183,6 +183,9 @@ static inline int linux_capset(int inheritable_low, int permitted_low, int permi
 // Raw calls: the library's own would change all threads and look names up.
 static inline int linux_setresuid(unsigned int id) { return LINUX_RESULT((int)syscall(SYS_setresuid, id, id, id)); }
 static inline int linux_setresgid(unsigned int id) { return LINUX_RESULT((int)syscall(SYS_setresgid, id, id, id)); }
+// -1 leaves a number as it is.
+static inline int linux_setresuid_each(unsigned int real, unsigned int effective, unsigned int saved) { return LINUX_RESULT((int)syscall(SYS_setresuid, real, effective, saved)); }
+static inline int linux_setresgid_each(unsigned int real, unsigned int effective, unsigned int saved) { return LINUX_RESULT((int)syscall(SYS_setresgid, real, effective, saved)); }
 static inline int linux_setgroups_none(void) { return LINUX_RESULT((int)syscall(SYS_setgroups, 0, NULL)); }
 
 static inline int linux_errno(void) { return errno; }

@@ -6,29 +6,27 @@ public enum NamespaceSpawner {
     /// Makes the namespaces and a child in them, which waits there for `release` and ends if we do. An empty command means
     /// $SHELL, else /bin/sh. With `netnsOnly` the present user namespace stays, and no IDs are mapped.
     ///
-    /// The command gets back the caller's limit of open `files`.
-    /// Call it after `UserIdentity.drop`, so that root in the namespace is not root outside, and before our own
-    /// isolation, so that the command sees the caller's files.
+    /// The command gets back the caller's limit of open `files`. With `identity`, root in the namespace is this user outside, whoever we are.
+    /// Call it before our own isolation, so that the command sees the caller's files.
     public static func spawn(
-        command: [String], netnsOnly: Bool, signals: QuitSignals, files: OpenFileLimit?, log: Log
+        command: [String], netnsOnly: Bool, as identity: UserIdentity?, signals: QuitSignals, files: OpenFileLimit?, log: Log
     ) throws(SetupError) -> SpawnedCommand {
         let words = command.isEmpty ? [shell()] : command
         var kinds: Namespaces = [.network, .mount, .ipc, .uts, .pid]
         if !netnsOnly { kinds.insert(.user) }
-        let user = Credentials.user
-        let group = Credentials.group
+        let outside = identity ?? UserIdentity(user: Credentials.user, group: Credentials.group)
         let ours: Descriptor
         let theirs: Descriptor
         do throws(Errno) { (ours, theirs) = try DescriptorPassing.pair() } catch {
             throw SetupError(.namespace, "Couldn't create namespaces", error)
         }
         let child: Int32
-        do throws(Errno) { child = try Process.fork(into: kinds) } catch {
+        do throws(Errno) { child = try fork(into: kinds, as: identity) } catch {
             throw SetupError(.namespace, netnsOnly ? "Couldn't create namespaces: \(error.text), with --netns-only this takes root's rights" : UserNamespaceRefusal.explain(error))
         }
         if child == 0 {
             ours.close()
-            live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : (user, group), signals, files)
+            live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : outside, signals, files)
         }
         theirs.close()
         let channel = HelperChannel(socket: ours)
@@ -48,6 +46,20 @@ public enum NamespaceSpawner {
         }
     }
 
+    /// The user namespace belongs to who makes it, and its root can only be who that is outside: so we are it for a moment.
+    private static func fork(into kinds: Namespaces, as identity: UserIdentity?) throws(Errno) -> Int32 {
+        guard let identity else { return try Process.fork(into: kinds) }
+        let (user, group) = (Credentials.user, Credentials.group)
+        try identity.assume()
+        let child: Int32
+        do throws(Errno) { child = try Process.fork(into: kinds) } catch {
+            try Credentials.resume(user: user, group: group)
+            throw error
+        }
+        if child != 0 { try Credentials.resume(user: user, group: group) }
+        return child
+    }
+
     private static func shell() -> String {
         guard let shell = Process.environment("SHELL"), !shell.isEmpty else { return "/bin/sh" }
         return shell
@@ -55,11 +67,14 @@ public enum NamespaceSpawner {
 
     /// The child's life up to the command's own.
     private static func live(
-        _ channel: HelperChannel, _ words: [String], mapping: (user: UInt32, group: UInt32)?, _ signals: QuitSignals, _ files: OpenFileLimit?
+        _ channel: HelperChannel, _ words: [String], mapping: UserIdentity?, _ signals: QuitSignals, _ files: OpenFileLimit?
     ) -> Never {
         do throws(SetupError) {
+            if let mapping {
+                try IDMaps.write(inside: (0, 0), outside: (mapping.user, mapping.group))
+                try UserIdentity.becomeRootInside()
+            }
             try? Process.dieWithParent()
-            if let mapping { try IDMaps.write(inside: (0, 0), outside: mapping) }
             let notes = furnish(pingGroup: mapping == nil ? Credentials.group : 0)
             var namespaces = [try open("/proc/self/ns/net")]
             if mapping != nil { namespaces.append(try open("/proc/self/ns/user")) }

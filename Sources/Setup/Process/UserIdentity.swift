@@ -58,14 +58,32 @@ public struct UserIdentity: Equatable, Sendable {
         return fields == ["0", "0", "4294967295"]
     }
 
+    /// Becomes this user for a moment, without supplementary groups, which are left for good. `Credentials.resume` is the way back.
+    func assume() throws(Errno) {
+        try Credentials.leaveGroups()
+        try Credentials.assume(user: user, group: group)
+        // See `drop`: a child's files in /proc are to be its own.
+        try Process.setDumpable(true)
+    }
+
+    /// In a user namespace whose root is mapped: the way back to who was left for a moment ends, and all rights inside stay.
+    public static func becomeRootInside() throws(SetupError) {
+        do throws(Errno) {
+            try Credentials.setGroup(0)
+            try Credentials.setUser(0, keepCapabilities: true)
+        } catch {
+            throw SetupError(.isolation, "Couldn't become root of the namespace", error)
+        }
+    }
+
     /// Becomes this user, for good, without supplementary groups and with no capabilities but `kept`.
     /// Right afterwards the process is dumpable again: the kernel makes the files in /proc of one that changed its user
     /// root's own, and ID maps could not be written. `Isolation.close` ends that.
     public func drop(keeping kept: Capabilities = []) throws(SetupError) {
         do throws(Errno) {
             do throws(Errno) { try Credentials.leaveGroups() } catch {
-                // Where a user namespace forbids it, staying who one is needs no permission.
-                if user != Credentials.user || group != Credentials.group { throw error }
+                // Where a user namespace forbids it: there are none, or one stays who one is.
+                if Credentials.hasGroups && (user != Credentials.user || group != Credentials.group) { throw error }
             }
             try Credentials.setGroup(group)
             try Credentials.setUser(user, keepCapabilities: !kept.isEmpty)
