@@ -41,26 +41,13 @@ struct PastaDaemon: ProgramRun {
         let control = try openControl()
         let rules = options.effectiveForwardRules
         let listeners = try ListenerPlan(network: network).open(rules)
-        // The command must not be root outside of its namespace. We may be until the tap is open, whose device is root's own on some systems; a
-        // namespace of others is entered with all rights that we have.
-        let commandIdentity = options.netnsOnly || identity?.user == 0 ? nil : identity
+        let commandIdentity = command == nil ? nil : identity.flatMap { mayDropLater($0) ? $0 : nil }
         if command != nil, commandIdentity == nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
 
-        let spawned: SpawnedCommand? = if let command {
-            try NamespaceSpawner.spawn(
-                command: command, netnsOnly: options.netnsOnly, as: commandIdentity, signals: signals, files: files, log: log)
-        } else {
-            nil
-        }
-        let target = if let spawned {
-            spawned.namespace
-        } else {
-            try TargetNamespace.open(options.target, userNamespace: options.userNamespace, netnsOnly: options.netnsOnly)
-        }
+        let (spawned, target) = try openTarget(commandIdentity, signals, files)
         do throws(SetupError) {
             let watch = options.noNetnsQuit ? nil : try NamespaceWatch(target)
-            let isRootInside = spawned != nil && commandIdentity != nil
-            let helper = try startHelper(in: target, interface, plan, network, rules, identity, isRootInside: isRootInside)
+            let helper = try startHelper(in: target, interface, plan, network, rules, identity, isRootInside: commandIdentity != nil)
             let opened = try GuestTap.receive(named: interface, from: helper.channel, log: log)
             target.close()
             if command == nil || commandIdentity != nil { try identity?.drop(keeping: []) }
@@ -94,6 +81,21 @@ struct PastaDaemon: ProgramRun {
             spawned?.abandon()
             throw error
         }
+    }
+
+    /// The command must not be root outside of its namespace. We may be until the tap is open, whose device is root's own on some systems; a
+    /// namespace of others is entered with all rights that we have.
+    private func mayDropLater(_ identity: UserIdentity) -> Bool { !options.netnsOnly && identity.user != 0 && !identity.isCurrent }
+
+    private func openTarget(
+        _ identity: UserIdentity?, _ signals: QuitSignals, _ files: OpenFileLimit?
+    ) throws(SetupError) -> (SpawnedCommand?, TargetNamespace) {
+        guard let command else {
+            return (nil, try TargetNamespace.open(options.target, userNamespace: options.userNamespace, netnsOnly: options.netnsOnly))
+        }
+        let spawned = try NamespaceSpawner.spawn(
+            command: command, netnsOnly: options.netnsOnly, as: identity, signals: signals, files: files, log: log)
+        return (spawned, spawned.namespace)
     }
 
     /// Without a user namespace of its own, a command's namespaces take the rights that we have; and root may only be mapped into one

@@ -103,8 +103,10 @@ struct PortControlServer: ~Copyable {
         if now < due { return nil }
         switch state {
         case .updating:
-            due = now + Self.breath
-            guard let answer = worker.continuePortUpdate(tell) else { return nil }
+            let answer = worker.continuePortUpdate(tell)
+            // From now on: what was due before that is long over, and nobody else would have a turn.
+            due = monotonicNanoseconds() + Self.breath
+            guard let answer else { return nil }
             self.answer(answer, &worker)
             return answer
         case .receiving:

@@ -90,7 +90,8 @@ extension ProgramRun {
             hasIPv4: plan.hasIPv4, hasIPv6: plan.hasIPv6, tcp: plan.tcp, udp: plan.udp, hostEphemeral: plan.ephemeral,
             namespaceEphemeral: namespaceEphemeral ?? ListenerPlan.usualEphemeralPorts, hasNamespace: options.program == .pasta,
             endsAtLoopback: options.hostLoopbackToNamespaceLoopback || options.spliceOnly)
-        let (inbound, outbound) = (rules.filter(\.kind.isInbound), rules.filter { !$0.kind.isInbound })
+        let served = rules.filter { $0.kind.isTCP ? plan.tcp : plan.udp }
+        let (inbound, outbound) = (served.filter(\.kind.isInbound), served.filter { !$0.kind.isInbound })
         guard max(inbound.count, outbound.count) <= PortControl.mostRules else {
             throw SetupError(.sockets, "With --conf-path, the port options may come to \(PortControl.mostRules) ranges at most in each direction")
         }

@@ -50,16 +50,17 @@ public enum Credentials {
     /// Whether there are any. (getgroups)
     public static var hasGroups: Bool { getgroups(0, nil) > 0 }
 
-    /// Becomes another user and group, and can come back: the saved numbers stay. Capabilities cannot be used meanwhile. (setresgid, setresuid)
+    /// Acts as another user and group, and can come back: who we really are stays, so that processes of this user have no power over us.
+    /// Capabilities cannot be used meanwhile. (setresgid, setresuid)
     public static func assume(user: UInt32, group: UInt32) throws(Errno) {
-        try Errno.check(linux_setresgid_each(group, group, .max))
-        try Errno.check(linux_setresuid_each(user, user, .max))
+        try Errno.check(linux_setresgid_each(.max, group, .max))
+        try Errno.check(linux_setresuid_each(.max, user, .max))
     }
 
     /// Comes back. (setresuid, setresgid)
     public static func resume(user: UInt32, group: UInt32) throws(Errno) {
-        try Errno.check(linux_setresuid_each(user, user, .max))
-        try Errno.check(linux_setresgid_each(group, group, .max))
+        try Errno.check(linux_setresuid_each(.max, user, .max))
+        try Errno.check(linux_setresgid_each(.max, group, .max))
     }
 
     /// Real, effective and saved group. (setresgid)

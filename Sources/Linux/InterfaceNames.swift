@@ -12,14 +12,16 @@ public enum InterfaceNames {
 
     /// The same without memory of its own, for a process that is closed in: a socket that is bound to an interface by name tells its index.
     /// (socket, setsockopt, getsockopt, close)
-    public static func index(of name: InterfaceName) -> Int32? {
-        guard let socket = try? Descriptor.socket(.datagram, for: IPAddress(IPv4Address.any)) else { return nil }
+    public static func index(of name: InterfaceName) throws(Errno) -> Int32? {
+        let socket = try Descriptor.socket(.datagram, for: IPAddress(IPv4Address.any))
         defer { socket.close() }
         var bytes = InlineArray<16, UInt8>(repeating: 0)
         for index in 0..<InterfaceName.byteCount { bytes[index] = name.byte(index) }
         // SAFETY: the kernel reads sixteen bytes during the call, which end in a zero.
-        guard unsafe linux_setsockopt(socket.number, SOL_SOCKET, SO_BINDTODEVICE, &bytes, 16) == 0 else { return nil }
-        return try? socket.get(SOL_SOCKET, SO_BINDTOIFINDEX)
+        let result = unsafe linux_setsockopt(socket.number, SOL_SOCKET, SO_BINDTODEVICE, &bytes, 16)
+        if result == -ENODEV { return nil }
+        try Errno.check(result)
+        return try socket.get(SOL_SOCKET, SO_BINDTOIFINDEX)
     }
 }
 

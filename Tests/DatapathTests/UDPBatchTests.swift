@@ -197,19 +197,6 @@ import Wire
         #expect(host.port.counters[.udpDatagramsToGuest] == UInt64(sizes.count))
     }
 
-    /// One that is not the remote's is nobody's run.
-    @Test func answersOfAGroupStayApart() throws {
-        var host = try TestHost()
-        let far = try FarEnd()
-        host.send([1], from: 40115, to: far.seen)
-        host.endRound()
-        let source = try #require(try far.receive(1).first).source
-        host.udp.table[0].flags.insert(.group)
-        for index in 0..<4 { try far.send([UInt8(index)], to: source) }
-        try host.run(untilFrames: 4, limit: 200)
-        #expect(host.frames.allSatisfy { $0.offload.segmentation == .none })
-    }
-
     @Test func oneFlowDoesNotStarveAnother() throws {
         var host = try TestHost(offloads: .checksum)
         let busy = try FarEnd()

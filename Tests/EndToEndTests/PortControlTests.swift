@@ -227,9 +227,10 @@ import Testing
         try withNetwork { network in
             let socket = network.path("pasta.sock")
             try network.host.sh("ip link add veth8 type veth peer name veth9; ip link set veth8 up; ip link set veth9 up").check()
-            let guest = try network.guest(["--config-net", "-c", socket, "-i", "wan0", "-t", "%veth8/8080:4000"])
+            let guest = try network.guest(["--config-net", "-c", socket, "-i", "wan0", "-t", "%veth8/8080:4000", "-u", "%veth8/~1-8999,~9002-65535"])
             try guest.serveTests()
-            #expect(try Self.listeners(network.host) == ["tcp *%veth8:8080"])
+            let atInterface: Set<String> = ["tcp *%veth8:8080", "udp *%veth8:9000", "udp *%veth8:9001"]
+            #expect(try Self.listeners(network.host) == atInterface)
             try network.host.sh("ip link delete veth8").check()
             try network.pesto(["-A", "-t", "8081:4000", socket]).check()
             #expect(try Self.listeners(network.host) == ["tcp *:8081"])
@@ -237,7 +238,7 @@ import Testing
             #expect(try Self.listeners(network.host) == ["tcp *:8081"])
             try network.host.sh("ip link add veth8 type veth peer name veth9").check()
             try network.pesto(["-D", "-t", "8081", socket]).check()
-            #expect(try Self.listeners(network.host) == ["tcp *%veth8:8080"])
+            #expect(try Self.listeners(network.host) == atInterface)
         }
     }
 
@@ -258,6 +259,20 @@ import Testing
             #expect(output.ending == .exited(1) && output.err == "pesto: \(reason)\n", "\(output)")
             #expect(try network.pesto([socket]).check().out == "HOST:\n    -t 8080:4000\nSPLICE: nothing\n")
             #expect(try Self.listeners(network.host) == ["tcp *:8080"])
+        }
+    }
+
+    /// Which protocol the guest has is decided at the start, also for the default of the other one.
+    @Test func aProtocolThatIsOff() throws {
+        try withNetwork { network in
+            let socket = network.path("pasta.sock")
+            let guest = try network.guest(["--config-net", "--no-tcp", "-c", socket, "-u", "none", "-U", "none"], automatic: true)
+            try guest.serveTests()
+            try network.pesto(["-A", "-u", "8080:4000", socket]).check()
+            #expect(try network.remote.client("udp-ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
+            try network.pesto(["-A", "-U", "8081", socket]).check()
+            #expect(try Self.listeners(network.host) == ["udp *:8080"])
+            #expect(try network.pesto(["-A", "-t", "8080", socket]).err == "pesto: -t 8080: TCP is switched off\n")
         }
     }
 

@@ -26,10 +26,20 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         return index
     }
 
+    /// Takes the socket over, or closes it.
+    mutating func listenOrClose(_ entry: ListenerEntry) throws(Errno) -> Int {
+        do throws(Errno) {
+            return try listen(entry)
+        } catch {
+            entry.socket.close()
+            throw error
+        }
+    }
+
     /// Closes a listener. Connections that came by it go on; those of datagrams end.
     mutating func stopListening(_ index: Int) {
         let entry = listeners[index]
-        if !entry.isTCP { udp.endFlows(by: entry.socket, &port) }
+        if !entry.isTCP { udp.endFlows(of: index, &port) }
         listeners.remove(index)
         if sharesGuestPort(entry) {
             if entry.hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }

@@ -115,42 +115,52 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         portWatch.forgetRules()
         let setup = portTables.setup
         let hasRoom = portTables.forEachScan { table, interface, rule in
-            let group = AutomaticGroup(
-                isTCP: rule.isTCP, address: rule.address, interface: interface, hasIPv4: setup.hasIPv4, hasIPv6: setup.hasIPv6)
-            return portWatch.allow(rule.ports, isInbound: table == .host, in: group)
+            portWatch.allow(
+                rule, isInbound: table == .host, interface: interface, hasIPv4: setup.hasIPv4, hasIPv6: setup.hasIPv6)
         }
-        portTables.forEachOwn { table, rule in
-            portWatch.exclude(rule.ports, isInbound: table == .host, isTCP: rule.isTCP, address: rule.address)
-        }
+        portTables.forEachOwn { table, rule in portWatch.exclude(rule, isInbound: table == .host) }
         return hasRoom
     }
 
     private mutating func openMissing() {
         var looks = Self.lookSlice
+        // Attempts, since one that fails costs as much.
         var sockets = Self.openSlice
-        while sockets > 0 {
-            guard let candidate = portTables.next(looks: &looks) else { return }
+        while sockets > 0, let candidate = portTables.next(looks: &looks) {
+            // Another process makes those of the namespace.
+            sockets -= candidate.table == .splice ? 4 : 1
             do throws(Errno) {
                 do throws(Errno) {
                     try open(candidate)
                 } catch {
-                    guard error.code == 98, makeWay(for: candidate) else { throw error }  // EADDRINUSE
-                    // All listeners were looked at.
+                    guard error.code == 98, mayMakeWay(for: candidate) else { throw error }  // EADDRINUSE
+                    // All listeners are looked at.
                     sockets = 0
+                    guard makeWay(for: candidate) else { throw error }
                     try open(candidate)
                 }
                 portTables.opened(candidate)
             } catch {
-                if candidate.rule.isBestEffort && !error.isLackOfResources { continue }
-                // A namespace may do without IPv6 (EADDRNOTAVAIL, EAFNOSUPPORT).
-                if candidate.isSecond && (error.code == 99 || error.code == 97) { continue }
+                if isHarmless(error, candidate) { continue }
                 portTables.fail(PortControlAnswer(
                     .failed, table: candidate.table, isTCP: candidate.rule.isTCP, port: candidate.port, code: error.code, rule: candidate.index))
                 if portTables.step != .open { return }
             }
-            // Another process makes those of the namespace.
-            sockets -= candidate.table == .splice ? 4 : 1
         }
+    }
+
+    private func isHarmless(_ error: Errno, _ candidate: PortTables.Candidate) -> Bool {
+        // A namespace may do without IPv6 (EADDRNOTAVAIL, EAFNOSUPPORT).
+        if candidate.isSecond && (error.code == 99 || error.code == 97) { return true }
+        // A helper that does not answer, or is gone, is not asked again (EAGAIN, ENOTCONN).
+        return candidate.rule.isBestEffort && !error.isLackOfResources && error.code != 11 && error.code != 107
+    }
+
+    /// Whether a listener of ours has the port.
+    private func mayMakeWay(for candidate: PortTables.Candidate) -> Bool {
+        candidate.table == .host
+            ? listeners.ownOnHost.contains(candidate.port, isTCP: candidate.rule.isTCP)
+            : listeners.ownInNamespace.contains(candidate.port, isTCP: candidate.rule.isTCP)
     }
 
     private mutating func open(_ candidate: PortTables.Candidate) throws(Errno) {
@@ -162,12 +172,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let entry = ListenerEntry(
             socket, isTCP: rule.isTCP, isOutbound: isOutbound, address: place.address, port: port,
             ListenerTarget(port: rule.target(of: port), address: rule.targetAddress), interface: candidate.interface, hasIPv4: place.hasIPv4)
-        do throws(Errno) {
-            _ = try listen(entry)
-        } catch {
-            socket.close()
-            throw error
-        }
+        _ = try listenOrClose(entry)
     }
 
     private mutating func openInNamespace(_ rule: PortControlRule, _ address: IPAddress, _ port: UInt16) throws(Errno) -> Descriptor {

@@ -29,7 +29,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Looks who listens in the namespace, or on the host, or both, and opens and closes what follows from it. What cannot be opened is tried again
     /// with the next look. `tell` hears of each change, and of failures once. Allocates nothing.
     mutating func followPorts(of sides: PortSides, now: Int64, _ tell: (PortNews) -> Void) {
-        if sides.contains(.namespace), portWatch.readNamespace() {
+        var isComplete = true
+        if sides.contains(.namespace), portWatch.readNamespace(&isComplete) {
             while let change = portWatch.nextInbound(own: listeners.ownInNamespace) {
                 switch change {
                 case .close(let index): closeAutomatic(index, tell)
@@ -37,7 +38,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
             }
         }
-        if sides.contains(.host), portWatch.readHost() {
+        if sides.contains(.host), portWatch.readHost(&isComplete) {
             while let change = portWatch.nextOutbound(own: listeners.ownOnHost) {
                 switch change {
                 case .close(let index): closeAutomatic(index, tell)
@@ -45,7 +46,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
             }
         }
-        portWatch.wasRead(at: now)
+        portWatch.wasRead(at: now, isComplete)
     }
 
     private mutating func closeAutomatic(_ index: Int, _ tell: (PortNews) -> Void) {
@@ -68,6 +69,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private mutating func openOnHost(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool) throws(Errno) -> Int {
         let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any))
+        // Another group may have a socket at the same port, at one of the addresses of this one.
         let wanted = ListenerSocket(
             isTCP: group.isTCP, address: address, port: number, servesIPv4: isIPv4, freebind: tcp.translation.freebind,
             interface: group.interface, isBesideOwn: !group.isTCP && udp.ports.isOurs(number, isIPv4: isIPv4))
@@ -93,18 +95,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
     }
 
-    /// Takes the socket over, or closes it.
     private mutating func listen(
         _ socket: Descriptor, _ group: AutomaticGroup, _ address: IPAddress, _ number: UInt16, isOutbound: Bool
     ) throws(Errno) -> Int {
         let entry = ListenerEntry(
             socket, isTCP: group.isTCP, isOutbound: isOutbound, address: address, port: number, ListenerTarget(port: number, address: nil),
             interface: group.interface, isAutomatic: true)
-        do throws(Errno) {
-            return try listen(entry)
-        } catch {
-            socket.close()
-            throw error
-        }
+        return try listenOrClose(entry)
     }
 }

@@ -28,16 +28,18 @@ extension PastaWorker {
         let outbound = try AutomaticPorts(groupLimit: count, ephemeral: host?.ephemeral ?? 1...1, reaches: .localhost)
         var watch = try PortWatch(inbound, namespace?.sockets, outbound, host?.sockets)
         for rule in rules where rule.scans && (rule.kind.isTCP ? network.tcp : network.udp) {
-            var group = AutomaticGroup(
-                isTCP: rule.kind.isTCP, address: rule.address, hasIPv4: network.ipv4 != nil, hasIPv6: network.ipv6 != nil)
+            var interface: Int32 = 0
             if let name = rule.interface {
                 guard let index = InterfaceNames.index(of: name) else { throw Errno(19) }  // ENODEV
-                group.interface = index
+                interface = index
             }
-            guard watch.allow(rule.ports, isInbound: rule.kind.isInbound, in: group) else { throw Errno(28) }  // ENOSPC
+            let hasRoom = watch.allow(
+                PortControlRule(rule), isInbound: rule.kind.isInbound, interface: interface, hasIPv4: network.ipv4 != nil,
+                hasIPv6: network.ipv6 != nil)
+            guard hasRoom else { throw Errno(28) }  // ENOSPC
         }
         for rule in rules where !rule.scans && !rule.isBestEffort {
-            watch.exclude(rule.ports, isInbound: rule.kind.isInbound, isTCP: rule.kind.isTCP, address: rule.address)
+            watch.exclude(PortControlRule(rule), isInbound: rule.kind.isInbound)
         }
         forwarder.portWatch = watch
     }

@@ -6,6 +6,8 @@
 //     AutomaticPorts        what to open and to close, so that our listeners follow the scan
 //     PortWatch             both sides together, once a second
 //     Forwarder+Ports       carries it out
+//     PortTables            the rules in force, and how others take their place (--conf-path)
+//     Forwarder+PortUpdate  carries that out
 //
 //     namespace's sockets --> PortScan --> AutomaticPorts (-t, -u) --> listeners of the host
 //     host's sockets      --> PortScan --> AutomaticPorts (-T, -U) --> listeners of the namespace's loopback

@@ -174,12 +174,17 @@ struct PortTables: ~Copyable {
             let name = wanted[.host, index].interface
             interfaces[index] = 0
             if name.isEmpty { continue }
-            let found = InterfaceNames.index(of: name)
-            // One that is gone since is no hindrance for other rules.
-            if found == nil && failure == nil && !isInForce(wanted[.host, index]) {
-                return PortControlAnswer(.noInterface, table: .host, rule: index)
+            do throws(Errno) {
+                let found = try InterfaceNames.index(of: name)
+                // One that is gone since is no hindrance for other rules.
+                if found == nil && failure == nil && !isInForce(wanted[.host, index]) {
+                    return PortControlAnswer(.noInterface, table: .host, rule: index)
+                }
+                interfaces[index] = found ?? -1
+            } catch {
+                if failure == nil { return PortControlAnswer(.failed, table: .host, port: wanted[.host, index].first, code: error.code, rule: index) }
+                interfaces[index] = -1
             }
-            interfaces[index] = found ?? -1
         }
         for table in PortTableName.allCases {
             for index in 0..<wanted.count(table) { unmark(table, index) }
@@ -336,6 +341,7 @@ struct PortTables: ~Copyable {
         for table in PortTableName.allCases {
             for index in 0..<wanted.count(table) {
                 let rule = wanted[table, index]
+                if table == .host && interfaces[index] < 0 { continue }
                 guard rule.isBestEffort, !rule.scans, bestEfforts[PortTables.group(table, rule.isTCP)] == 0 else { continue }
                 return PortControlAnswer(.nothingBound, table: table, isTCP: rule.isTCP, rule: index)
             }

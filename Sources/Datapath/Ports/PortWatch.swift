@@ -47,37 +47,48 @@ struct PortWatch: ~Copyable {
         due = .max
     }
 
-    /// False: there are too many of this kind.
-    mutating func allow(_ ports: ClosedRange<UInt16>, isInbound: Bool, in group: AutomaticGroup) -> Bool {
+    /// Takes in a rule that follows the other side's listeners; `interface` is the index of the one that it names. False: there are too many.
+    mutating func allow(_ rule: PortControlRule, isInbound: Bool, interface: Int32, hasIPv4: Bool, hasIPv6: Bool) -> Bool {
+        let group = AutomaticGroup(isTCP: rule.isTCP, address: rule.address, interface: interface, hasIPv4: hasIPv4, hasIPv6: hasIPv6)
         if isInbound ? namespaceSockets != nil : hostSockets != nil { due = 0 }
-        return isInbound ? inbound.allow(ports, in: group) : outbound.allow(ports, in: group)
+        return isInbound ? inbound.allow(rule.ports, in: group) : outbound.allow(rule.ports, in: group)
     }
 
-    /// To be called after all that is allowed.
-    mutating func exclude(_ ports: ClosedRange<UInt16>, isInbound: Bool, isTCP: Bool, address: IPAddress?) {
+    /// Leaves out the ports of a rule that opens them itself. To be called after all that is allowed.
+    mutating func exclude(_ rule: PortControlRule, isInbound: Bool) {
         if isInbound {
-            inbound.exclude(ports, isTCP: isTCP, address: address)
+            inbound.exclude(rule.ports, isTCP: rule.isTCP, address: rule.address)
         } else {
-            outbound.exclude(ports, isTCP: isTCP, address: address)
+            outbound.exclude(rule.ports, isTCP: rule.isTCP, address: rule.address)
         }
     }
 
     // MARK: Rounds
 
-    mutating func wasRead(at now: Int64) {
-        if due != .max { due = now + PortWatch.interval }
+    /// With `isComplete` and no rules, nothing is open any more, and nobody needs to look again.
+    mutating func wasRead(at now: Int64, _ isComplete: Bool) {
+        let hasRules = inbound.hasRules && namespaceSockets != nil || outbound.hasRules && hostSockets != nil
+        due = hasRules || !isComplete ? now + PortWatch.interval : .max
     }
 
-    /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at.
-    mutating func readNamespace() -> Bool {
-        guard let namespaceSockets, inbound.groupCount > 0, scan.read(namespaceSockets, buffer: &buffer) else { return false }
+    /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at, and then it is not `isComplete`.
+    mutating func readNamespace(_ isComplete: inout Bool) -> Bool {
+        guard let namespaceSockets, inbound.groupCount > 0 else { return false }
+        guard scan.read(namespaceSockets, buffer: &buffer) else {
+            isComplete = false
+            return false
+        }
         inbound.begin()
         return true
     }
 
     /// Likewise of `nextOutbound`.
-    mutating func readHost() -> Bool {
-        guard let hostSockets, outbound.groupCount > 0, scan.read(hostSockets, buffer: &buffer) else { return false }
+    mutating func readHost(_ isComplete: inout Bool) -> Bool {
+        guard let hostSockets, outbound.groupCount > 0 else { return false }
+        guard scan.read(hostSockets, buffer: &buffer) else {
+            isComplete = false
+            return false
+        }
         outbound.begin()
         return true
     }

@@ -56,6 +56,8 @@ struct UDPFlow: FlowEntry {
     /// The remote endpoint as the host sees it.
     let remote: Endpoint
     let socket: Descriptor
+    /// Index + 1 of the listener that it came by, and ends with; 0: none.
+    var listener: UInt32 = 0
     /// With `byListener`: our address that the remote contacted.
     var contacted = IPAddress(IPv4Address.any)
     var flags: Flags

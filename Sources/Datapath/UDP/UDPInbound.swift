@@ -12,6 +12,12 @@ internal import Wire
 /// Between its bind and its connect, a flow's socket may be given datagrams of other clients: those are treated as if they had come to
 /// the listener (lesson 32).
 extension UDPTranslator {
+    /// Where a client's datagram came in: a listener's socket, if it was that one, and its index + 1.
+    struct Origin {
+        let socket: Descriptor
+        let number: UInt32
+    }
+
     private static var inboundBudget: Int { 4 }
     /// IPv4's limit; IPv6's is lower here, for it shares the frame with a longer header.
     private static var mostInbound: Int { 65507 }
@@ -36,7 +42,7 @@ extension UDPTranslator {
                     if bypass.passInbound(datagram, in: port.arena, listener, index, guest, &port.counters, now: now) { continue }
                     if bypass.isOnlyWay { continue }
                 }
-                acceptDatagram(number, slot: slot, listener, guest, &port, now: now)
+                acceptDatagram(number, slot: slot, listener, index, guest, &port, now: now)
             }
             bypass.flushInbound(&port.counters)
             // An error was that of an earlier datagram.
@@ -55,7 +61,7 @@ extension UDPTranslator {
     }
 
     private mutating func acceptDatagram<Link: GuestLink & ~Copyable>(
-        _ number: Int, slot: Int, _ listener: ListenerEntry, _ guest: GuestIdentity, _ port: inout GuestPort<Link>, now: Int64
+        _ number: Int, slot: Int, _ listener: ListenerEntry, _ index: Int, _ guest: GuestIdentity, _ port: inout GuestPort<Link>, now: Int64
     ) {
         // What was sent to a group or to all is not the guest's (lesson 36).
         guard let source = incoming.source(number), let contacted = incoming.destination(number), contacted.isOwn, source.port != 0,
@@ -74,7 +80,8 @@ extension UDPTranslator {
         let key = FlowKey(guest: destination, guestPort: listener.target.port, remote: seen, remotePort: source.port)
         let local = Endpoint(contacted.address, listener.port)
         let start = slot + SlotLayout.udpPayload(IPAddress(IPv6Address.any)) - SlotLayout.udpPayload(destination)
-        enter(number, slot: start, key, from: source, to: local, listener.socket, &port, now: now)
+        let origin = Origin(socket: listener.socket, number: UInt32(truncatingIfNeeded: index + 1))
+        enter(number, slot: start, key, from: source, to: local, origin, &port, now: now)
     }
 
     /// A datagram of another than the flow's remote, which a listener should have been given.
@@ -89,13 +96,13 @@ extension UDPTranslator {
             return
         }
         let key = FlowKey(guest: flow.key.guest, guestPort: flow.key.guestPort, remote: seen, remotePort: source.port)
-        enter(number, slot: slot, key, from: source, to: local, .none, &port, now: now)
+        enter(number, slot: slot, key, from: source, to: local, Origin(socket: .none, number: flow.listener), &port, now: now)
     }
 
     /// Passes a datagram on through its flow, which is made if need be. One that leads elsewhere gives way: the client has contacted
-    /// another of our addresses, from which it expects the answer. `listener`: where the datagram came in, if it did there.
+    /// another of our addresses, from which it expects the answer.
     private mutating func enter<Link: GuestLink & ~Copyable>(
-        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ listener: Descriptor, _ port: inout GuestPort<Link>,
+        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: Origin, _ port: inout GuestPort<Link>,
         now: Int64
     ) {
         var key = key
@@ -107,12 +114,12 @@ extension UDPTranslator {
             }
         }
         var index = table.find(key)
-        if let found = index, !leads(table[found], from: local, listener) {
+        if let found = index, !leads(table[found], from: local, origin.socket) {
             close(found, &port)
             index = nil
         }
         if index == nil {
-            index = openToGuest(key, from: source, to: local, listener, scope: incoming.sourceScope(number), &port, now: now)
+            index = openToGuest(key, from: source, to: local, origin, scope: incoming.sourceScope(number), &port, now: now)
         }
         guard let index else { return }
         use(index, now: now)
@@ -127,7 +134,7 @@ extension UDPTranslator {
     // MARK: Opening
 
     private mutating func openToGuest<Link: GuestLink & ~Copyable>(
-        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ listener: Descriptor, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
+        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: Origin, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         if !makeRoom(inbound: true, &port, now: now) {
             port.counters.add(.udpTableFull)
@@ -140,8 +147,8 @@ extension UDPTranslator {
             do throws(Errno) {
                 opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
             } catch {
-                if error.code == 13, listener.isOpen {  // EACCES
-                    opened = OpenSocket(socket: listener, flags: [.inbound, .byListener], contacted: local.address)
+                if error.code == 13, origin.socket.isOpen {  // EACCES
+                    opened = OpenSocket(socket: origin.socket, flags: [.inbound, .byListener], contacted: local.address)
                 } else {
                     // Another flow may hold what is missing.
                     guard error.isLackOfDescriptors else { throw error }
@@ -150,6 +157,7 @@ extension UDPTranslator {
                     opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
                 }
             }
+            opened.listener = origin.number
             let index = try insert(key, source, opened, &port, now: now)
             port.counters.add(.udpAccepted)
             return index
@@ -159,11 +167,12 @@ extension UDPTranslator {
         }
     }
 
-    /// Before a listener is closed: flows that it speaks for end with it.
-    mutating func endFlows<Link: GuestLink & ~Copyable>(by listener: Descriptor, _ port: inout GuestPort<Link>) {
+    /// Before a listener is closed: flows that came by it end with it. Their sockets are bound to its port, and would keep it.
+    mutating func endFlows<Link: GuestLink & ~Copyable>(of listener: Int, _ port: inout GuestPort<Link>) {
+        let number = UInt32(truncatingIfNeeded: listener + 1)
         var index = 0
-        while byListenerCount > 0, index < table.highWater {
-            if table.isUsed(index), table[index].flags.contains(.byListener), table[index].socket == listener { close(index, &port) }
+        while listenerFlows[listener + 1] > 0, index < table.highWater {
+            if table.isUsed(index), table[index].listener == number { close(index, &port) }
             index += 1
         }
     }

@@ -46,13 +46,12 @@ extension UDPTranslator {
         let isIPv4 = remote.address.isIPv4
         let isOwn = !opened.flags.contains(.byListener)
         let flow = UDPFlow(
-            key: key, remote: remote, socket: opened.socket, contacted: opened.contacted, flags: opened.flags,
+            key: key, remote: remote, socket: opened.socket, listener: opened.listener, contacted: opened.contacted, flags: opened.flags,
             hopLimit: remote.address.isMulticast ? 1 : isIPv4 ? defaultHopLimit.ipv4 : defaultHopLimit.ipv6, usedAt: now)
         guard let index = table.insert(flow) else {
             if isOwn { opened.socket.close() }
             throw Errno(12)  // ENOMEM
         }
-        if !isOwn { byListenerCount += 1 }
         do throws(Errno) {
             let tag = EventTag(.udp, index: index, generation: table.generation(of: index))
             if isOwn { try epoll.add(opened.socket, .input, tag: tag.bits) }
@@ -62,6 +61,7 @@ extension UDPTranslator {
             throw error
         }
         if opened.flags.contains(.claimsPort) { ports.claim(key.guestPort, isIPv4: isIPv4) }
+        if opened.listener != 0 { listenerFlows[Int(opened.listener)] += 1 }
         timers.set(index, at: now + timeouts.oneWay)
         if opened.flags.contains(.inbound) { inboundCount += 1 }
         noteUse(index)
@@ -83,6 +83,7 @@ extension UDPTranslator {
     struct OpenSocket {
         var socket: Descriptor
         var flags: UDPFlow.Flags
+        var listener: UInt32 = 0
         var contacted = IPAddress(IPv4Address.any)
     }
 

@@ -15,8 +15,8 @@ struct UDPTranslator: ~Copyable {
     var waitingIn: UsageOrder
     /// Flows that others have opened.
     var inboundCount = 0
-    /// Those of them that have no socket of their own.
-    var byListenerCount = 0
+    /// How many of them there are of each listener, by its index + 1.
+    var listenerFlows: FixedTable<UInt32>
     /// Flows that the guest may still open in this batch: there are descriptors for no more.
     var openings = Int.max
     /// The kernel has refused a descriptor since this was last looked at.
@@ -41,6 +41,7 @@ struct UDPTranslator: ~Copyable {
     ) throws(Errno) {
         let table = try FlowTable<UDPFlow>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
+        let listenerFlows = try FixedTable<UInt32>(count: ListenerTable.capacity + 1)
         let answered = try UsageOrder(capacity: capacity)
         let waitingOut = try UsageOrder(capacity: capacity)
         let waitingIn = try UsageOrder(capacity: capacity)
@@ -61,6 +62,7 @@ struct UDPTranslator: ~Copyable {
         self.starts = starts
         self.touched = touched
         self.incoming = incoming
+        self.listenerFlows = listenerFlows
         self.epoll = epoll
         self.translation = translation
         self.timeouts = timeouts
@@ -157,7 +159,8 @@ struct UDPTranslator: ~Copyable {
     /// The only way in which a flow ends (lessons 26 and 34). Closing takes the socket out of epoll, too.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         let flow = table[index]
-        if flow.flags.contains(.byListener) { byListenerCount -= 1 } else { flow.socket.close() }
+        if !flow.flags.contains(.byListener) { flow.socket.close() }
+        if flow.listener != 0 { listenerFlows[Int(flow.listener)] -= 1 }
         if flow.flags.contains(.claimsPort) { ports.release(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
         timers.cancel(index)
         forgetUse(index)

@@ -20,10 +20,7 @@ public enum NamespaceSpawner {
         do throws(Errno) { (ours, theirs) = try DescriptorPassing.pair() } catch {
             throw SetupError(.namespace, "Couldn't create namespaces", error)
         }
-        let child: Int32
-        do throws(Errno) { child = try fork(into: kinds, as: identity) } catch {
-            throw SetupError(.namespace, netnsOnly ? "Couldn't create namespaces: \(error.text), with --netns-only this takes root's rights" : UserNamespaceRefusal.explain(error))
-        }
+        let child = try fork(into: kinds, as: identity)
         if child == 0 {
             ours.close()
             live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : outside, signals, files)
@@ -46,17 +43,24 @@ public enum NamespaceSpawner {
         }
     }
 
-    /// The user namespace belongs to who makes it, and its root can only be who that is outside: so we are it for a moment.
-    private static func fork(into kinds: Namespaces, as identity: UserIdentity?) throws(Errno) -> Int32 {
-        guard let identity else { return try Process.fork(into: kinds) }
+    /// The user namespace belongs to who makes it, and its root can only be who that is outside: so we act as this user for a moment.
+    private static func fork(into kinds: Namespaces, as identity: UserIdentity?) throws(SetupError) -> Int32 {
         let (user, group) = (Credentials.user, Credentials.group)
-        try identity.assume()
-        let child: Int32
+        try identity?.assume()
+        var child: Int32 = -1
+        var failure: SetupError?
         do throws(Errno) { child = try Process.fork(into: kinds) } catch {
-            try Credentials.resume(user: user, group: group)
-            throw error
+            failure = SetupError(
+                .namespace, kinds.contains(.user)
+                    ? UserNamespaceRefusal.explain(error) : "Couldn't create namespaces: \(error.text), with --netns-only this takes root's rights")
         }
-        if child != 0 { try Credentials.resume(user: user, group: group) }
+        if child == 0 { return 0 }
+        if identity != nil {
+            do throws(Errno) { try Credentials.resume(user: user, group: group) } catch {
+                failure = SetupError(.isolation, "Couldn't change back to user \(user), group \(group)", error)
+            }
+        }
+        if let failure { throw failure }
         return child
     }
 

@@ -58,12 +58,30 @@ public struct UserIdentity: Equatable, Sendable {
         return fields == ["0", "0", "4294967295"]
     }
 
-    /// Becomes this user for a moment, without supplementary groups, which are left for good. `Credentials.resume` is the way back.
-    func assume() throws(Errno) {
-        try Credentials.leaveGroups()
-        try Credentials.assume(user: user, group: group)
-        // See `drop`: a child's files in /proc are to be its own.
-        try Process.setDumpable(true)
+    /// Who we are already.
+    public var isCurrent: Bool { user == Credentials.user && group == Credentials.group }
+
+    /// Acts as this user, without supplementary groups, which are left for good. `Credentials.resume` is the way back.
+    func assume() throws(SetupError) {
+        do throws(Errno) {
+            try leaveGroups()
+            try Credentials.assume(user: user, group: group)
+            // See `drop`: a child's files in /proc are to be its own.
+            try Process.setDumpable(true)
+        } catch {
+            throw refusal(error)
+        }
+    }
+
+    private func leaveGroups() throws(Errno) {
+        do throws(Errno) { try Credentials.leaveGroups() } catch {
+            // Where a user namespace forbids it: there are none, or one stays who one is.
+            if Credentials.hasGroups && !isCurrent { throw error }
+        }
+    }
+
+    private func refusal(_ error: Errno) -> SetupError {
+        SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error, hint: error == Errno(1) ? "--runas takes root's rights" : nil)
     }
 
     /// In a user namespace whose root is mapped: the way back to who was left for a moment ends, and all rights inside stay.
@@ -81,16 +99,13 @@ public struct UserIdentity: Equatable, Sendable {
     /// root's own, and ID maps could not be written. `Isolation.close` ends that.
     public func drop(keeping kept: Capabilities = []) throws(SetupError) {
         do throws(Errno) {
-            do throws(Errno) { try Credentials.leaveGroups() } catch {
-                // Where a user namespace forbids it: there are none, or one stays who one is.
-                if Credentials.hasGroups && (user != Credentials.user || group != Credentials.group) { throw error }
-            }
+            try leaveGroups()
             try Credentials.setGroup(group)
             try Credentials.setUser(user, keepCapabilities: !kept.isEmpty)
             try Credentials.limitCapabilities(to: kept)
             try Process.setDumpable(true)
         } catch {
-            throw SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error, hint: error == Errno(1) ? "--runas takes root's rights" : nil)
+            throw refusal(error)
         }
     }
 }

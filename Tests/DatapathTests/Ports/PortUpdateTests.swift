@@ -108,6 +108,36 @@ import Wire
         try bench.end()
     }
 
+    /// A client that is being served keeps nobody from changing its port, and is led to where it leads then.
+    @Test func flowsOfDatagramsEndWithTheirPort() throws {
+        let loopback = IPAddress(IPv4Address("127.7.0.6")!)
+        let rules = [80, 81].map { Self.rule(20_000...20_000, at: "127.7.0.6", to: $0, isTCP: false) }
+        let bench = try Bench([rules[0]])
+        // The guest has an address.
+        try bench.host.attack([AbuseFrame.ip4(1, AbuseFrame.echo(1))])
+        let client = try FarEnd()
+        func send(_ number: UInt8, expecting port: UInt16) throws {
+            try client.send([number], to: Endpoint(loopback, 20_000))
+            try bench.host.run("datagram \(number)") { $0.sent.contains { $0.proto == 17 && $0.destinationPort == port && $0.udpPayload == [number] } }
+            #expect(bench.host.forwarder.udp.inboundCount == 1)
+        }
+        try send(1, expecting: 80)
+        // Elsewhere, which takes the old one's way.
+        #expect(try bench.replace([rules[1]]) == PortControlAnswer(.done))
+        #expect(bench.host.forwarder.udp.inboundCount == 0)
+        try send(2, expecting: 81)
+        // Gone, and there again.
+        #expect(try bench.replace([]) == PortControlAnswer(.done))
+        #expect(bench.host.forwarder.udp.inboundCount == 0)
+        #expect(try bench.replace([rules[1]]) == PortControlAnswer(.done))
+        try send(3, expecting: 81)
+        // Another port's clients stay.
+        #expect(try bench.replace([rules[1], Self.rule(20_001...20_001, at: "127.7.0.6", isTCP: false)]) == PortControlAnswer(.done))
+        #expect(try bench.replace([rules[1]]) == PortControlAnswer(.done))
+        #expect(bench.host.forwarder.udp.inboundCount == 1)
+        try bench.end()
+    }
+
     @Test func whatCannotBeOpenedBringsEverythingBack() throws {
         let bench = try Bench([Self.rule(20_000...20_050, at: "127.7.0.2", to: 80)])
         let before = bench.open
@@ -153,6 +183,11 @@ import Wire
         #expect(bench.open.count == 2000 && bench.most <= 32 && bench.calls >= 2000 / 32, "\(bench.most) sockets at once, \(bench.calls) calls")
         #expect(try bench.replace([Self.rule(23_000...24_999, at: "127.7.0.4")]) == PortControlAnswer(.done))
         #expect(bench.open.count == 2000 && bench.most <= 32)
+        // What fails takes its time, too: nobody has this address.
+        let before = bench.calls
+        let nowhere = Self.rule(22_000...22_999, at: "192.0.2.99", isBestEffort: true)
+        #expect(try bench.replace([nowhere]).outcome == .nothingBound)
+        #expect(bench.calls - before >= 1000 / 32, "\(bench.calls - before) calls")
         #if !DEBUG
         #expect(bench.allocations == 0)
         #endif
