@@ -100,13 +100,7 @@ extension PortControlRule {
         return targetAddress == other.targetAddress && target(of: port) == other.target(of: port)
     }
 
-    fileprivate func without(_ hole: ClosedRange<UInt16>) -> [PortControlRule] {
-        guard hole.overlaps(ports) else { return [self] }
-        var pieces: [PortControlRule] = []
-        if first < hole.lowerBound { pieces.append(piece(first...(hole.lowerBound - 1))) }
-        if last > hole.upperBound { pieces.append(piece((hole.upperBound + 1)...last)) }
-        return pieces
-    }
+    fileprivate func without(_ hole: ClosedRange<UInt16>) -> [PortControlRule] { ports.pieces(without: [hole]).map(piece) }
 
     private func piece(_ ports: ClosedRange<UInt16>) -> PortControlRule {
         var piece = self

@@ -66,3 +66,20 @@ extension Options {
         return forwardRules + missing.map { ForwardRule($0, 1...UInt16.max, isBestEffort: true, scans: true, text: "auto") }
     }
 }
+
+extension ClosedRange<UInt16> {
+    /// What is left of these ports, in order.
+    package func pieces(without holes: [ClosedRange<UInt16>]) -> [ClosedRange<UInt16>] {
+        var pieces = [self]
+        for hole in holes {
+            pieces = pieces.flatMap { piece -> [ClosedRange<UInt16>] in
+                guard piece.overlaps(hole) else { return [piece] }
+                var rest: [ClosedRange<UInt16>] = []
+                if piece.lowerBound < hole.lowerBound { rest.append(piece.lowerBound...(hole.lowerBound - 1)) }
+                if piece.upperBound > hole.upperBound { rest.append((hole.upperBound + 1)...piece.upperBound) }
+                return rest
+            }
+        }
+        return pieces
+    }
+}

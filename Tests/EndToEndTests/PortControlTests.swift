@@ -51,6 +51,37 @@ import Testing
         }
     }
 
+    /// The pasta of all bridge networks is in the background, with a file for its number; the next one finds its path free when it has ended.
+    @Test func podmansPastaInTheBackground() throws {
+        try withNetwork { network in
+            let (socket, pid) = (network.path("pasta.sock"), network.path("pid"))
+            let target = try Target(network, .process)
+            guard let holder = target.holder else { throw Failure("no holder") }
+            let enter = ["nsenter", "--target", "\(holder.pid)", "--user", "--net", "--preserve-credentials", "--"]
+            let options = [
+                "--config-net", "--pid", pid, "--dns-forward", "169.254.1.1", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--no-map-gw",
+                "--quiet", "-c", socket, "--map-guest-addr", "169.254.1.2",
+            ]
+            for _ in 0..<2 {
+                #expect(try target.joinInBackground(options).check().text.isEmpty)
+                let server = try network.start(enter + ["python3", Helpers.path("server.py"), "4000"])
+                try require("server.py to be ready") { server.standardOutput.contains("ready") }
+                try network.pesto(["--add", "-t", "0.0.0.0/8080:4000", "-t", "[::]/8080:4000", "-u", "0.0.0.0/8080:4000", socket]).check()
+                for family in Family.allCases { #expect(try Self.whoAsks(network, family, 8080) == family.server) }
+                #expect(try network.remote.client("udp-ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
+                #expect(try network.host.client("ask", "127.0.0.1", 8080, "whoami").check().text == Family.v4.hostAddress)
+                server.kill()
+                let number = try #require(pid_t(contents(pid).trimmingCharacters(in: .whitespacesAndNewlines)))
+                _ = kill(number, SIGTERM)
+                try require("pasta to end") { !ProcessTable.exists(number) }
+                #expect(try Self.listeners(network.host).isEmpty)
+                // Its interface has gone with it.
+                try require("the interface to be gone") { (try? target.run(["ip", "-o", "link"]).text.contains("wan0")) == false }
+            }
+            try target.remove()
+        }
+    }
+
     /// With the container's address behind the published port, in a bridge's network inside of the namespace.
     @Test func podmanNamesTheContainer() throws {
         try withNetwork { network in

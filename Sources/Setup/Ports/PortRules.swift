@@ -35,7 +35,7 @@ struct PortRules {
                 let port = max(earlier.first, rule.first)
                 throw option.refused("port \(port) leads elsewhere by \(option.name) \(OptionValue.quoted(earlier.text))")
             }
-            pieces = pieces.flatMap { PortSpec.pieces(of: $0, without: [earlier.ports]) }
+            pieces = pieces.flatMap { $0.pieces(without: [earlier.ports]) }
         }
         for piece in pieces {
             var part = rule
