@@ -159,6 +159,7 @@ extension ProgramRun {
         switch answer.outcome {
         case .done: log.info("Forwarded ports were changed by a client")
         case .failed: log.warning("Forwarded ports stay as they were: a client wanted one that could not be opened, port ", Int(answer.port))
+        case .lost: log.warning("A client wanted a forwarded port that could not be opened, and one from before is lost, port ", Int(answer.port))
         default: log.warning("Forwarded ports stay as they were: what a client wanted could not be had")
         }
     }

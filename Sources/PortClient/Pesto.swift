@@ -125,6 +125,7 @@ public enum Pesto {
         case .late: "The other end has waited too long" + unchanged
         case .failed: "Failed to bind port \(answer.port) (\(Errno(answer.code).text)) for option '-\(letter) \(rule?.text ?? "\(answer.port)")'" + unchanged
         case .nothingBound: "Failed to bind any port for option '-\(letter) \(rule?.text ?? "all")'" + unchanged
+        case .lost: "Failed to bind port \(answer.port) (\(Errno(answer.code).text)), and a port from before could not be opened again"
         case .noInterface: "There is no interface \(rule?.interface.text ?? "of this name")" + unchanged
         case .tooMany: "Too many different rules with 'auto'" + unchanged
         }

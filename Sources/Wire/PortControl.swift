@@ -278,6 +278,8 @@ public struct PortControlAnswer: Equatable, BitwiseCopyable, Sendable {
         case noInterface
         /// Too many rules that follow the other side's listeners.
         case tooMany
+        /// As `failed`, and something from before could not be had back: somebody else was faster.
+        case lost
     }
 
     public static let byteCount = 16

@@ -68,7 +68,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             }
         case .open:
             openMissing()
-            if case .close = portTables.step, let answer = portTables.unbound() { portTables.fail(answer) }
+            if case .close = portTables.step, !portTables.isReturning, let answer = portTables.unbound() { portTables.fail(answer) }
         case .close(let first):
             closeUnclaimed(from: first)
             guard portTables.step == .idle else { return nil }

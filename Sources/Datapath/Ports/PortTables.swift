@@ -328,13 +328,19 @@ struct PortTables: ~Copyable {
         }
     }
 
-    /// Brings back the rules from before. Does nothing where that is what happens already.
+    /// Brings back the rules from before. Where that is what happens already, something stays lost.
     mutating func fail(_ answer: PortControlAnswer) {
-        if failure != nil { return }
+        if failure != nil {
+            failure?.outcome = .lost
+            return
+        }
         failure = answer
         wanted.copy(inForce)
         _ = prepare()
     }
+
+    /// Whether the rules from before are coming back.
+    var isReturning: Bool { failure != nil }
 
     /// Where everything that may be left out was left out: the first table and protocol.
     func unbound() -> PortControlAnswer? {

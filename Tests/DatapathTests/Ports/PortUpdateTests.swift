@@ -146,6 +146,15 @@ import Wire
         let answer = try bench.replace([Self.rule(20_010...20_020, at: "127.7.0.2", to: 70), Self.rule(21_000...21_080, at: "127.7.0.2")])
         #expect(answer == PortControlAnswer(.failed, table: .host, isTCP: true, port: 21_040, code: 98, rule: 1))
         #expect(bench.open == before)
+        // Also where something had to make way before that.
+        let datagrams = Self.rule(20_060...20_060, at: "127.7.0.2", to: 53, isTCP: false)
+        let both = [Self.rule(20_000...20_050, at: "127.7.0.2", to: 80), datagrams]
+        #expect(try bench.replace(both) == PortControlAnswer(.done))
+        let elsewhere = Self.rule(20_060...20_060, at: "127.7.0.2", to: 54, isTCP: false)
+        let second = try bench.replace([elsewhere, Self.rule(21_040...21_040, at: "127.7.0.2")])
+        #expect(second == PortControlAnswer(.failed, table: .host, isTCP: true, port: 21_040, code: 98, rule: 1))
+        #expect(bench.open == before.union(["udp 127.7.0.2 20060>53"]))
+        #expect(try bench.replace([both[0]]) == PortControlAnswer(.done))
         let unknown = try bench.replace([Self.rule(20_000...20_000, at: "127.7.0.2", isTCP: true)], in: .splice)
         // The namespace has no helper here.
         #expect(unknown == PortControlAnswer(.failed, table: .splice, isTCP: true, port: 20_000, code: 107))
