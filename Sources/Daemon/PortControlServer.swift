@@ -54,7 +54,6 @@ struct PortControlServer: ~Copyable {
         stopListening(&worker)
         state = .receiving
         due = monotonicNanoseconds() + Self.patience
-        clear()
         var bytes = buffer.mutableBytes
         let length = worker.writePortTables(to: &bytes)
         // A socket that is new has room for all of it.
@@ -143,11 +142,5 @@ struct PortControlServer: ~Copyable {
     private mutating func stopListening<Work: Worker & ~Copyable>(_ worker: inout Work) {
         if isListening { worker.unwatch(listener) }
         isListening = false
-    }
-
-    private mutating func clear() {
-        let size = buffer.byteCount
-        var bytes = buffer.mutableBytes
-        for offset in 0..<size { bytes.store(0 as UInt8, at: offset) }
     }
 }

@@ -249,7 +249,7 @@ public struct PortTableHead: Equatable, Sendable {
         self.count = Int(count)
     }
 
-    /// Writes `byteCount` bytes at `offset`, which hold zeros so far. Allocates nothing.
+    /// Writes `byteCount` bytes at `offset`. Allocates nothing.
     public static func write(
         _ name: PortTableName, _ capabilities: Capabilities, count: Int, to bytes: inout MutableRawSpan, at offset: Int
     ) {
@@ -257,6 +257,7 @@ public struct PortTableHead: Equatable, Sendable {
         // Both names are letters of ASCII, up to eight.
         let letters: UInt64 = name == .host ? 0x484f_5354_0000_0000 : 0x5350_4c49_4345_0000
         bytes.store(letters, at: offset + 1)
+        for position in stride(from: 8, to: PortControl.nameByteCount, by: 8) { bytes.store(0 as UInt64, at: offset + 1 + position) }
         bytes.store(capabilities.rawValue, at: offset + 129)
         bytes.store(UInt32(truncatingIfNeeded: count), at: offset + 133)
     }

@@ -75,6 +75,16 @@ import Testing
         #expect(hello.parse { PortControl.isOwnVersion($0) } == .some(nil))
     }
 
+    /// Whatever was in the buffer before.
+    @Test(arguments: PortTableName.allCases)
+    func namesAreFilledUpWithZeros(_ name: PortTableName) {
+        let bytes = [UInt8].written(PortTableHead.byteCount) { PortTableHead.write(name, [.ipv4, .answers], count: 7, to: &$0, at: 0) }
+        let text = Array("\(name.text)".utf8)
+        #expect(bytes == [name.rawValue] + text + [UInt8](repeating: 0, count: 128 - text.count) + [0x40, 0, 0, 1, 0, 0, 0, 7])
+        let head = Array(bytes.dropFirst()).parse { PortTableHead(number: bytes[0], $0) }
+        #expect(head?.name == "\(name.text)" && head?.count == 7 && head?.capabilities == [.ipv4, .answers])
+    }
+
     @Test func requestsEndWithAZero() {
         let rule = Self.bytes(PortControlRule(isTCP: true, 80...80, target: 80))
         let one: [UInt8] = [1, 0, 0, 0, 2] + rule + rule + [2, 0, 0, 0, 0, 0]

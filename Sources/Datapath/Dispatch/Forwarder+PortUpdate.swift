@@ -20,7 +20,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
     }
 
-    /// Writes what a client is told first, and returns how long it is. `bytes` has room for `PortControl.mostHelloBytes`, which are zero.
+    /// Writes what a client is told first, and returns how long it is. `bytes` has room for `PortControl.mostHelloBytes`.
     func writePortTables(to bytes: inout MutableRawSpan) -> Int {
         PortControl.writeHello(to: &bytes)
         var offset = PortControl.helloByteCount

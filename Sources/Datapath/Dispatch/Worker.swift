@@ -24,7 +24,7 @@ public protocol Worker: ~Copyable {
     /// Lets clients change ports from here on. `rules` are those that `listen` and `watchPorts` were called for. ENOSPC: there are too many.
     mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno)
 
-    /// What a client is told first: writes it, and returns its length. `bytes` are `PortControl.mostHelloBytes` zeros.
+    /// What a client is told first: writes it, and returns its length. `bytes` has room for `PortControl.mostHelloBytes`.
     func writePortTables(to bytes: inout MutableRawSpan) -> Int
 
     /// Takes in the request that the first `count` bytes are. nil: `continuePortUpdate` is to be called until it has an answer.

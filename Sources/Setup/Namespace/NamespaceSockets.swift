@@ -121,7 +121,7 @@ extension Listener {
     fileprivate static let encodedCount = 1 + 2 + 2 + 16 + 16
 
     fileprivate var encoded: [UInt8] {
-        let flags: UInt8 = (isTCP ? 1 : 0) | (hasIPv4 ? 2 : 0) | (hasIPv6 ? 4 : 0) | (targetAddress != nil ? 8 : 0)
+        let flags: UInt8 = (isTCP ? 1 : 0) | (hasIPv4 ? 2 : 0) | (targetAddress != nil ? 4 : 0)
         let target = targetAddress ?? IPAddress(IPv6Address.any)
         return [flags] + Listener.bytes(UInt64(port), 2) + Listener.bytes(UInt64(targetPort), 2)
             + [address, target].flatMap { Listener.bytes($0.high, 8) + Listener.bytes($0.low, 8) }
@@ -138,8 +138,8 @@ extension Listener {
         let address = IPAddress(IPv6Address(high: take(8), low: take(8)))
         let targetAddress = IPAddress(IPv6Address(high: take(8), low: take(8)))
         self.init(
-            socket: socket, isTCP: flags & 1 != 0, isOutbound: true, address: address, hasIPv4: flags & 2 != 0, hasIPv6: flags & 4 != 0,
-            port: port, targetPort: target, targetAddress: flags & 8 != 0 ? targetAddress : nil)
+            socket: socket, isTCP: flags & 1 != 0, isOutbound: true, address: address, hasIPv4: flags & 2 != 0, port: port,
+            targetPort: target, targetAddress: flags & 4 != 0 ? targetAddress : nil)
     }
 
     private static func bytes(_ value: UInt64, _ count: Int) -> [UInt8] {

@@ -11,8 +11,8 @@ public struct Listener: Sendable, Equatable {
     public var isOutbound = false
     /// What it is bound to.
     public let address: IPAddress
-    /// Which families it serves.
-    public let hasIPv4, hasIPv6: Bool
+    /// Clients of IPv4 come by it; those of IPv6, wherever it is bound to an address of theirs.
+    public let hasIPv4: Bool
     /// Index of the host's only interface to hear; 0: any.
     public var interface: Int32 = 0
     public let port: UInt16
@@ -128,6 +128,6 @@ public struct ListenerPlan {
         }
         return Listener(
             socket: try socket.open(), isTCP: rule.kind.isTCP, isOutbound: isOutbound, address: place.address, hasIPv4: place.hasIPv4,
-            hasIPv6: place.hasIPv6, interface: socket.interface, port: port, targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
+            interface: socket.interface, port: port, targetPort: rule.target(of: port), targetAddress: rule.targetAddress)
     }
 }
