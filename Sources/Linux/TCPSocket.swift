@@ -17,6 +17,12 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     /// The segment size towards the peer.
     public var sendSegmentSize: UInt32
     public var retransmissions: UInt32
+    /// Segments that may be under way.
+    public var congestionWindow: UInt32
+    /// Something was lost, or CUBIC has seen the path fill up.
+    public var hasLeftSlowStart: Bool
+    /// What counted as lost has not been made up for yet.
+    public var isRepairing: Bool
 }
 
 /// Send buffer of a socket, in the kernel's own bookkeeping (SO_MEMINFO).
@@ -40,7 +46,10 @@ extension Descriptor {
             notSent: length >= TCPInfoLayout.notSentEnd ? info.tcpi_notsent_bytes : nil,
             sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
             sendSegmentSize: info.tcpi_snd_mss,
-            retransmissions: info.tcpi_total_retrans)
+            retransmissions: info.tcpi_total_retrans,
+            congestionWindow: info.tcpi_snd_cwnd,
+            hasLeftSlowStart: info.tcpi_snd_ssthresh < 0x7fff_ffff,  // TCP_INFINITE_SSTHRESH
+            isRepairing: info.tcpi_ca_state > 1)  // TCP_CA_CWR, TCP_CA_Recovery, TCP_CA_Loss
     }
 
     /// nil before Linux 4.12.
@@ -76,12 +85,6 @@ extension Descriptor {
     /// What `holdHandshake` holds is sent now.
     public func completeHandshake() throws(Errno) {
         try set(Int32(IPPROTO_TCP), TCP_QUICKACK, 1)
-    }
-
-    /// NewReno as congestion control, which every kernel has and lets anybody choose (TCP_CONGESTION, tcp(7)).
-    public func setReno() throws(Errno) {
-        // The four letters in their order, as the number that lies in memory like that.
-        try set(Int32(IPPROTO_TCP), TCP_CONGESTION, Int32(bigEndian: 0x7265_6e6f))
     }
 }
 

@@ -38,8 +38,8 @@ struct SpliceTransfer: ~Copyable {
     mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, isOutbound: Bool = false, _ counters: inout Counters) throws(Errno) {
         if table.isFull { throw Errno(23) }  // ENFILE
         // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput.
-        try? near.setReno()
-        try? far.setReno()
+        try? near.setCongestionControl(.reno)
+        try? far.setCongestionControl(.reno)
         _ = try far.connect(destination)
         guard let index = table.insert(SpliceFlow(near: near, far: far, isOutbound: isOutbound)) else { throw Errno(23) }
         do throws(Errno) {

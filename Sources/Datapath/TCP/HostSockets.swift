@@ -24,6 +24,9 @@ protocol HostSockets: ~Copyable {
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer?
     /// Asks for an output event once there is room again, and lets the kernel grow its buffer by then.
     mutating func awaitRoom(_ socket: Descriptor)
+    /// Whether CUBIC may end slow start before anything is lost; see `TCPSlowStart`. False where nothing changed: the socket has another congestion
+    /// control, or this kernel would not let it have CUBIC again.
+    mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool
     mutating func close(_ socket: Descriptor)
     /// Closes such that the peer sees a reset.
     mutating func abort(_ socket: Descriptor)
@@ -32,6 +35,25 @@ protocol HostSockets: ~Copyable {
 /// The host's kernel.
 struct KernelSockets: HostSockets, ~Copyable {
     let epoll: Epoll
+    private let mayLeaveCubic: Bool
+
+    init(epoll: Epoll) {
+        self.epoll = epoll
+        mayLeaveCubic = KernelSockets.maySetCubic()
+    }
+
+    /// Tried on a socket of its own: who has CUBIC by default need not be allowed to choose it.
+    private static func maySetCubic() -> Bool {
+        guard let socket = try? Descriptor.socket(.stream, for: IPAddress(IPv4Address.any)) else { return false }
+        defer { socket.close() }
+        do throws(Errno) {
+            try socket.setCongestionControl(.reno)
+            try socket.setCongestionControl(.cubic)
+            return true
+        } catch {
+            return false
+        }
+    }
 
     /// Edge-triggered for both directions for a socket's whole life: no call in steady state changes what is watched, and an
     /// edge that cannot be used is remembered in the connection.
@@ -86,6 +108,16 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? { socket.sendBuffer() }
 
     mutating func awaitRoom(_ socket: Descriptor) { socket.pollForOutput() }
+
+    mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool {
+        guard isOn || mayLeaveCubic && socket.congestionControl() == .cubic else { return false }
+        do throws(Errno) {
+            try socket.setCongestionControl(isOn ? .cubic : .reno)
+            return true
+        } catch {
+            return false
+        }
+    }
 
     mutating func close(_ socket: Descriptor) { socket.close() }
 

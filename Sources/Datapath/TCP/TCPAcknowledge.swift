@@ -115,6 +115,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                     table[index].events.remove(.awaitsFirst)
                 }
                 table[index].farAcknowledged = farAcknowledged
+                attendSlowStart(index, path)
                 table[index].pathRoom = pathRoom(table[index], path, acknowledged: farAcknowledged - connection.farAcknowledged)
             }
         }

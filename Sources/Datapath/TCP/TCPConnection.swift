@@ -13,6 +13,7 @@
 //   TCPFromGuest      segments from the guest: acknowledgements, data, FIN, RST
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
+//   TCPSlowStart      whose slow start counts
 //   TCPTimers         all deadlines
 //   TCPPostponed      what is done when there is nothing else to do
 //   ClosedConnections what the guest's late segments are told by
@@ -79,6 +80,10 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var wasRefused: TCPEvents { TCPEvents(rawValue: 1 << 26) }
     /// The queue had much at once when it was last looked at.
     static var bulk: TCPEvents { TCPEvents(rawValue: 1 << 27) }
+    /// The socket's congestion control leaves it to the guest's when slow start ends; see `TCPSlowStart`.
+    static var guestDecidesSlowStart: TCPEvents { TCPEvents(rawValue: 1 << 28) }
+    /// It is not changed any more.
+    static var keepsCongestionControl: TCPEvents { TCPEvents(rawValue: 1 << 29) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }

@@ -44,6 +44,11 @@ struct HostSocket {
     var isReady = false
     /// Microseconds.
     var roundTrip: UInt32 = 100
+    /// Slow start ends by a loss once the far end has so many bytes, and the loss is repaired when it has so many.
+    var slowStartEnds = Int.max
+    var repairEnds = 0
+    /// CUBIC, which may end slow start early.
+    var hasHyStart = true
     var peeks = 0
     var discards = 0
     /// An output event is due although nothing was taken out of the buffer since: memory has come free.
@@ -63,6 +68,9 @@ struct HostSocket {
     var unread: Int { arrived.count - consumed }
     /// As `sk_stream_is_writeable`: a third of the buffer is free.
     var isWritable: Bool { sendLimit - queued >= queued / 2 && sendLimit > queued }
+
+    var hasLeftSlowStart: Bool { drained >= slowStartEnds }
+    var isRepairing: Bool { hasLeftSlowStart && drained < repairEnds }
 
     /// What epoll would say now.
     var readiness: Epoll.Events {
@@ -90,8 +98,9 @@ struct SocketCalls: Equatable {
     /// setsockopt
     var setPeekOffset = 0
     var completeHandshake = 0
+    var setHyStart = 0
 
-    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake }
+    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart }
 }
 
 /// Sockets of a host that does what a script says.
@@ -108,8 +117,11 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var hasPeekOffset = true
     var hasBytesAcknowledged = true
     var hasMemoryInfo = true
+    /// Sockets have CUBIC, and may leave it.
+    var hasCubic = true
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
+    var slowStartEnds = Int.max
     /// `setPeekOffset` fails from then on.
     var peekOffsetCalls = Int.max
     /// Error numbers that the next sends fail with.
@@ -130,6 +142,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         var socket = HostSocket(number: all.count)
         socket.roundTrip = roundTrip
         socket.sendLimit = sendLimit
+        (socket.slowStartEnds, socket.repairEnds) = (slowStartEnds, slowStartEnds == .max ? .max : slowStartEnds + 20_000)
         all.append(socket)
         return all.count - 1
     }
@@ -315,7 +328,18 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
             bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), sendWindow: nil, sendSegmentSize: 1460,
-            retransmissions: 0)
+            retransmissions: 0, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
+            isRepairing: socket.isRepairing)
+    }
+
+    mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool {
+        guard let index = index(socket, "setHyStart") else { return false }
+        calls.setHyStart += 1
+        guard hasCubic else { return false }
+        if all[index].hasHyStart == isOn { faults.append("setHyStart that changes nothing") }
+        if isOn, !all[index].hasLeftSlowStart || all[index].isRepairing { faults.append("setHyStart before slow start is over") }
+        all[index].hasHyStart = isOn
+        return true
     }
 
     mutating func completeHandshake(_ socket: Descriptor) {

@@ -48,6 +48,8 @@ struct TCPSimulation: ~Copyable {
             $0.hasMemoryInfo = plan.hasMemoryInfo
             $0.hasBytesAcknowledged = plan.hasBytesAcknowledged
             $0.sendLimit = plan.sendLimit
+            $0.hasCubic = seed % 4 != 0
+            $0.slowStartEnds = 15_000 + Int(seed % 7) * 20_000
             $0.roundTrip = plan.farTime
             $0.peekOffsetCalls = plan.peekOffsetCalls
             $0.trouble = plan.socketTrouble
