@@ -91,7 +91,7 @@ struct Plan {
                 // The receive buffers that Linux grows to by default hold half of this path.
                 path("50 ms, 1 Gbit/s, 32 MiB buffers", far, buffers: 32 << 20) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
                 path("50 ms, 1 Gbit/s, BBR", far, congestion: "bbr") { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
-                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 5) },
+                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 15) },
                 path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4) },
                 path("10 s black hole", "delay=5ms rate=1gbit queue=5mb") { m in try m.blackHole(seconds: 10) },
             ]
