@@ -28,6 +28,7 @@ let package = Package(
     products: [
         .executable(name: "pasta", targets: ["pasta"]),
         .executable(name: "pesto", targets: ["pesto"]),
+        .executable(name: "passt-repair", targets: ["passt-repair"]),
         .executable(name: "qrap", targets: ["qrap"]),
     ],
     targets: [
@@ -47,13 +48,18 @@ let package = Package(
         .executableTarget(
             name: "pesto", dependencies: ["PortClient", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
 
+        // The helper that switches TCP_REPAIR for passt.
+        .target(name: "RepairHelper", dependencies: ["Setup", "Linux"], swiftSettings: strict),
+        .executableTarget(
+            name: "passt-repair", dependencies: ["RepairHelper", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
+
         // The wrapper for old versions of QEMU.
         .target(name: "QEMUWrapper", dependencies: ["Linux"], swiftSettings: strict),
         .executableTarget(
             name: "qrap", dependencies: ["QEMUWrapper", "Linux"], swiftSettings: strict, linkerSettings: programLinkage),
 
         // Writes the shells' completion files, from the option table.
-        .target(name: "Completion", dependencies: ["PortClient", "Setup", "Settings"], swiftSettings: strict),
+        .target(name: "Completion", dependencies: ["PortClient", "RepairHelper", "Setup", "Settings"], swiftSettings: strict),
         .executableTarget(name: "completions", dependencies: ["Completion", "Linux", "CLinux"], swiftSettings: strict),
 
         // Stands before malloc in the unit tests' program, and counts.
@@ -67,6 +73,7 @@ let package = Package(
         // Manual pages, completions, qrap. They use Foundation, so nothing here may import Linux: two definitions of one structure.
         .testTarget(name: "PackagingTests", dependencies: ["Completion", "QEMUWrapper", "Settings"], swiftSettings: strict),
         .testTarget(name: "PortClientTests", dependencies: ["PortClient", "Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
+        .testTarget(name: "RepairHelperTests", dependencies: ["RepairHelper", "Setup", "Linux", "Wire"], swiftSettings: strict),
         .testTarget(
             name: "DatapathTests", dependencies: ["Datapath", "Settings", "Linux", "Wire", "CAllocations"], swiftSettings: lifetimes),
     ]

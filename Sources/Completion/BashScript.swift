@@ -4,7 +4,7 @@ internal import Settings
 package enum BashScript {
     package static func text() -> String {
         """
-        # bash completion for passt, pasta, pesto and qrap. \(origin)
+        # bash completion for passt, pasta, pesto, passt-repair and qrap. \(origin)
 
         # Sets `cur` and `prev`: bash takes the '=' of --option=value for a word of its own.
         _swift_passt_words() {
@@ -57,6 +57,8 @@ package enum BashScript {
 
         \(function("pesto", OptionSuggestion.pesto, rest: "_swift_passt_files"))
 
+        \(function("passt_repair", OptionSuggestion.passtRepair, rest: "_swift_passt_files"))
+
         _swift_qrap() {
             local cur prev first=1
             _swift_passt_words
@@ -67,6 +69,7 @@ package enum BashScript {
         complete -F _swift_pasta \(Program.pasta.names.joined(separator: " "))
         complete -F _swift_passt \(Program.passt.names.joined(separator: " "))
         complete -F _swift_pesto pesto
+        complete -F _swift_passt_repair passt-repair
         complete -F _swift_qrap qrap
 
         """

@@ -6,6 +6,7 @@ package enum CompletionFiles {
         [
             ("bash/passt", BashScript.text()), ("zsh/_passt", ZshScript.text()), ("fish/pasta.fish", FishScript.text(.pasta)),
             ("fish/passt.fish", FishScript.text(.passt)), ("fish/pesto.fish", FishScript.pesto),
+            ("fish/passt-repair.fish", FishScript.passtRepair),
             ("fish/passt4netns.fish", FishScript.alias), ("fish/qrap.fish", FishScript.qrap),
         ]
     }

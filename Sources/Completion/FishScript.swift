@@ -45,9 +45,13 @@ package enum FishScript {
 
         """
 
-    package static var pesto: String {
-        let lines = OptionSuggestion.pesto.flatMap { option in option.long.map { line("pesto", option, $0) } }
-        return (["# fish completion for pesto. \(origin)"] + lines).joined(separator: "\n") + "\n"
+    package static var pesto: String { plain("pesto", OptionSuggestion.pesto) }
+    package static var passtRepair: String { plain("passt-repair", OptionSuggestion.passtRepair) }
+
+    /// Words that are no options are files.
+    private static func plain(_ program: String, _ options: [OptionSuggestion]) -> String {
+        let lines = options.flatMap { option in option.long.map { line(program, option, $0) } }
+        return (["# fish completion for \(program). \(origin)"] + lines).joined(separator: "\n") + "\n"
     }
 
     private static func line(_ program: String, _ option: OptionSuggestion, _ long: String) -> String {

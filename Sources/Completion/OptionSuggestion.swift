@@ -6,6 +6,7 @@
 
 package import Settings
 internal import PortClient
+internal import RepairHelper
 internal import Setup
 
 /// What a value can be.
@@ -66,6 +67,15 @@ package struct OptionSuggestion {
             return OptionSuggestion(
                 short: entry.short, long: ["--" + entry.long], argument: entry.argument, kind: kind, description: headline(entry.help),
                 repeats: true, isMissing: false)
+        }
+    }
+
+    /// Those of passt-repair.
+    package static var passtRepair: [OptionSuggestion] {
+        RepairOptions.entries.map { entry in
+            OptionSuggestion(
+                short: entry.short, long: ["--" + entry.long], argument: nil, kind: .words([]), description: headline(entry.help),
+                repeats: false, isMissing: false)
         }
     }
 

@@ -4,8 +4,8 @@ internal import Settings
 package enum ZshScript {
     package static func text() -> String {
         """
-        #compdef \((Program.pasta.names + Program.passt.names).joined(separator: " ")) pesto qrap
-        # zsh completion for passt, pasta, pesto and qrap. \(origin)
+        #compdef \((Program.pasta.names + Program.passt.names).joined(separator: " ")) pesto passt-repair qrap
+        # zsh completion for passt, pasta, pesto, passt-repair and qrap. \(origin)
 
         _swift_passt_netns() {
             local -a names
@@ -24,6 +24,8 @@ package enum ZshScript {
 
         \(function("pesto", OptionSuggestion.pesto, ["'1:socket:_files'"]))
 
+        \(function("passt_repair", OptionSuggestion.passtRepair, ["'1:socket or directory:_files'"]))
+
         _swift_qrap() {
             [[ $words[2] == <-> ]] && { shift words; (( CURRENT-- )); }
             _arguments -S '1:QEMU:_command_names -e' '*::argument:_normal'
@@ -33,6 +35,7 @@ package enum ZshScript {
         qrap) _swift_qrap "$@" ;;
         passt) _swift_passt "$@" ;;
         pesto) _swift_pesto "$@" ;;
+        passt-repair) _swift_passt_repair "$@" ;;
         *) _swift_pasta "$@" ;;
         esac
 

@@ -26,6 +26,7 @@ struct PasstDaemon: ProgramRun {
         let control = try openControl()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
+        let repair = try openRepair(machine)
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
 
@@ -38,10 +39,33 @@ struct PasstDaemon: ProgramRun {
             return try run(worker, machine, network, listeners, control, signals, pidFile)
         }
         guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
+        let after: AfterMigration = options.exitsAfterMigration ? .exit : options.closesAfterMigration ? .close : .linger
         let worker = try make { () throws(Errno) in
-            try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
+            var worker = try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
+            if let repair { try worker.allowMigration(repair, after) }
+            return worker
         }
         return try run(worker, machine, network, listeners, control, signals, pidFile)
+    }
+
+    /// The socket of `--repair-path`. That of nobody's wish may be missing: then no connection moves.
+    private func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
+        guard options.vhostUser else {
+            if options.repairSocket != .beside { log.warning("--repair-path has no effect without --vhost-user") }
+            return nil
+        }
+        switch options.repairSocket {
+        case .none: return nil
+        case .at(let path): return try ControlSocket.listen(at: path, option: "--repair-path")
+        case .beside:
+            guard let path = machine.path else { return nil }
+            do throws(SetupError) {
+                return try ControlSocket.listen(at: path + ".repair", option: "--repair-path")
+            } catch {
+                log.warning("\(error.message): TCP connections will not move with the machine")
+                return nil
+            }
+        }
     }
 
     /// The rest, with what carries the machine's frames.
@@ -98,6 +122,7 @@ struct PasstDaemon: ProgramRun {
         var calls = worker + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
         if options.captureFile != nil { calls += PastaWorker.captureCalls }
         if options.controlPath != nil { calls += PortControlServer.systemCalls }
+        if options.vhostUser, options.repairSocket != .none { calls += SystemCall.repair }
         return calls
     }
 

@@ -77,7 +77,7 @@ extension ProgramRun {
     /// The socket of `--conf-path`.
     func openControl() throws(SetupError) -> Descriptor? {
         guard let path = options.controlPath else { return nil }
-        return try ControlSocket.listen(at: path)
+        return try ControlSocket.listen(at: path, option: "--conf-path")
     }
 
     /// Lets clients change the ports of `rules`. `namespace`: its automatic ports, where there are any.

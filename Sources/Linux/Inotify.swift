@@ -14,8 +14,17 @@ public enum Inotify {
     /// A non-blocking descriptor that becomes readable when a name disappears from the directory.
     /// EMFILE and ENOSPC are common limits; EACCES if the directory cannot be read.
     public static func watchRemovals(in directory: String) throws(Errno) -> Descriptor {
+        try watch(directory, UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM))
+    }
+
+    /// The same for names that appear. What `changes` finds of such a watch is only whether the directory itself is gone.
+    public static func watchArrivals(in directory: String) throws(Errno) -> Descriptor {
+        try watch(directory, UInt32(IN_CREATE) | UInt32(IN_MOVED_TO))
+    }
+
+    private static func watch(_ directory: String, _ events: UInt32) throws(Errno) -> Descriptor {
         let descriptor = try Descriptor(Errno.check(linux_inotify_create()))
-        let mask = UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE_SELF) | UInt32(IN_MOVE_SELF) | UInt32(IN_ONLYDIR)
+        let mask = events | UInt32(IN_DELETE_SELF) | UInt32(IN_MOVE_SELF) | UInt32(IN_ONLYDIR)
         // SAFETY: the string lives as long as the call.
         let result = unsafe linux_inotify_add(descriptor.number, directory, mask)
         if result < 0 { descriptor.close() }

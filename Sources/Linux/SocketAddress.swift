@@ -41,6 +41,9 @@ public struct SocketAddress: Sendable, BitwiseCopyable, Equatable {
     var length: UInt32 { family == UInt16(AF_INET) ? 16 : 28 }
     static var capacity: UInt32 { 28 }
 
+    /// Of an IPv6 socket, whichever family the address in it is of.
+    var isIPv6: Bool { family == UInt16(AF_INET6) }
+
     /// nil for another family than the two.
     public var endpoint: Endpoint? {
         if family == UInt16(AF_INET) {

@@ -80,6 +80,7 @@ extension SystemCall {
     static var epollWait: SystemCall { SystemCall("epoll_wait", 232, 22) }
     static var exitGroup: SystemCall { SystemCall("exit_group", 231, 94) }
     static var ftruncate: SystemCall { SystemCall("ftruncate", 77, 46) }
+    static var getpeername: SystemCall { SystemCall("getpeername", 52, 205) }
     static var getsockname: SystemCall { SystemCall("getsockname", 51, 204) }
     static var getsockopt: SystemCall { SystemCall("getsockopt", 55, 209) }
     static var kill: SystemCall { SystemCall("kill", 62, 129) }

@@ -12,6 +12,8 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     public var bytesAcknowledged: UInt64?
     /// Bytes in the send buffer that have never been sent. Linux 4.6.
     public var notSent: UInt32?
+    /// Segments that were sent and not acknowledged.
+    public var unacknowledged: UInt32
     /// What the peer would take now, in bytes. Linux 5.4.
     public var sendWindow: UInt32?
     /// The segment size towards the peer.
@@ -44,6 +46,7 @@ extension Descriptor {
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
             bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
             notSent: length >= TCPInfoLayout.notSentEnd ? info.tcpi_notsent_bytes : nil,
+            unacknowledged: info.tcpi_unacked,
             sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
             sendSegmentSize: info.tcpi_snd_mss,
             retransmissions: info.tcpi_total_retrans,

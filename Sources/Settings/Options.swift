@@ -154,9 +154,22 @@ public struct Options: Sendable, Equatable {
     public var oneOff = false
     /// The machine shares its memory.
     public var vhostUser = false
+    /// Where the helper connects that lets TCP connections move with the machine.
+    public var repairSocket = RepairSocket.beside
+    /// What becomes of connections that have moved away.
+    public var exitsAfterMigration = false
+    public var closesAfterMigration = false
 
     public init() {}
 
     /// A tap device takes frames of 65535 bytes at most, Ethernet header included (drivers/net/tun.c), and passt follows suit.
     public static let maximumMTU = 65521
+}
+
+/// A socket for passt-repair.
+public enum RepairSocket: Equatable, Sendable {
+    /// At the machine's path and `.repair` behind it.
+    case beside
+    case at(String)
+    case none
 }

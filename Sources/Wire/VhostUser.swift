@@ -62,6 +62,8 @@ public enum VhostUserRequest: UInt32, Sendable {
     case getQueueCount = 17
     case setRingEnable = 18
     case sendRARP = 19
+    case setDeviceStateDescriptor = 42
+    case checkDeviceState = 43
 }
 
 /// One region of SET_MEM_TABLE.
@@ -138,6 +140,23 @@ public struct VhostUserLog: Equatable, Sendable, BitwiseCopyable {
     }
 }
 
+/// The device's state is wanted, or given, through the pipe whose end comes beside the message.
+public struct VhostUserTransfer: Equatable, Sendable, BitwiseCopyable {
+    public static var length: Int { 8 }
+    /// The answer: the pipe is used that came, and none other.
+    public static var usesGivenDescriptor: UInt64 { 1 << 8 }
+
+    public var isSaving: Bool
+
+    /// Nil for a direction that is none, and for another phase than that of a machine that stands still.
+    public init?(_ bytes: borrowing RawSpan, at offset: Int) {
+        guard bytes.has(VhostUserTransfer.length, at: offset) else { return nil }
+        let (direction, phase) = (bytes.nativeUInt32(at: offset), bytes.nativeUInt32(at: offset + 4))
+        guard direction < 2, phase == 0 else { return nil }
+        isSaving = direction == 0
+    }
+}
+
 /// A ring whose descriptor comes beside the message, or does not.
 public struct VhostUserRingDescriptor: Equatable, Sendable, BitwiseCopyable {
     public var ring: UInt32
@@ -191,6 +210,8 @@ public struct VhostUserFeatures: OptionSet, Equatable, Sendable, BitwiseCopyable
     @inlinable public static var sharedLog: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 1) }
     /// After a migration, the guest is to be announced.
     @inlinable public static var announcement: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 2) }
+    /// What the device knows moves with the machine.
+    @inlinable public static var deviceState: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 19) }
     /// Any message may ask to be confirmed.
     @inlinable public static var confirmation: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 3) }
 }

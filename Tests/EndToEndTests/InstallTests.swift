@@ -31,7 +31,9 @@ import Testing
                 let help = try network.run(["\(bin)/\(name)", "--help"]).check()
                 #expect(help.out.hasPrefix("Usage: \(mode) "), "\(help)")
             }
-            #expect(try network.run(["\(bin)/pesto", "--version"]).check().out.hasPrefix("pesto "))
+            for name in ["pesto", "passt-repair"] {
+                #expect(try network.run(["\(bin)/\(name)", "--version"]).check().out.hasPrefix("\(name) "))
+            }
             let help = try network.run(["\(bin)/qrap", "--help"]).check()
             #expect(help.out.hasPrefix("Usage: qrap "), "\(help)")
             let status = try network.host.run(["\(bin)/passt4netns", "--config-net", "--", "sh", "-c", "exit 7"], as: .ordinary)
@@ -44,7 +46,8 @@ import Testing
             try install(network).check()
             let found = files(network.path("root/usr"))
             let expected: Set = [
-                "bin/passt", "bin/pasta", "bin/passt4netns", "bin/pesto", "bin/qrap", "share/man/man1/passt.1", "share/man/man1/pasta.1",
+                "bin/passt", "bin/pasta", "bin/passt4netns", "bin/pesto", "bin/passt-repair", "bin/qrap", "share/man/man1/passt.1", "share/man/man1/pasta.1",
+                "share/man/man1/passt-repair.1", "share/bash-completion/completions/passt-repair", "share/fish/vendor_completions.d/passt-repair.fish",
                 "share/man/man1/passt4netns.1", "share/man/man1/pesto.1", "share/man/man1/qrap.1", "share/bash-completion/completions/passt",
                 "share/bash-completion/completions/pasta", "share/bash-completion/completions/passt4netns", "share/bash-completion/completions/pesto", "share/bash-completion/completions/qrap",
                 "share/zsh/site-functions/_passt", "share/fish/vendor_completions.d/pasta.fish", "share/fish/vendor_completions.d/passt.fish",
@@ -88,7 +91,7 @@ import Testing
     }
 
     /// Nobody's regular expressions came in by an innocent `contains(_:)` of two strings: they are a megabyte of machine code.
-    @Test(arguments: ["pasta", "pesto", "qrap"])
+    @Test(arguments: ["pasta", "pesto", "passt-repair", "qrap"])
     func programsAreNotLargerThanTheyMustBe(_ program: String) throws {
         try withNetwork { network in
             try install(network).check()

@@ -67,15 +67,17 @@ import Testing
         #expect(try bash("_swift_pesto", ["pesto", "--cl"]) == ["--clear"])
         #expect(try bash("_swift_pesto", ["pesto", "-C", "S"]) == ["SPLICE"])
         #expect(try bash("_swift_pesto", ["pesto", "-A", "-t", "80", "/etc/host.con"]) == ["/etc/host.conf"])
+        #expect(try bash("_swift_passt_repair", ["passt-repair", "--ve"]) == ["--version"])
+        #expect(try bash("_swift_passt_repair", ["passt-repair", "/etc/host.con"]) == ["/etc/host.conf"])
         #expect(try bash("_swift_qrap", ["qrap", "5", "compge"]) == ["compgen"])
         #expect(try bash("_swift_qrap", ["qrap", "5", "kvm", "/etc/host.con"]) == ["/etc/host.conf"])
     }
 
     @Test func bashKnowsTheCommands() throws {
-        let output = try run(["bash", "--norc", "-c", "source \"$1\"; complete -p passt pasta passt4netns pesto qrap", "bash", Package.path("Packaging/completions/bash/passt")])
+        let output = try run(["bash", "--norc", "-c", "source \"$1\"; complete -p passt pasta passt4netns pesto passt-repair qrap", "bash", Package.path("Packaging/completions/bash/passt")])
         #expect(output.lines == [
             "complete -F _swift_passt passt", "complete -F _swift_pasta pasta", "complete -F _swift_pasta passt4netns",
-            "complete -F _swift_pesto pesto", "complete -F _swift_qrap qrap",
+            "complete -F _swift_pesto pesto", "complete -F _swift_passt_repair passt-repair", "complete -F _swift_qrap qrap",
         ])
     }
 
@@ -84,15 +86,16 @@ import Testing
     @Test func zshReadsItsFile() throws {
         let check = try run(["zsh", "-n", Package.path("Packaging/completions/zsh/_passt")])
         #expect(check.status == 0 && check.text.isEmpty, "\(check)")
-        let script = "fpath=(\"$1\" $fpath); autoload -Uz compinit; compinit -D -u; print -l $_comps[passt] $_comps[pasta] $_comps[passt4netns] $_comps[pesto] $_comps[qrap]"
+        let script = "fpath=(\"$1\" $fpath); autoload -Uz compinit; compinit -D -u; print -l $_comps[passt] $_comps[pasta] $_comps[passt4netns] $_comps[pesto] $_comps[passt-repair] $_comps[qrap]"
         let output = try run(["zsh", "-fc", script, "zsh", Package.path("Packaging/completions/zsh")])
-        #expect(output.lines == ["_passt", "_passt", "_passt", "_passt", "_passt"], "\(output)")
+        #expect(output.lines == ["_passt", "_passt", "_passt", "_passt", "_passt", "_passt"], "\(output)")
     }
 
     /// In a terminal of its own, with the tabulator key pressed.
     @Test(arguments: [
         ("pasta --config", "pasta --config-net "), ("passt --one-o", "passt --one-off "), ("pasta --map-host-loopback n", "pasta --map-host-loopback none "),
         ("pasta -f cat /etc/host.con", "pasta -f cat /etc/host.conf "), ("pesto -C SP", "pesto -C SPLICE "),
+        ("passt-repair --ver", "passt-repair --version "), ("passt-repair /etc/host.con", "passt-repair /etc/host.conf "),
     ])
     func zshCompletes(_ typed: String, _ expected: String) throws {
         let script = """
@@ -117,6 +120,7 @@ import Testing
         ("pasta", "pasta --conf", "--config-net"), ("pasta", "pasta --conf", "--conf-path"), ("passt", "passt --one-o", "--one-off"), ("pasta", "pasta --map-host-loopback n", "none"),
         ("pasta", "pasta --runas roo", "root"), ("pasta", "pasta --mtu 1500 cat /etc/host.con", "/etc/host.conf"),
         ("passt4netns", "passt4netns --conf", "--config-net"), ("pesto", "pesto --sho", "--show"), ("pesto", "pesto -C H", "HOST"), ("qrap", "qrap 5 cat /etc/host.con", "/etc/host.conf"),
+        ("passt-repair", "passt-repair --ver", "--version"), ("passt-repair", "passt-repair /etc/host.con", "/etc/host.conf"),
     ])
     func fishCompletes(_ file: String, _ line: String, _ expected: String) throws {
         let check = try run(["fish", "-n", Package.path("Packaging/completions/fish/\(file).fish")])
@@ -137,7 +141,7 @@ import Testing
         let script = """
             set home (mktemp -d); or exit
             mkdir $home/bin
-            for name in passt pasta passt4netns pesto qrap; ln -s /bin/true $home/bin/$name; end
+            for name in passt pasta passt4netns pesto passt-repair qrap; ln -s /bin/true $home/bin/$name; end
             set -x PATH $home/bin $PATH
             set fish_complete_path $argv[1] $fish_complete_path
             set -x HOME $home

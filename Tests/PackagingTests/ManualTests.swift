@@ -5,7 +5,7 @@ import Testing
 
 /// The manual pages say what the option table says.
 @Suite struct ManualTests {
-    static let pages = ["passt.1", "pasta.1", "pesto.1", "qrap.1"]
+    static let pages = ["passt.1", "pasta.1", "pesto.1", "passt-repair.1", "qrap.1"]
 
     /// An entry of an options list: `.It Fl t , Fl -tcp-ports Ar SPEC` and what follows up to the next one.
     struct Entry {
@@ -73,10 +73,12 @@ import Testing
         }
     }
 
-    @Test func everyOptionOfPestoIsExplained() throws {
-        let entries = try Self.entries("pesto.1")
-        #expect(entries.count == OptionSuggestion.pesto.count)
-        for option in OptionSuggestion.pesto {
+    @Test(arguments: ["pesto.1", "passt-repair.1"])
+    func everyOptionOfTheOthersIsExplained(_ page: String) throws {
+        let entries = try Self.entries(page)
+        let options = page == "pesto.1" ? OptionSuggestion.pesto : OptionSuggestion.passtRepair
+        #expect(entries.count == options.count)
+        for option in options {
             let entry = try #require(entries.first { $0.names.contains(option.long[0]) }, "\(option.long)")
             #expect(Set(entry.names) == Set(option.names))
             #expect(entry.argument == option.argument && entry.text.count > 10, "\(option.long)")

@@ -81,7 +81,7 @@ extension OptionsTests {
         #expect(text.contains("--one-off") == (program == .passt))
         #expect(text.contains("--netns ") == (program == .pasta))
         #expect(text.contains("--vhost-user") == (program == .passt))
-        #expect(!text.contains("--repair-path"))
+        #expect(text.contains("--repair-path") == (program == .passt))
     }
 
     // MARK: The table

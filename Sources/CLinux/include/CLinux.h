@@ -236,6 +236,7 @@ static inline char **linux_environment(void) { return environ; }
 
 #include "CLinuxProcess.h"
 #include "CLinuxSeccomp.h"
+#include "CLinuxRepair.h"
 #include "CLinuxShared.h"
 
 #endif

@@ -5,16 +5,20 @@ internal import Wire
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Whatever the guest had is gone with it: the hosts at the other ends see resets, and the next guest finds nothing (lesson 42).
     mutating func guestLeft() {
+        let hasMoved = guestHasMoved()
         tcp.abortAll(&port)
         udp.closeAll(&port)
         ping.closeAll(&port)
         port.forgetGuest()
         guest = unknownGuest
-        if !port.link.awaitAnother() { port.close() }
+        let mayCome = port.link.awaitAnother()
+        // Even the only machine that was ever to come leaves behind what lingers.
+        if hasMoved ? migration.after == .exit : !mayCome { port.close() }
     }
 
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
-    mutating func guestArrived() {
+    mutating func guestArrived(now: Int64) {
+        guestIsHere(now: now)
         askForGuest()
         advertisements = 0
         if nextAdvertisement != .max { nextAdvertisement = 0 }
@@ -59,7 +63,9 @@ extension GuestPort where Link: ~Copyable {
 
 extension TCPTranslator where Sockets: ~Copyable {
     mutating func abortAll<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
-        for index in 0..<table.highWater where table.isUsed(index) { abort(index, &port) }
+        for index in 0..<table.highWater where table.isUsed(index) && !table[index].events.contains(.standsStill) {
+            abort(index, &port)
+        }
     }
 }
 

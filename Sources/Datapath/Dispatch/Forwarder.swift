@@ -43,6 +43,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var listenersResumeAt = Int64.max
     var portWatch: PortWatch
     var portTables: PortTables
+    var migration: Migration
     /// When the guest hears of its router again, and how often it has.
     var nextAdvertisement: Int64
     var advertisements = 0
@@ -78,6 +79,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let bypass = try Bypass(network, epoll: epoll, capacity: flows, seed: seed, now: now)
         let portWatch = try PortWatch()
         let portTables = try PortTables()
+        let migration = try Migration()
         let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
@@ -89,6 +91,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.bypass = bypass
         self.portWatch = portWatch
         self.portTables = portTables
+        self.migration = migration
         self.inbound = inbound
         self.events = events
         self.epoll = epoll
@@ -179,13 +182,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
 
     private mutating func attend(_ event: LinkEvent, now: Int64) {
         if event.isEmpty { return }
-        if event.contains(.arrived) { guestArrived() }
+        if event.contains(.transfer) { transferState(now: now) }
+        if event.contains(.arrived) { guestArrived(now: now) }
         if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }
         if event.contains(.frames) { receive(now: now) }
     }
 
     /// Takes one batch from the guest and works it off.
     private mutating func receive(now: Int64) {
+        if migration.phase != .idle { guestIsHere(now: now) }
         inbound.removeAll()
         inbound.limit = batchLimit
         let isOpen = port.link.receive(into: &inbound)

@@ -24,6 +24,11 @@ enum Counter: Int, CaseIterable {
     case tcpRetransmissionsToGuest
     case tcpPartialSends
     case tcpOutOfOrder
+    // Machines that move.
+    case tcpMovedAway
+    case tcpMovedHere
+    case tcpLostOnTheWay
+    case unknownStates
     case udpOpened
     case udpClosed
     case udpTableFull
@@ -91,6 +96,10 @@ enum Counter: Int, CaseIterable {
         case .tcpRetransmissionsToGuest: "TCP retransmissions to guest"
         case .tcpPartialSends: "TCP partial sends to host"
         case .tcpOutOfOrder: "TCP segments from guest out of order"
+        case .tcpMovedAway: "TCP connections saved for a move"
+        case .tcpMovedHere: "TCP connections that have moved here"
+        case .tcpLostOnTheWay: "TCP connections lost on the way here"
+        case .unknownStates: "states of another program or version"
         case .udpOpened: "UDP flows opened"
         case .udpClosed: "UDP flows closed"
         case .udpTableFull: "UDP flows refused: table full"

@@ -26,6 +26,8 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     mutating func takeNews() -> LinkEvent { inner.takeNews() }
     mutating func prepareToWait() -> Bool { inner.prepareToWait() }
     mutating func awaitAnother() -> Bool { inner.awaitAnother() }
+    mutating func takeTransfer() -> StateTransfer? { inner.takeTransfer() }
+    mutating func endTransfer(_ isDone: Bool) { inner.endTransfer(isDone) }
     mutating func takeNotice() -> GuestNotice? { inner.takeNotice() }
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { inner.reserveRun(count, &arena) }
 

@@ -64,6 +64,8 @@ struct LinkEvent: OptionSet, BitwiseCopyable {
     static var room: LinkEvent { LinkEvent(rawValue: 2) }
     /// A guest has come: nothing is known of it yet.
     static var arrived: LinkEvent { LinkEvent(rawValue: 4) }
+    /// `takeTransfer` has one.
+    static var transfer: LinkEvent { LinkEvent(rawValue: 8) }
 }
 
 /// What happened to the link itself, for who writes the log.
@@ -135,6 +137,11 @@ protocol GuestLink: ~Copyable {
     /// The guest has gone. Whether another one may come.
     mutating func awaitAnother() -> Bool
 
+    /// What moves with the guest is wanted, or given. It must be answered by `endTransfer`, before which the guest waits.
+    mutating func takeTransfer() -> StateTransfer?
+
+    mutating func endTransfer(_ isDone: Bool)
+
     /// What is to be told, oldest first.
     mutating func takeNotice() -> GuestNotice?
 
@@ -165,6 +172,8 @@ extension GuestLink where Self: ~Copyable {
     mutating func watch(by epoll: Epoll) throws(Errno) { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
     mutating func awaitAnother() -> Bool { false }
+    mutating func takeTransfer() -> StateTransfer? { nil }
+    mutating func endTransfer(_ isDone: Bool) {}
     mutating func takeNotice() -> GuestNotice? { nil }
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { nil }
 }

@@ -171,6 +171,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// The socket says that it can take more.
     mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard table[index].events.contains(.awaitsRoom) else { return }
+        if table[index].events.contains(.hasLeftover), !sendLeftover(index, &port, now: now) { return }
         table[index].events.remove(.awaitsRoom)
         table[index].vainLooks = 0
         lookAtSendSpace(index)

@@ -84,6 +84,10 @@ struct TCPEvents: OptionSet, BitwiseCopyable {
     static var guestDecidesSlowStart: TCPEvents { TCPEvents(rawValue: 1 << 28) }
     /// It is not changed any more.
     static var keepsCongestionControl: TCPEvents { TCPEvents(rawValue: 1 << 29) }
+    /// The socket gets what lies in `Leftovers` before anything else.
+    static var hasLeftover: TCPEvents { TCPEvents(rawValue: 1 << 31) }
+    /// Belongs to a machine that is being moved: nothing is done with it until that has ended well or badly; see `Migration`.
+    static var standsStill: TCPEvents { TCPEvents(rawValue: 1 << 30) }
     /// Request and response alternate: acknowledgements wait for data to travel with.
     static var interactive: TCPEvents { TCPEvents(rawValue: 1 << 15) }
 }

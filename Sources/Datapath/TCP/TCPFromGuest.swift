@@ -150,6 +150,11 @@ extension TCPTranslator where Sockets: ~Copyable {
             if header.sequence < table[index].expected { table[index].events.insert(.mustAcknowledge) }
             return
         }
+        if table[index].events.contains(.hasLeftover) {
+            // Not even an end may come before that.
+            table[index].events.insert(.mustAcknowledge)
+            return
+        }
         let expected = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
         let skip = expected - header.sequence
         if table[index].events.contains(.finFromGuest) || skip < 0 || skip > header.payloadLength {

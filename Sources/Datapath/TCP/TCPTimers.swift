@@ -54,7 +54,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         var budget = TimerWheel.mostPerRound
         while budget > 0, let index = timers.expire(at: now) {
             budget -= 1
-            guard table.isUsed(index) else { continue }
+            guard table.isUsed(index), !table[index].events.contains(.standsStill) else { continue }
             let connection = table[index]
             if connection.events.contains(.mustReset) {
                 resetAgain(index, &port, now: now)

@@ -30,6 +30,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var scrap: Mapping
     var hasPeekOffset = true
     var closed: ClosedConnections
+    /// Of connections that have come from another host.
+    var leftovers: Leftovers
     var postponed: Postponed
     /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
     var halfOpenOut: UsageOrder
@@ -57,6 +59,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
+        let leftovers = try Leftovers()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
         self.timers = timers
@@ -67,6 +70,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.halfOpenIn = halfOpenIn
         self.touched = touched
         self.closed = closed
+        self.leftovers = leftovers
         self.postponed = postponed
         self.waiting = waiting
         self.sockets = sockets
@@ -112,7 +116,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     mutating func fromHost<Link: GuestLink & ~Copyable>(
         _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
     ) {
-        if table[index].events.contains(.mustReset) { return }
+        if !table[index].events.isDisjoint(with: [.mustReset, .standsStill]) { return }
         if !table[index].events.contains(.synSent) {
             connectionDecided(index, events, &port, now: now)
             return
@@ -161,7 +165,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     /// Sends what can be sent, acknowledges what has to be acknowledged, and ends what has ended.
     private mutating func settle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        guard table[index].events.contains(.established), !table[index].events.contains(.mustReset) else { return }
+        guard table[index].events.contains(.established), table[index].events.isDisjoint(with: [.mustReset, .standsStill]) else { return }
         if !pump(index, &port, now: now) { return }
         acknowledgeIfDue(index, &port, now: now)
         let events = table[index].events
@@ -222,6 +226,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         forgetPending(index)
         forgetHalfOpen(index)
         forgetPostponed(index)
+        if table[index].events.contains(.hasLeftover) { leftovers.forget(index) }
         if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)
         table.remove(index)

@@ -48,7 +48,9 @@ extension OptionParser {
         case .oneOff: options.oneOff = true
         case .vhostUser: options.vhostUser = true
         case .printCapabilities: break  // Answered before.
-        case .repairPath, .migrateExit, .migrateNoLinger: break  // Refused before.
+        case .repairPath: options.repairSocket = given.value == "none" ? .none : .at(try OptionValue.socketPath(given))
+        case .migrateExit: options.exitsAfterMigration = true
+        case .migrateNoLinger: options.closesAfterMigration = true
         }
     }
 

@@ -176,8 +176,8 @@ extension OptionTable {
         .init(.machine(.oneOff), short: "1", for: .passt, "Exit when the machine disconnects. Default: wait for the next one."),
         .init(.machine(.vhostUser), for: .passt, "Serve a machine that shares its memory, by vhost-user. Its monitor connects to the socket as the front-end; only one that speaks vhost-user can. If it is among the first options, the program is passt under any name."),
         .init(.machine(.printCapabilities), for: .passt, "Print what kind of device the vhost-user back-end is, and exit."),
-        .init(.machine(.repairPath), value: "PATH", for: .passt, missing: .passt, "The socket of the helper that moves TCP connections."),
-        .init(.machine(.migrateExit), for: .passt, missing: .passt, "Exit after a migration."),
-        .init(.machine(.migrateNoLinger), for: .passt, missing: .passt, "Close sockets at once after a migration."),
+        .init(.machine(.repairPath), value: "PATH|none", for: .passt, "With --vhost-user: the socket that passt-repair connects to, so that TCP connections move along when the machine is migrated. Default: the machine's path and .repair behind it."),
+        .init(.machine(.migrateExit), for: .passt, "Exit when the machine has been migrated away. Default: keep its connections, standing still, until another machine comes."),
+        .init(.machine(.migrateNoLinger), for: .passt, "Close its connections then."),
     ])
 }

@@ -307,6 +307,15 @@ import Wire
     func prepareToWait() -> Bool { link.prepareToWait() }
     func takeNews() -> LinkEvent { link.takeNews() }
     func awaitAnother() -> Bool { link.awaitAnother() }
+
+    /// Ends the transfer that is wanted: whether it is one that saves; nil where there is none.
+    func endTransfer(_ isDone: Bool) -> Bool? {
+        guard let transfer = link.takeTransfer() else { return nil }
+        transfer.pipe.close()
+        link.endTransfer(isDone)
+        return transfer.isSaving
+    }
+
     func attend() -> LinkEvent { link.attend(0, .input) }
     var notice: GuestNotice? { link.takeNotice() }
     var hasNews: Bool { link.hasNews }

@@ -12,7 +12,7 @@ import Wire
         driver.say(1)
         #expect(driver.answer(to: 1) == driver.number(VhostDevice.offered.rawValue))
         driver.say(15)
-        #expect(driver.answer(to: 15) == driver.number(UInt64(1 << 1 | 1 << 2 | 1 << 3)))
+        #expect(driver.answer(to: 15) == driver.number(UInt64(1 << 1 | 1 << 2 | 1 << 3 | 1 << 19)))
         // Lesson 43: exactly as many as there are.
         driver.say(17)
         #expect(driver.answer(to: 17) == driver.number(UInt64(1)))
@@ -23,6 +23,22 @@ import Wire
         #expect(driver.answer(to: 2) == driver.number(UInt64(0)))
         driver.say(5, driver.regions, [driver.file, driver.file], flags: 1 | 8)
         #expect(driver.answer(to: 5) == driver.number(UInt64(0)))
+    }
+
+    /// Each transfer is answered at once, and its end is asked for; nothing else is served before that.
+    @Test func statesGoThroughPipes() throws {
+        let driver = try VhostDriver()
+        #expect(driver.say(42, driver.number(UInt64(0)), [driver.file]) == .transfer)
+        #expect(driver.answer(to: 42) == driver.number(UInt64(0x100)))
+        #expect(driver.say(43) == .transfer && driver.answer(to: 43) == nil)
+        #expect(driver.endTransfer(true) == true)
+        #expect(driver.attend().isEmpty && driver.answer(to: 43) == driver.number(UInt64(0)))
+        #expect(driver.say(42, driver.number(UInt64(1)), [driver.file]) == .transfer)
+        #expect(driver.answer(to: 42) != nil && driver.endTransfer(false) == false)
+        #expect(driver.say(43).isEmpty && driver.answer(to: 43) == driver.number(UInt64(1)))
+        // A front-end that goes in between leaves nothing open.
+        #expect(driver.say(42, driver.number(UInt64(0)), [driver.file]) == .transfer)
+        #expect(!driver.awaitAnother() && driver.endTransfer(true) == nil)
     }
 
     /// A driver is there once it can receive.
@@ -129,6 +145,9 @@ import Wire
             ("size of nothing", { $0.say(8, $0.number(UInt32(0)) + $0.number(UInt32(0))) }), ("huge size", { $0.say(8, $0.number(UInt32(0)) + $0.number(UInt32(65536))) }),
             ("ring without a place", { $0.say(9, [UInt8](repeating: 0, count: 40)); $0.say(12, $0.number(UInt64(0)), [$0.toGuest.kick]) }), ("short address", { $0.say(9, [UInt8](repeating: 0, count: 39)) }),
             ("kick of no ring", { $0.say(12, $0.number(UInt64(2)), [$0.file]) }), ("kick without descriptor", { $0.say(12, $0.number(UInt64(0))) }),
+            ("state without a pipe", { $0.say(42, $0.number(UInt64(0))) }), ("state in a third direction", { $0.say(42, $0.number(UInt64(2)), [$0.file]) }),
+            ("state of a machine that runs", { $0.say(42, $0.number(UInt64(1 << 32)), [$0.file]) }), ("a long question for a state", { $0.say(43, [0]) }),
+            ("state while a ring runs", { $0.setUp(); $0.say(42, $0.number(UInt64(0)), [$0.file]) }),
             ("ring to be polled", { $0.say(12, $0.number(UInt64(0x100))) }), ("call without descriptor", { $0.say(13, $0.number(one)) }),
         ]
         for (name, say) in cases {

@@ -327,7 +327,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), sendWindow: nil, sendSegmentSize: 1460,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: 0, sendWindow: nil, sendSegmentSize: 1460,
             retransmissions: 0, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
     }

@@ -1,6 +1,9 @@
-"""vhost.py INTERFACE SOCKET: as machine.py, for a machine that shares its memory with passt (vhost-user). The kernel of the namespace that this runs in
+"""vhost.py INTERFACE SOCKET [CONTROL]: as machine.py, for a machine that shares its memory with passt (vhost-user). The kernel of the namespace that this runs in
 is the machine's: a tap device INTERFACE, whose frames have virtio-net headers, is bridged to rings in a file in memory. SOCKET is a path, or an inherited
 descriptor fd:N. Prints "ready" when the interface is there, and ends with the connection.
+
+By lines that are written to CONTROL, a pipe that is made, the machine is migrated: "save" lets it stand still and takes the state of its device, which is answered by "saved BYTES", or "saved 0"
+where it was refused; then "go SOCKET" lets it go on at another passt with that state, or "go" where it is, answered by "there".
 
 Each side kicks and calls for everything: no fences are needed for that, which Python has none of. Numbers in the memory are in native format, which is stored
 and loaded as a whole; the standard one goes byte by byte.
@@ -28,14 +31,17 @@ tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
 fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
 fcntl.ioctl(tap, TUNSETVNETHDRSZ, struct.pack("i", 12))
 fcntl.ioctl(tap, TUNSETOFFLOAD, 1 | 2 | 4)  # TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6
-if where.startswith("fd:"):
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=int(where[3:]))
-else:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(where)
 file = os.memfd_create("guest")
 os.ftruncate(file, TOTAL)
 memory = mmap.mmap(file, TOTAL)
+
+
+def connect(where):
+    if where.startswith("fd:"):
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=int(where[3:]))
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.connect(where)
+    return made
 
 
 def say(request, body=b"", descriptors=(), reply=None):
@@ -51,12 +57,18 @@ class Ring:
         self.index, self.next, self.seen = index, 0, 0
         self.descriptors, self.available, self.used = index << 16, (index << 16) + 8192, (index << 16) + 16384
         self.kick, self.call = libc.eventfd(0, 0), libc.eventfd(0, 0)
+
+    def start(self, base):
+        index = self.index
         say(8, struct.pack("=II", index, SIZE))
-        say(10, struct.pack("=II", index, 0))
+        say(10, struct.pack("=II", index, base))
         say(9, struct.pack("=IIQQQQ", index, 0, USER + self.descriptors, USER + self.used, USER + self.available, 0))
         say(13, struct.pack("=Q", index), [self.call])
         say(12, struct.pack("=Q", index), [self.kick])
         say(18, struct.pack("=II", index, 1))
+
+    def stop(self):
+        return struct.unpack("=II", say(11, struct.pack("=II", self.index, 0), reply=8))[1]
 
     def offer(self, head, offset, length, flags):
         struct.pack_into("QIHH", memory, self.descriptors + 16 * head, GUEST + offset, length, flags, 0)
@@ -75,14 +87,61 @@ class Ring:
         return head, length
 
 
-offered = struct.unpack("=Q", say(1, reply=8))[0]
-assert offered & FEATURES == FEATURES, hex(offered)
-say(3)
-say(2, struct.pack("=Q", FEATURES))
-say(16, struct.pack("=Q", 8))
-say(5, struct.pack("=IIQQQQ", 1, 0, GUEST, TOTAL, USER, 0), [file])
+def begin():
+    offered = struct.unpack("=Q", say(1, reply=8))[0]
+    assert offered & FEATURES == FEATURES, hex(offered)
+    say(3)
+    say(2, struct.pack("=Q", FEATURES))
+    say(16, struct.pack("=Q", 8 | 1 << 19))
+    say(5, struct.pack("=IIQQQQ", 1, 0, GUEST, TOTAL, USER, 0), [file])
+
+
+def transfer(direction, state=b""):
+    """The device's state, from passt (0) or to it (1)."""
+    reading, writing = os.pipe()
+    ours, theirs = (reading, writing) if direction == 0 else (writing, reading)
+    answer = struct.unpack("=Q", say(42, struct.pack("=II", direction, 0), [theirs], reply=8))[0]
+    assert answer == 0x100, hex(answer)
+    os.close(theirs)
+    if direction == 0:
+        while piece := os.read(ours, 1 << 16):
+            state += piece
+    while direction == 1 and state:
+        state = state[os.write(ours, state):]
+    os.close(ours)
+    return state if struct.unpack("=Q", say(43, reply=8))[0] == 0 else b""
+
+
+def migrate(line):
+    global sock, state, bases
+    words = line.split()
+    if words == ["save"]:
+        bases = [ring.stop() for ring in rings]
+        state = transfer(0)
+        print("saved", len(state), flush=True)
+    elif words[0] == "go":
+        if len(words) > 1:
+            sock.close()
+            sock = connect(words[1])
+            begin()
+            assert transfer(1, state) == b""
+        for ring, base in zip(rings, bases):
+            ring.start(base)
+        bases = None
+        print("there", flush=True)
+
+
+control = []
+if len(sys.argv) > 3:
+    os.mkfifo(sys.argv[3])
+    control = [os.open(sys.argv[3], os.O_RDWR)]
+sock = connect(where)
+begin()
 sending = Ring(1)
 receiving = Ring(0)
+rings, bases, state = [sending, receiving], None, b""
+for ring in rings:
+    ring.start(0)
 free = list(range(SLOTS))
 for head in range(SIZE):
     receiving.offer(head, PAGES + head * PAGE, PAGE, 2)
@@ -119,11 +178,16 @@ def from_tap():
 
 
 while True:
-    for readable in select.select([receiving.call, sending.call, sock] + ([tap] if free else []), [], [])[0]:
+    watched = [receiving.call, sending.call, sock] + control + ([tap] if free and bases is None else [])
+    for readable in select.select(watched, [], [])[0]:
         if readable is sock:
             if not sock.recv(1000):
                 sys.exit()
+        elif readable in control:
+            for line in os.read(readable, 4096).decode().splitlines():
+                migrate(line)
         elif readable is not tap:
             os.read(readable, 8)
-    to_tap()
-    from_tap()
+    if bases is None:
+        to_tap()
+        from_tap()

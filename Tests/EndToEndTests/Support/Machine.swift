@@ -12,6 +12,12 @@ enum Passt {
         try? FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: target)
         return link
     }
+
+    /// passt-repair, beside the program under test.
+    static func repairPath(_ network: Network) throws -> String {
+        if let path = ProcessInfo.processInfo.environment["PASST_REPAIR"] { return path }
+        return URL(fileURLWithPath: Pasta.path).deletingLastPathComponent().appendingPathComponent("passt-repair").path
+    }
 }
 
 /// A virtual machine in the eyes of passt: the kernel of one more host, whose interface `eth0` leads to a socket (`machine.py`).
@@ -20,10 +26,10 @@ final class Machine {
     let bridge: Child
 
     /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`).
-    init(_ network: Network, _ name: String, socket: String, kind: String = "stream") throws {
+    init(_ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil) throws {
         host = try network.addHost(name)
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
-        bridge = try host.start(["python3"] + Machine.bridge(kind, socket))
+        bridge = try host.start(["python3"] + Machine.bridge(kind, socket) + (control.map { [$0] } ?? []))
         try waitForInterface()
     }
 

@@ -29,6 +29,9 @@ struct VhostDevice: ~Copyable {
     var toGuest = Ring()
     var fromGuest = Ring()
     private var epoll: Epoll?
+    /// The front-end waits for its end, or begins to.
+    private(set) var transfer: StateTransfer?
+    private var hasTransferFailed = false
 
     static var offered: VirtioFeatures {
         [
@@ -36,7 +39,7 @@ struct VhostDevice: ~Copyable {
             .mergeableBuffers, .log, .anyLayout, .indirect, .eventIndex, .protocolFeatures, .version1,
         ]
     }
-    static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement] }
+    static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement, .deviceState] }
     /// Pairs of rings.
     static var queuePairs: UInt64 { 1 }
     /// Rings that are smaller may not hold a super-frame in the smallest buffers that a driver has, of a page's third.
@@ -52,6 +55,8 @@ struct VhostDevice: ~Copyable {
     /// The front-end has gone: nothing of the guest is held any more.
     mutating func reset() {
         for index in 0..<2 { release(index) }
+        takeTransfer()?.pipe.close()
+        hasTransferFailed = false
         memory.removeAll()
         memory.closeLog()
         memory.isLogging = false
@@ -94,6 +99,8 @@ struct VhostDevice: ~Copyable {
         // To be called for pages that were noted; nobody waits for that.
         case .setLogDescriptor: return .done
         case .setMemoryTable: return setMemory(size, &messages)
+        case .setDeviceStateDescriptor: return beginTransfer(size, &messages)
+        case .checkDeviceState: return size == 0 ? .number(hasTransferFailed ? 1 : 0) : .broken
         case .setRingAddress: return size == VhostUserRingAddress.length ? setAddress(messages.buffer.bytes) : .broken
         case .setRingSize, .setRingBase, .getRingBase, .setRingEnable:
             guard size == VhostUserRingState.length, let state = VhostUserRingState(messages.buffer.bytes, at: VhostMessages.body), state.ring < 2 else {
@@ -107,6 +114,26 @@ struct VhostDevice: ~Copyable {
             return setDescriptor(request, Int(given.ring), descriptor)
         }
     }
+
+    // MARK: State
+
+    /// The machine must stand still: what has left the rings is in the state.
+    private mutating func beginTransfer(_ size: Int, _ messages: inout VhostMessages) -> Result {
+        guard size == VhostUserTransfer.length, let wish = VhostUserTransfer(messages.buffer.bytes, at: VhostMessages.body), transfer == nil,
+            !toGuest.queue.isStarted, !fromGuest.queue.isStarted
+        else { return .broken }
+        let pipe = messages.descriptors.take(0)
+        guard pipe.isOpen else { return .broken }
+        transfer = StateTransfer(isSaving: wish.isSaving, pipe: pipe)
+        return .number(VhostUserTransfer.usesGivenDescriptor)
+    }
+
+    mutating func takeTransfer() -> StateTransfer? {
+        defer { transfer = nil }
+        return transfer
+    }
+
+    mutating func endTransfer(_ isDone: Bool) { hasTransferFailed = !isDone }
 
     // MARK: Features
 

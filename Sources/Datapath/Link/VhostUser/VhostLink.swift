@@ -69,6 +69,10 @@ struct VhostLink: GuestLink, ~Copyable {
         return connection.end()
     }
 
+    mutating func takeTransfer() -> StateTransfer? { device.takeTransfer() }
+
+    mutating func endTransfer(_ isDone: Bool) { device.endTransfer(isDone) }
+
     // MARK: The front-end
 
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent {
@@ -84,7 +88,8 @@ struct VhostLink: GuestLink, ~Copyable {
     private mutating func serveMessages() -> LinkEvent {
         let wasRunning = device.toGuest.queue.isRunning
         var left = VhostLink.mostMessages
-        while left > 0, serveMessage() { left -= 1 }
+        while left > 0, device.transfer == nil, serveMessage() { left -= 1 }
+        if device.transfer != nil { return .transfer }
         return !hasLostGuest && device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
     }
 

@@ -1,0 +1,121 @@
+internal import Linux
+internal import Wire
+
+extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Does what the link's front-end asked for, and tells it how that went.
+    mutating func transferState(now: Int64) {
+        guard let transfer = port.link.takeTransfer() else { return }
+        let pipe = StatePipe(descriptor: transfer.pipe)
+        let isDone = transfer.isSaving ? saveState(pipe) : loadState(pipe, now: now)
+        transfer.pipe.close()
+        migration.buffer.discardPages()
+        if transfer.isSaving, isDone { migration.phase = .saved }
+        if transfer.isSaving, !isDone { goOn(now: now) }
+        port.link.endTransfer(isDone)
+    }
+
+    // MARK: Head
+
+    private mutating func writeHead(_ pipe: StatePipe, connections: Int) -> Bool {
+        migration.write(SavedHead(guest, mac: port.guestMAC, connections: connections))
+        return pipe.write(migration.buffer, 0..<SavedHead.byteCount)
+    }
+
+    /// Connections that follow; nil for a state of another program or version.
+    private mutating func readHead(_ pipe: StatePipe) -> Int? {
+        guard pipe.read(into: &migration.buffer, 0..<SavedHead.byteCount), let head = SavedHead(migration.buffer.bytes) else { return nil }
+        if !head.mac.isMulticast { port.guestMAC = head.mac }
+        head.tell(&guest)
+        return head.connections
+    }
+
+    // MARK: Saving
+
+    /// True when the state is in the pipe, or as much of it as can be.
+    private mutating func saveState(_ pipe: StatePipe) -> Bool {
+        tcp.flushPending(&port, now: monotonicNanoseconds() / 1_000_000)
+        let count = migration.helper.isThere() ? tcp.standStill(&migration) : 0
+        guard writeHead(pipe, connections: count) else { return false }
+        // Where the helper has failed, those that stand still are lost either way, and not worth the machine.
+        if count == 0 { return true }
+        for index in 0..<tcp.table.highWater where tcp.isStill(index) {
+            guard let saved = tcp.save(index, &migration) else {
+                // What follows would have one connection less than the head says: this one is none.
+                guard writeNothing(pipe) else { return false }
+                continue
+            }
+            guard write(saved, pipe) else { return false }
+            port.counters.add(.tcpMovedAway)
+        }
+        return true
+    }
+
+    private mutating func write(_ saved: SavedConnection, _ pipe: StatePipe) -> Bool {
+        migration.write(saved)
+        let (received, unsent) = (Migration.queues, Migration.queues + Migration.mostQueued)
+        return pipe.write(migration.buffer, 0..<SavedConnection.byteCount) && pipe.write(migration.buffer, received..<(received + saved.received))
+            && pipe.write(migration.buffer, unsent..<(unsent + saved.unsent))
+    }
+
+    private mutating func writeNothing(_ pipe: StatePipe) -> Bool {
+        migration.writeNothing()
+        return pipe.write(migration.buffer, 0..<SavedConnection.byteCount)
+    }
+
+    // MARK: Loading
+
+    /// False only where the front-end must not go on: never for a connection's sake.
+    private mutating func loadState(_ pipe: StatePipe, now: Int64) -> Bool {
+        defer { pipe.drain(&migration.buffer) }
+        guard let count = readHead(pipe) else {
+            port.counters.add(.unknownStates)
+            return true
+        }
+        let canMove = count > 0 && migration.helper.isThere()
+        for _ in 0..<count {
+            guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount) else { break }
+            guard var saved = SavedConnection(migration.buffer.bytes) else { break }
+            // An empty place.
+            if saved.key.guestPort == 0 { continue }
+            guard saved.received <= Migration.mostQueued, saved.unsent <= Migration.mostQueued else { break }
+            let (received, unsent) = (Migration.queues, Migration.queues + Migration.mostQueued)
+            guard migration.buffer.byteCount > Migration.queues else { break }
+            guard pipe.read(into: &migration.buffer, received..<(received + saved.received)),
+                pipe.read(into: &migration.buffer, unsent..<(unsent + saved.unsent))
+            else { break }
+            let isBack = canMove && saved.isSound && makeRoomForLoaded() && tcp.load(&saved, &migration, &port, now: now)
+            port.counters.add(isBack ? .tcpMovedHere : .tcpLostOnTheWay)
+        }
+        return true
+    }
+
+    private mutating func makeRoomForLoaded() -> Bool { tcp.table.count < tcp.table.capacity && !descriptorsAreScarce }
+
+    // MARK: What becomes of the sockets
+
+    /// The machine goes on here, since it could not be moved.
+    mutating func goOn(now: Int64) {
+        migration.phase = .idle
+        tcp.goOn(&migration, &port, now: now)
+    }
+
+    /// The machine's end has come. False when it was moved, and its connections with it: then what it had here is not told that it is over.
+    mutating func guestHasMoved() -> Bool {
+        guard migration.phase == .saved else { return false }
+        migration.phase = .left
+        if migration.after != .linger { tcp.closeStill(&port) }
+        return true
+    }
+
+    /// A machine has something to say, or is ready to hear: the one that was saved goes on here, or another one has come, and what stands still of the last
+    /// one ends in silence. Either of a machine's rings may be the first to run.
+    mutating func guestIsHere(now: Int64) {
+        switch migration.phase {
+        case .idle: return
+        case .saved: goOn(now: now)
+        case .left:
+            migration.phase = .idle
+            tcp.closeStill(&port)
+        }
+    }
+}

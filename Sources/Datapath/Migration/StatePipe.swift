@@ -1,0 +1,46 @@
+internal import Linux
+internal import Wire
+
+/// One end of the pipe that a state goes through. It may be a pipe that waits, so each call is made when it need not.
+struct StatePipe: BitwiseCopyable {
+    let descriptor: Descriptor
+
+    /// Milliseconds without a byte that passes.
+    private static var patience: Int32 { 10_000 }
+    /// What a pipe takes at once that says it takes something (PIPE_BUF).
+    private static var piece: Int { 4096 }
+
+    /// False when the other end is gone, or takes nothing.
+    func write(_ buffer: borrowing Mapping, _ range: Range<Int>) -> Bool {
+        var position = range.lowerBound
+        while position < range.upperBound {
+            guard descriptor.awaitOutput(milliseconds: StatePipe.patience) else { return false }
+            let outcome = descriptor.write(from: buffer, offset: position, length: min(range.upperBound - position, StatePipe.piece))
+            if outcome.wouldBlock { continue }
+            guard outcome.count > 0 else { return false }
+            position += outcome.count
+        }
+        return true
+    }
+
+    /// Fills the range. False when there is less.
+    func read(into buffer: inout Mapping, _ range: Range<Int>) -> Bool {
+        var position = range.lowerBound
+        while position < range.upperBound {
+            guard descriptor.awaitInput(milliseconds: StatePipe.patience) else { return false }
+            let outcome = descriptor.read(into: &buffer, offset: position, length: range.upperBound - position)
+            if outcome.wouldBlock { continue }
+            guard outcome.count > 0 else { return false }
+            position += outcome.count
+        }
+        return true
+    }
+
+    /// Takes what is left, so that nobody fails to write it.
+    func drain(_ buffer: inout Mapping) {
+        while descriptor.awaitInput(milliseconds: StatePipe.patience) {
+            let outcome = descriptor.read(into: &buffer, offset: 0, length: min(buffer.byteCount, 1 << 16))
+            if outcome.count == 0, !outcome.wouldBlock { return }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+internal import Linux
+internal import Wire
+
+/// Connections that stand still, are taken apart, and are put together again.
+extension TCPTranslator where Sockets: ~Copyable {
+    // MARK: Standing still
+
+    /// Connections that are open in both directions can move. Whichever is about to end anyway stays.
+    private func canMove(_ index: Int) -> Bool {
+        let connection = table[index]
+        return connection.events.contains(.established) && connection.socket.isOpen
+            && connection.events.isDisjoint(with: [.finFromGuest, .endOfStream, .finSent, .inputEnds, .hasFailed, .mustReset])
+            && !connection.key.remote.isLinkLocal
+    }
+
+    func isStill(_ index: Int) -> Bool { table.isUsed(index) && table[index].events.contains(.standsStill) }
+
+    /// Milliseconds in which peers may acknowledge what is under way to them. The machine says nothing new, and what has arrived need not move.
+    private static var settling: Int64 { 100 }
+
+    private func letSettle() {
+        let end = monotonicNanoseconds() + TCPTranslator.settling * 1_000_000
+        for index in 0..<table.highWater where table.isUsed(index) && canMove(index) {
+            while monotonicNanoseconds() < end, let path = table[index].socket.tcpPath(), path.isConnected, path.unacknowledged > 0 {
+                // Nobody else has anything to do here.
+                _ = table[index].socket.awaitPriorityInput(milliseconds: 1)
+            }
+        }
+    }
+
+    /// All that can move stand still from here on, in repair mode. How many.
+    mutating func standStill(_ migration: inout Migration) -> Int {
+        finishPostponed()
+        letSettle()
+        var (total, count) = (0, 0)
+        for index in 0..<table.highWater where table.isUsed(index) && canMove(index) {
+            guard (try? table[index].socket.dropInput()) != nil else { continue }
+            table[index].events.insert(.standsStill)
+            forgetPostponed(index)
+            migration.numbers[count] = table[index].socket.number
+            count += 1
+            guard count == DescriptorPassing.most else { continue }
+            guard migration.helper.apply(.on, to: migration.numbers, count: count) else { return 0 }
+            (total, count) = (total + count, 0)
+        }
+        guard count == 0 || migration.helper.apply(.on, to: migration.numbers, count: count) else { return 0 }
+        return total + count
+    }
+
+    /// Its queues lie in the buffer behind that. Nil where it cannot move after all.
+    mutating func save(_ index: Int, _ migration: inout Migration) -> SavedConnection? {
+        let socket = table[index].socket
+        do throws(Errno) {
+            guard let state = try socket.repairState(), let local = try socket.localAddress().endpoint, let peer = try socket.peerAddress().endpoint else {
+                return nil
+            }
+            var saved = SavedConnection(table[index], state, local: local, peer: peer)
+            if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(0, on: socket) }
+            let room = Migration.mostQueued
+            saved.received = try socket.peekQueue(.receive, into: &migration.buffer, offset: Migration.queues, length: room)
+            saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.queues + room, length: room)
+            if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(Int(table[index].peekPosition), on: socket) }
+            return saved.isSound ? saved : nil
+        } catch {
+            return nil
+        }
+    }
+
+    /// The connections are the machine's again.
+    mutating func goOn<Link: GuestLink & ~Copyable>(_ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64) {
+        var first = 0
+        while first < table.highWater {
+            var (count, next) = (0, first)
+            while next < table.highWater, count < DescriptorPassing.most {
+                if isStill(next) {
+                    migration.numbers[count] = table[next].socket.number
+                    count += 1
+                }
+                next += 1
+            }
+            let isOff = count == 0 || migration.helper.isThere() && migration.helper.apply(.offWithoutProbe, to: migration.numbers, count: count)
+            for index in first..<next where isStill(index) {
+                table[index].events.remove(.standsStill)
+                // A socket that stays in repair mode is of no use any more.
+                guard isOff, (try? table[index].socket.takeInputAgain()) != nil else {
+                    endByReset(index, &port, now: now)
+                    continue
+                }
+                table[index].events.formUnion([.hasInput, .mustAcknowledge])
+                touch(index, &port, now: now)
+            }
+            first = next
+        }
+    }
+
+    /// Whatever stands still is closed, which a socket in repair mode does without a word.
+    mutating func closeStill<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where isStill(index) {
+            sockets.close(table[index].socket)
+            remove(index, &port)
+        }
+    }
+
+    // MARK: Going on
+
+    /// Makes a socket that goes on with the connection, whose queues lie in the buffer. False where that does not work out, and nothing is left of it.
+    mutating func load<Link: GuestLink & ~Copyable>(
+        _ saved: inout SavedConnection, _ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64
+    ) -> Bool {
+        guard table.find(saved.key) == nil, let socket = try? Descriptor.socket(.stream, for: saved.local.address) else { return false }
+        do throws(Errno) {
+            try takeUp(saved, socket, &migration)
+        } catch {
+            // In repair mode or never connected: closed without a word.
+            socket.close()
+            return false
+        }
+        guard let index = table.insert(saved.connection(socket, now: now)) else {
+            sockets.abort(socket)
+            return false
+        }
+        do throws(Errno) {
+            try sockets.adopt(socket, tag: TCPTranslator.tag(index, generation: table.generation(of: index)))
+            try sendUnsent(saved, index, &migration)
+        } catch {
+            table.remove(index)
+            sockets.abort(socket)
+            return false
+        }
+        port.counters.add(.tcpOpened)
+        if saved.isInbound { inboundCount += 1 }
+        look(index, now: now)
+        touch(index, &port, now: now)
+        return true
+    }
+
+    private func takeUp(_ saved: SavedConnection, _ socket: Descriptor, _ migration: inout Migration) throws(Errno) {
+        migration.numbers[0] = socket.number
+        guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
+        try socket.takeUp(
+            saved.socket, from: SocketAddress(saved.local), to: SocketAddress(saved.peer),
+            sendStart: saved.socket.sendEnd &- UInt32(truncatingIfNeeded: saved.unsent),
+            receiveStart: saved.socket.receiveEnd &- UInt32(truncatingIfNeeded: saved.received))
+        // Both queues must hold at once what the peer may acknowledge or has had acknowledged: there is room for as much as the kernel allows.
+        try? socket.enlargeSendBuffer(max(saved.unsent, 256 << 10))
+        let received = Migration.queues
+        try socket.fillQueue(.receive, migration.buffer.bytes.extracting(received..<(received + saved.received)))
+        try socket.fillQueue(.send, migration.buffer.bytes.extracting(saved.sentRange))
+        try socket.setRepairWindow(saved.socket.window)
+        guard migration.helper.apply(.off, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
+    }
+
+    /// What was never sent leaves in the usual way, as far as there is room now.
+    private mutating func sendUnsent(_ saved: SavedConnection, _ index: Int, _ migration: inout Migration) throws(Errno) {
+        var rest = saved.notSentRange
+        while !rest.isEmpty {
+            let outcome = table[index].socket.send(migration.buffer.bytes.extracting(rest))
+            if outcome.wouldBlock { break }
+            if let error = outcome.error { throw error }
+            rest = rest.dropFirst(outcome.count)
+        }
+        if rest.isEmpty { return }
+        guard leftovers.keep(rest, of: migration.buffer, for: index) else { throw Errno(105) }  // ENOBUFS
+        table[index].events.formUnion([.hasLeftover, .outputBlocked, .awaitsRoom])
+    }
+
+    /// The socket has room again. True when nothing is left over.
+    mutating func sendLeftover<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        do throws(Errno) {
+            guard try leftovers.send(index, on: table[index].socket) else { return false }
+            table[index].events.remove(.hasLeftover)
+            return true
+        } catch {
+            // Something is wrong with the connection, of which its own events tell.
+            return false
+        }
+    }
+}

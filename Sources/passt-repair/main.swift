@@ -1,0 +1,4 @@
+import Linux
+import RepairHelper
+
+Process.exit(PasstRepair.run(CommandLine.arguments))

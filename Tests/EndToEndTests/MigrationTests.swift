@@ -1,0 +1,172 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Machines that move to another host while they run. Both hosts have the same addresses; the router decides which of them is reached. The monitor is
+/// `vhost.py`, since QEMU moves the state of such a device from version 10 on only.
+@Suite struct MigrationTests {
+    /// What it takes to move.
+    struct Move {
+        let network: Network
+        let other: Host
+        let source, target: Child
+        let machine: Machine
+        private let control: String
+
+        init(_ network: Network, options: [String] = [], helpers: Bool = true) throws {
+            self.network = network
+            other = try network.addHost("other")
+            try network.run(["sh", "-eu", Helpers.path("second-host.sh"), network.name]).check()
+            control = network.path("control")
+            let words = ["-f", "--vhost-user", "-t", "8080:4000", "--stats", "1"] + options
+            source = try network.passt(words + ["--socket", network.path("a")])
+            let target = try other.start([try Passt.path(network)] + words + ["--socket", network.path("b")], as: .ordinary)
+            self.target = target
+            try require("the target to listen") { target.poll() != nil || target.standardError.contains("Listening") }
+            if helpers {
+                _ = try network.host.start([try Passt.repairPath(network), network.path("a.repair")])
+                _ = try other.start([try Passt.repairPath(network), network.path("b.repair")])
+            }
+            machine = try Machine(network, "vm", socket: network.path("a"), kind: "memory", control: control)
+            try machine.configure()
+            try machine.host.serveTests()
+            // Others reach the machine by the address that it was seen with.
+            for family in Family.allCases { try machine.host.run(["ping", "-c", "1", "-W", "5", family.server]).check() }
+        }
+
+        /// Tells the monitor, and waits for the answer.
+        func say(_ line: String, _ answer: String) throws {
+            let bridge = machine.bridge
+            func count() -> Int { bridge.standardOutput.components(separatedBy: answer).count }
+            let before = count()
+            let handle = try #require(FileHandle(forWritingAtPath: control))
+            try handle.write(contentsOf: Data((line + "\n").utf8))
+            try handle.close()
+            try require("\(answer) of vhost.py") { bridge.poll() != nil || count() > before }
+            if bridge.poll() != nil { throw Failure("vhost.py: \(bridge.standardError)") }
+        }
+
+        /// Packets reach the other host from here on.
+        func turnRouter() throws { try network.router.sh("sh -eu \(Helpers.path("second-host.sh")) turn").check() }
+
+        /// Transfers that last, each way a connection can be opened, and are under way.
+        func transfers(_ byteCount: Int) throws -> [Child] {
+            let client = ["python3", Helpers.path("client.py"), "duplex"]
+            let transfers = try Family.allCases.flatMap { family in
+                [
+                    try machine.host.start(client + [family.server, "4000", "\(byteCount)"]),
+                    try network.remote.start(client + [family.hostAddress, "8080", "\(byteCount)"]),
+                ]
+            }
+            try awaitConnections(transfers.count)
+            return transfers
+        }
+
+        /// One that the machine has opened.
+        func transfer(_ byteCount: Int) throws -> Child {
+            let transfer = try machine.host.start(["python3", Helpers.path("client.py"), "duplex", Family.v4.server, "4000", "\(byteCount)"])
+            try awaitConnections(1)
+            return transfer
+        }
+
+        private func awaitConnections(_ count: Int) throws {
+            let remote = network.remote!
+            try require("connections") { (try? remote.run(["ss", "-Htn", "state", "established"]))?.lines.count ?? 0 >= count }
+        }
+    }
+
+    /// A word, its echo, and the same again some time later.
+    static let quietTalk = """
+        import socket, sys, time
+        sock = socket.create_connection((sys.argv[1], 4000), 20)
+        sock.sendall(b"echo\\n")
+        for word in (b"before", b"behind"):
+            sock.sendall(word)
+            answer = b""
+            while len(answer) < len(word):
+                answer += sock.recv(100)
+            assert answer == word, answer
+            time.sleep(3)
+        """
+
+    /// Lesson 44: a machine's connections go on elsewhere, with every byte.
+    @Test func connectionsMoveWithTheMachine() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network)
+            let transfers = try move.transfers(160 << 20)
+            // Waits, with nothing under way, and has a word to say afterwards.
+            let idle = try move.machine.host.start(["python3", "-c", MigrationTests.quietTalk, Family.v6.server])
+            try move.say("save", "saved")
+            try move.say("go " + network.path("b"), "there")
+            try move.turnRouter()
+            for transfer in transfers { try transfer.wait(seconds: 60).check() }
+            try idle.wait(seconds: 30).check()
+            let (source, target) = (Footprint(program: move.source), Footprint(program: move.target))
+            #expect(eventually { target.counter("TCP connections that have moved here") >= transfers.count })
+            #expect(target.counter("TCP connections lost on the way here") == 0)
+            #expect(eventually { source.counter("TCP connections saved for a move") >= transfers.count })
+            #expect(source.counter("TCP resets to guest") == 0 && target.counter("TCP resets to guest") == 0)
+            // New ones as well, in both directions.
+            for family in Family.allCases {
+                try move.machine.client("duplex", family.server, 4000, 1 << 20).check()
+                #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            }
+            // Where it came from, nobody is told that anything has ended.
+            #expect(move.source.poll() == nil)
+        }
+    }
+
+    /// A move that comes to nothing: the machine goes on where it was.
+    @Test func lesson44_aMoveThatFailsIsTakenBack() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network)
+            let transfers = try move.transfers(120 << 20)
+            for _ in 0..<3 {
+                usleep(200_000)
+                try move.say("save", "saved")
+                try move.say("go", "there")
+            }
+            for transfer in transfers { try transfer.wait(seconds: 60).check() }
+            #expect(eventually { Footprint(program: move.source).counter("TCP connections saved for a move") > 0 })
+        }
+    }
+
+    /// Without anybody who may take sockets apart, the machine moves and its connections do not.
+    @Test func withoutAHelper() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network, helpers: false)
+            let transfer = try move.transfer(2048 << 20)
+            try move.say("save", "saved")
+            try move.say("go " + network.path("b"), "there")
+            try move.turnRouter()
+            let output = transfer.wait(seconds: 30)
+            #expect(output.err.contains("ECONNRESET"), "\(output)")
+            try move.machine.client("duplex", Family.v6.server, 4000, 1 << 20).check()
+        }
+    }
+
+    /// What becomes of the program that the machine has left, by its options.
+    @Test(arguments: [[], ["--one-off"], ["--migrate-no-linger"], ["--migrate-exit"]] as [[String]]) func afterwards(_ options: [String]) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network, options: options)
+            let transfer = try move.transfer(256 << 20)
+            let source = Footprint(program: move.source)
+            let before = source.descriptors
+            try move.say("save", "saved")
+            try move.say("go " + network.path("b"), "there")
+            try move.turnRouter()
+            // Nobody may wonder about packets that still come to where the machine was: unless its connections linger there, they are answered by resets.
+            if options.first?.hasPrefix("--migrate") != true { try transfer.wait(seconds: 60).check() }
+            let ends = options == ["--migrate-exit"]
+            #expect(eventually(within: ends ? 10 : 1) { move.source.poll() != nil } == ends)
+            guard !ends else { return }
+            // The machine's own: its socket, memory and counters; and its connection, unless that lingers.
+            #expect(source.descriptors < before)
+            #expect(move.source.standardError.contains("disconnected"))
+        }
+    }
+}
