@@ -128,6 +128,6 @@ struct PasstDaemon: ProgramRun {
 
     /// All that a run with every option has, over a machine's socket or its memory.
     static func mostPermissions(_ worker: [SystemCall.Permission] = PasstWorker.systemCalls) -> [SystemCall.Permission] {
-        worker + PastaWorker.captureCalls + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
+        worker + PastaWorker.captureCalls + SystemCall.repair + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
     }
 }

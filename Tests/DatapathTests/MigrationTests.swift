@@ -64,7 +64,7 @@ import Wire
         // More is under way to the guest than has come for it.
         { $0.received = 799 }, { $0.unacknowledged = SequenceNumber(901) }, { $0.queueStart = SequenceNumber(201) },
         { $0.acknowledged = SequenceNumber(5001) }, { $0.windowEdge = SequenceNumber(3999) },
-        { $0.segmentSize = 87 }, { $0.guestSegmentSize = 0 }, { $0.windowScale = 15 }, { $0.guestWindowScale = 15 }, { $0.socket.sendScale = 15 },
+        { $0.segmentSize = 87 }, { $0.segmentSize = 65496 }, { $0.guestSegmentSize = .max }, { $0.guestSegmentSize = 0 }, { $0.windowScale = 15 }, { $0.guestWindowScale = 15 }, { $0.socket.sendScale = 15 },
         { $0.socket.receiveScale = 200 }, { $0.guestWindow = 65536 << 14 }, { $0.key.guestPort = 0 }, { $0.peer.port = 0 }, { $0.local.port = 0 },
         { $0.local.address = IPAddress(IPv6Address.loopback) }, { $0.key.guest = IPAddress(IPv6Address.loopback) },
     ] as [@Sendable (inout SavedConnection) -> Void])
@@ -148,7 +148,7 @@ import Wire
     @Test func aPipeThatEndsEarly() throws {
         var buffer = try Mapping(byteCount: 100_000)
         let pipe = try Descriptor.pipe()
-        let (reading, writing) = (StatePipe(descriptor: pipe.reading), StatePipe(descriptor: pipe.writing))
+        let (reading, writing) = (StatePipe(pipe.reading), StatePipe(pipe.writing))
         let isWritten = writing.write(buffer, 0..<50)
         let isRead = reading.read(into: &buffer, 0..<20)
         pipe.writing.close()
@@ -160,7 +160,7 @@ import Wire
         let other = try Descriptor.pipe()
         other.reading.close()
         Signals.ignore(13)  // SIGPIPE
-        let isLost = !StatePipe(descriptor: other.writing).write(buffer, 0..<50)
+        let isLost = !StatePipe(other.writing).write(buffer, 0..<50)
         #expect(isLost)
         other.writing.close()
     }

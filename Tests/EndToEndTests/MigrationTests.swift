@@ -47,7 +47,9 @@ import Testing
         }
 
         /// Packets reach the other host from here on.
-        func turnRouter() throws { try network.router.sh("sh -eu \(Helpers.path("second-host.sh")) turn").check() }
+        func turnRouter() throws { try network.router.sh("sh -eu \(Helpers.path("second-host.sh")) turn lan0 lan2").check() }
+
+        func turnRouterBack() throws { try network.router.sh("sh -eu \(Helpers.path("second-host.sh")) turn lan2 lan0").check() }
 
         /// Transfers that last, each way a connection can be opened, and are under way.
         func transfers(_ byteCount: Int) throws -> [Child] {
@@ -126,10 +128,31 @@ import Testing
             for _ in 0..<3 {
                 usleep(200_000)
                 try move.say("save", "saved")
+                // However far it came: the other host had everything already.
+                try move.say("visit " + network.path("b"), "back")
                 try move.say("go", "there")
             }
             for transfer in transfers { try transfer.wait(seconds: 60).check() }
             #expect(eventually { Footprint(program: move.source).counter("TCP connections saved for a move") > 0 })
+        }
+    }
+
+    /// There and back again: what lingered here makes room.
+    @Test func backAndForth() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network)
+            let transfers = try move.transfers(200 << 20)
+            try move.say("save", "saved")
+            try move.say("go " + network.path("b"), "there")
+            try move.turnRouter()
+            usleep(300_000)
+            try move.say("save", "saved")
+            try move.say("go " + network.path("a"), "there")
+            try move.turnRouterBack()
+            for transfer in transfers { try transfer.wait(seconds: 60).check() }
+            #expect(eventually { Footprint(program: move.source).counter("TCP connections that have moved here") > 0 })
+            #expect(Footprint(program: move.source).counter("TCP connections lost on the way here") == 0)
         }
     }
 

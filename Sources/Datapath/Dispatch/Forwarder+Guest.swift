@@ -5,7 +5,8 @@ internal import Wire
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Whatever the guest had is gone with it: the hosts at the other ends see resets, and the next guest finds nothing (lesson 42).
     mutating func guestLeft() {
-        let hasMoved = guestHasMoved()
+        let hasMoved = migration.phase == .saved
+        let lingers = leavesConnections()
         tcp.abortAll(&port)
         udp.closeAll(&port)
         ping.closeAll(&port)
@@ -13,7 +14,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guest = unknownGuest
         let mayCome = port.link.awaitAnother()
         // Even the only machine that was ever to come leaves behind what lingers.
-        if hasMoved ? migration.after == .exit : !mayCome { port.close() }
+        if hasMoved && migration.after == .exit || !mayCome && !lingers { port.close() }
     }
 
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.

@@ -5,12 +5,20 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Does what the link's front-end asked for, and tells it how that went.
     mutating func transferState(now: Int64) {
         guard let transfer = port.link.takeTransfer() else { return }
-        let pipe = StatePipe(descriptor: transfer.pipe)
-        let isDone = transfer.isSaving ? saveState(pipe) : loadState(pipe, now: now)
+        let pipe = StatePipe(transfer.pipe)
+        let isDone: Bool
+        if transfer.isSaving {
+            isDone = saveState(pipe)
+            migration.phase = .saved
+            if !isDone { guestIsHere(now: now) }
+        } else {
+            // What stands still of another machine, or of this one when it was here before.
+            tcp.closeStill(&port)
+            isDone = loadState(pipe, now: now)
+            migration.phase = .loaded
+        }
         transfer.pipe.close()
         migration.buffer.discardPages()
-        if transfer.isSaving, isDone { migration.phase = .saved }
-        if transfer.isSaving, !isDone { goOn(now: now) }
         port.link.endTransfer(isDone)
     }
 
@@ -38,7 +46,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard writeHead(pipe, connections: count) else { return false }
         // Where the helper has failed, those that stand still are lost either way, and not worth the machine.
         if count == 0 { return true }
-        for index in 0..<tcp.table.highWater where tcp.isStill(index) {
+        for index in 0..<tcp.table.highWater where tcp.isStill(index) && tcp.canMove(index) {
             guard let saved = tcp.save(index, &migration) else {
                 // What follows would have one connection less than the head says: this one is none.
                 guard writeNothing(pipe) else { return false }
@@ -74,16 +82,16 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let canMove = count > 0 && migration.helper.isThere()
         for _ in 0..<count {
             guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount) else { break }
-            guard var saved = SavedConnection(migration.buffer.bytes) else { break }
+            guard let saved = SavedConnection(migration.buffer.bytes) else { break }
             // An empty place.
             if saved.key.guestPort == 0 { continue }
-            guard saved.received <= Migration.mostQueued, saved.unsent <= Migration.mostQueued else { break }
+            guard saved.fits else { break }
             let (received, unsent) = (Migration.queues, Migration.queues + Migration.mostQueued)
             guard migration.buffer.byteCount > Migration.queues else { break }
             guard pipe.read(into: &migration.buffer, received..<(received + saved.received)),
                 pipe.read(into: &migration.buffer, unsent..<(unsent + saved.unsent))
             else { break }
-            let isBack = canMove && saved.isSound && makeRoomForLoaded() && tcp.load(&saved, &migration, &port, now: now)
+            let isBack = canMove && saved.isSound && makeRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
             port.counters.add(isBack ? .tcpMovedHere : .tcpLostOnTheWay)
         }
         return true
@@ -93,29 +101,31 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     // MARK: What becomes of the sockets
 
-    /// The machine goes on here, since it could not be moved.
-    mutating func goOn(now: Int64) {
-        migration.phase = .idle
-        tcp.goOn(&migration, &port, now: now)
-    }
-
-    /// The machine's end has come. False when it was moved, and its connections with it: then what it had here is not told that it is over.
-    mutating func guestHasMoved() -> Bool {
-        guard migration.phase == .saved else { return false }
-        migration.phase = .left
-        if migration.after != .linger { tcp.closeStill(&port) }
-        return true
-    }
-
-    /// A machine has something to say, or is ready to hear: the one that was saved goes on here, or another one has come, and what stands still of the last
-    /// one ends in silence. Either of a machine's rings may be the first to run.
-    mutating func guestIsHere(now: Int64) {
+    /// The machine's end has come. True when connections of it stand still here on purpose: it was moved, and its peers are not told that anything is over.
+    mutating func leavesConnections() -> Bool {
         switch migration.phase {
-        case .idle: return
-        case .saved: goOn(now: now)
-        case .left:
+        case .idle, .left: return false
+        case .loaded:
+            // It has never run here, and goes on where it came from.
             migration.phase = .idle
             tcp.closeStill(&port)
+            return false
+        case .saved:
+            migration.phase = .left
+            if migration.after != .linger { tcp.closeStill(&port) }
+            return tcp.hasStill
         }
+    }
+
+    /// A machine has something to say, or is ready to hear: the one that was saved goes on here, the one that was loaded begins to, or another one has come, and
+    /// what stands still of the last one ends in silence. Either of a machine's rings may be the first to run.
+    mutating func guestIsHere(now: Int64) {
+        switch migration.phase {
+        case .idle: break
+        case .saved: tcp.goOn(.offWithoutProbe, &migration, &port, now: now)
+        case .loaded: tcp.goOn(.off, &migration, &port, now: now)
+        case .left: tcp.closeStill(&port)
+        }
+        migration.phase = .idle
     }
 }

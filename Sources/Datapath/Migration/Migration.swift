@@ -46,6 +46,8 @@ struct Migration: ~Copyable {
         case saved
         /// It has left.
         case left
+        /// All that have come stand still, for a machine that does not run here yet.
+        case loaded
     }
 
     var helper = RepairHelper()

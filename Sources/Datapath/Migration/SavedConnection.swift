@@ -164,15 +164,19 @@ struct SavedConnection: BitwiseCopyable, Equatable {
 
     // MARK: Sense
 
+    /// Its queues have room in the buffer.
+    var fits: Bool { received < Migration.mostQueued && unsent < Migration.mostQueued }
+
     /// Numbers that fit each other, so that no later arithmetic is surprised; a state is from another host, and may be anything.
     var isSound: Bool {
         let inFlight = highest - unacknowledged
         let inQueue = unacknowledged - queueStart
         let told = expected - acknowledged
+        let most = TCPTranslator<KernelSockets>.largestSegment(isIPv4: key.guest.isIPv4)
         return key.guest.isIPv4 == key.remote.isIPv4 && local.address.isIPv4 == peer.address.isIPv4 && key.guestPort != 0 && key.remotePort != 0
-            && peer.port != 0 && local.port != 0 && received < Migration.mostQueued && unsent < Migration.mostQueued && Int(socket.notSent) <= unsent
+            && peer.port != 0 && local.port != 0 && fits && Int(socket.notSent) <= unsent
             && inFlight >= 0 && inQueue >= 0 && inFlight + inQueue <= received && told >= 0 && windowEdge - acknowledged >= 0
-            && segmentSize >= 88 && guestSegmentSize >= 88 && guestWindowScale <= 14 && windowScale <= 14 && socket.sendScale <= 14
+            && (88...most).contains(segmentSize) && (88...most).contains(guestSegmentSize) && guestWindowScale <= 14 && windowScale <= 14 && socket.sendScale <= 14
             && socket.receiveScale <= 14 && guestWindow <= 65535 << 14
     }
 }

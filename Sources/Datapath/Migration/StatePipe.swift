@@ -3,7 +3,11 @@ internal import Wire
 
 /// One end of the pipe that a state goes through. It may be a pipe that waits, so each call is made when it need not.
 struct StatePipe: BitwiseCopyable {
-    let descriptor: Descriptor
+    private let descriptor: Descriptor
+    /// When all must be over, in nanoseconds of the monotonic clock: nobody else is served meanwhile.
+    private let deadline = monotonicNanoseconds() + 60_000_000_000
+
+    init(_ descriptor: Descriptor) { self.descriptor = descriptor }
 
     /// Milliseconds without a byte that passes.
     private static var patience: Int32 { 10_000 }
@@ -14,7 +18,7 @@ struct StatePipe: BitwiseCopyable {
     func write(_ buffer: borrowing Mapping, _ range: Range<Int>) -> Bool {
         var position = range.lowerBound
         while position < range.upperBound {
-            guard descriptor.awaitOutput(milliseconds: StatePipe.patience) else { return false }
+            guard monotonicNanoseconds() < deadline, descriptor.awaitOutput(milliseconds: StatePipe.patience) else { return false }
             let outcome = descriptor.write(from: buffer, offset: position, length: min(range.upperBound - position, StatePipe.piece))
             if outcome.wouldBlock { continue }
             guard outcome.count > 0 else { return false }
@@ -27,7 +31,7 @@ struct StatePipe: BitwiseCopyable {
     func read(into buffer: inout Mapping, _ range: Range<Int>) -> Bool {
         var position = range.lowerBound
         while position < range.upperBound {
-            guard descriptor.awaitInput(milliseconds: StatePipe.patience) else { return false }
+            guard monotonicNanoseconds() < deadline, descriptor.awaitInput(milliseconds: StatePipe.patience) else { return false }
             let outcome = descriptor.read(into: &buffer, offset: position, length: range.upperBound - position)
             if outcome.wouldBlock { continue }
             guard outcome.count > 0 else { return false }
@@ -38,7 +42,7 @@ struct StatePipe: BitwiseCopyable {
 
     /// Takes what is left, so that nobody fails to write it.
     func drain(_ buffer: inout Mapping) {
-        while descriptor.awaitInput(milliseconds: StatePipe.patience) {
+        while monotonicNanoseconds() < deadline, descriptor.awaitInput(milliseconds: StatePipe.patience) {
             let outcome = descriptor.read(into: &buffer, offset: 0, length: min(buffer.byteCount, 1 << 16))
             if outcome.count == 0, !outcome.wouldBlock { return }
         }

@@ -6,11 +6,16 @@ extension TCPTranslator where Sockets: ~Copyable {
     // MARK: Standing still
 
     /// Connections that are open in both directions can move. Whichever is about to end anyway stays.
-    private func canMove(_ index: Int) -> Bool {
+    func canMove(_ index: Int) -> Bool {
         let connection = table[index]
         return connection.events.contains(.established) && connection.socket.isOpen
-            && connection.events.isDisjoint(with: [.finFromGuest, .endOfStream, .finSent, .inputEnds, .hasFailed, .mustReset])
+            && connection.events.isDisjoint(with: [.finFromGuest, .endOfStream, .finSent, .inputEnds, .hasFailed, .mustReset, .hasLeftover])
             && !connection.key.remote.isLinkLocal
+    }
+
+    var hasStill: Bool {
+        for index in 0..<table.highWater where isStill(index) { return true }
+        return false
     }
 
     func isStill(_ index: Int) -> Bool { table.isUsed(index) && table[index].events.contains(.standsStill) }
@@ -55,19 +60,19 @@ extension TCPTranslator where Sockets: ~Copyable {
                 return nil
             }
             var saved = SavedConnection(table[index], state, local: local, peer: peer)
+            // Set back where the connection goes on here.
             if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(0, on: socket) }
             let room = Migration.mostQueued
             saved.received = try socket.peekQueue(.receive, into: &migration.buffer, offset: Migration.queues, length: room)
             saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.queues + room, length: room)
-            if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(Int(table[index].peekPosition), on: socket) }
             return saved.isSound ? saved : nil
         } catch {
             return nil
         }
     }
 
-    /// The connections are the machine's again.
-    mutating func goOn<Link: GuestLink & ~Copyable>(_ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64) {
+    /// The connections are the machine's from here on, or again. `mode` says how repair mode ends.
+    mutating func goOn<Link: GuestLink & ~Copyable>(_ mode: RepairMode, _ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64) {
         var first = 0
         while first < table.highWater {
             var (count, next) = (0, first)
@@ -78,7 +83,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 }
                 next += 1
             }
-            let isOff = count == 0 || migration.helper.isThere() && migration.helper.apply(.offWithoutProbe, to: migration.numbers, count: count)
+            let isOff = count == 0 || migration.helper.isThere() && migration.helper.apply(mode, to: migration.numbers, count: count)
             for index in first..<next where isStill(index) {
                 table[index].events.remove(.standsStill)
                 // A socket that stays in repair mode is of no use any more.
@@ -86,11 +91,22 @@ extension TCPTranslator where Sockets: ~Copyable {
                     endByReset(index, &port, now: now)
                     continue
                 }
-                table[index].events.formUnion([.hasInput, .mustAcknowledge])
-                touch(index, &port, now: now)
+                resume(index, &port, now: now)
             }
             first = next
         }
+    }
+
+    private mutating func resume<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        let connection = table[index]
+        // Repair mode takes the permission to share a port with it (SK_NO_REUSE), which a listener that is opened anew needs.
+        try? connection.socket.setReuseAddress()
+        if connection.events.contains(.peekOffset) { _ = sockets.setPeekOffset(Int(connection.peekPosition), on: connection.socket) }
+        table[index].events.insert(.mustAcknowledge)
+        look(index, now: now)
+        // Events that came meanwhile were not looked at, and come once only.
+        fromHost(index, [.input, .output], &port, now: now)
+        if table.isUsed(index) { touch(index, &port, now: now) }
     }
 
     /// Whatever stands still is closed, which a socket in repair mode does without a word.
@@ -103,40 +119,35 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     // MARK: Going on
 
-    /// Makes a socket that goes on with the connection, whose queues lie in the buffer. False where that does not work out, and nothing is left of it.
-    mutating func load<Link: GuestLink & ~Copyable>(
-        _ saved: inout SavedConnection, _ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64
-    ) -> Bool {
+    /// Makes a socket that will go on with the connection, whose queues lie in the buffer; it stands still until the machine runs here. False where that does
+    /// not work out, and nothing is left of it.
+    mutating func load<Link: GuestLink & ~Copyable>(_ saved: SavedConnection, _ migration: inout Migration, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         guard table.find(saved.key) == nil, let socket = try? Descriptor.socket(.stream, for: saved.local.address) else { return false }
-        do throws(Errno) {
-            try takeUp(saved, socket, &migration)
-        } catch {
-            // In repair mode or never connected: closed without a word.
+        guard (try? takeUp(saved, socket, &migration)) != nil, let index = table.insert(saved.connection(socket, now: now)) else {
+            // In repair mode, or never connected: without a word.
             socket.close()
             return false
         }
-        guard let index = table.insert(saved.connection(socket, now: now)) else {
-            sockets.abort(socket)
-            return false
-        }
-        do throws(Errno) {
-            try sockets.adopt(socket, tag: TCPTranslator.tag(index, generation: table.generation(of: index)))
-            try sendUnsent(saved, index, &migration)
-        } catch {
+        guard (try? sockets.adopt(socket, tag: TCPTranslator.tag(index, generation: table.generation(of: index)))) != nil,
+            saved.notSentRange.isEmpty || leftovers.keep(saved.notSentRange, of: migration.buffer, for: index)
+        else {
             table.remove(index)
-            sockets.abort(socket)
+            socket.close()
             return false
         }
+        // What was never sent leaves in the usual way, once it may.
+        if !saved.notSentRange.isEmpty { table[index].events.formUnion([.hasLeftover, .outputBlocked, .awaitsRoom]) }
+        table[index].events.insert(.standsStill)
         port.counters.add(.tcpOpened)
         if saved.isInbound { inboundCount += 1 }
-        look(index, now: now)
-        touch(index, &port, now: now)
         return true
     }
 
     private func takeUp(_ saved: SavedConnection, _ socket: Descriptor, _ migration: inout Migration) throws(Errno) {
         migration.numbers[0] = socket.number
         guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
+        // What already comes this way is not ours to acknowledge: the machine may still stay where it is.
+        try socket.dropInput()
         try socket.takeUp(
             saved.socket, from: SocketAddress(saved.local), to: SocketAddress(saved.peer),
             sendStart: saved.socket.sendEnd &- UInt32(truncatingIfNeeded: saved.unsent),
@@ -147,32 +158,21 @@ extension TCPTranslator where Sockets: ~Copyable {
         try socket.fillQueue(.receive, migration.buffer.bytes.extracting(received..<(received + saved.received)))
         try socket.fillQueue(.send, migration.buffer.bytes.extracting(saved.sentRange))
         try socket.setRepairWindow(saved.socket.window)
-        guard migration.helper.apply(.off, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
-    }
-
-    /// What was never sent leaves in the usual way, as far as there is room now.
-    private mutating func sendUnsent(_ saved: SavedConnection, _ index: Int, _ migration: inout Migration) throws(Errno) {
-        var rest = saved.notSentRange
-        while !rest.isEmpty {
-            let outcome = table[index].socket.send(migration.buffer.bytes.extracting(rest))
-            if outcome.wouldBlock { break }
-            if let error = outcome.error { throw error }
-            rest = rest.dropFirst(outcome.count)
-        }
-        if rest.isEmpty { return }
-        guard leftovers.keep(rest, of: migration.buffer, for: index) else { throw Errno(105) }  // ENOBUFS
-        table[index].events.formUnion([.hasLeftover, .outputBlocked, .awaitsRoom])
     }
 
     /// The socket has room again. True when nothing is left over.
-    mutating func sendLeftover<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+    mutating func sendLeftover(_ index: Int) -> Bool {
         do throws(Errno) {
-            guard try leftovers.send(index, on: table[index].socket) else { return false }
-            table[index].events.remove(.hasLeftover)
-            return true
+            if try leftovers.send(index, on: table[index].socket) {
+                table[index].events.remove(.hasLeftover)
+                return true
+            }
+            // The window that the guest is told must not say otherwise.
+            table[index].sendSpace = 0
         } catch {
-            // Something is wrong with the connection, of which its own events tell.
-            return false
+            // Of everything else, an event of the socket tells.
+            if TCPTranslator.isPassing(error) { table[index].events.formUnion([.triesAgain, .mustAcknowledge]) }
         }
+        return false
     }
 }

@@ -102,7 +102,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if let path = sockets.path(connection.socket) {
             isConnected = path.isConnected
             let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
-            table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : roundTrip
+            // Nothing was measured yet where a connection has come from another host.
+            table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : path.roundTrip == 0 ? connection.roundTrip : roundTrip
             if let bytes = path.bytesAcknowledged {
                 if !connection.events.contains(.established), !connection.events.contains(.opensToGuest) {
                     table[index].acknowledgedBase = UInt8(truncatingIfNeeded: bytes)
@@ -171,7 +172,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// The socket says that it can take more.
     mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard table[index].events.contains(.awaitsRoom) else { return }
-        if table[index].events.contains(.hasLeftover), !sendLeftover(index, &port, now: now) { return }
+        if table[index].events.contains(.hasLeftover), !sendLeftover(index) { return }
         table[index].events.remove(.awaitsRoom)
         table[index].vainLooks = 0
         lookAtSendSpace(index)

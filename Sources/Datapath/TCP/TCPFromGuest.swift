@@ -203,7 +203,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The kernel lacks memory, or was interrupted: nothing is wrong with the connection.
     @_noAllocation @_noLocks
-    private static func isPassing(_ error: Errno) -> Bool {
+    static func isPassing(_ error: Errno) -> Bool {
         error.code == 105 || error.code == 12 || error.code == 4  // ENOBUFS, ENOMEM, EINTR
     }
 

@@ -48,8 +48,11 @@ extension TCPTranslator where Sockets: ~Copyable {
         if look(index, now: now) { answerSyn(index, &port, now: now) }
     }
 
+    /// What fits into an IP packet behind its headers.
+    static func largestSegment(isIPv4: Bool) -> UInt16 { isIPv4 ? 65495 : 65475 }
+
     private static func takeOptions(_ header: TCPHeader, _ connection: inout TCPConnection) {
-        let limit: UInt16 = connection.key.guest.isIPv4 ? 65495 : 65475
+        let limit = largestSegment(isIPv4: connection.key.guest.isIPv4)
         connection.segmentSize = min(max(header.maximumSegmentSize ?? 536, 88), limit)
         // What the guest is told is at least what it uses: its own interface may carry less.
         connection.guestSegmentSize = connection.segmentSize

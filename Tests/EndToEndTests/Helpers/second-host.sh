@@ -1,11 +1,11 @@
-# second-host.sh NAME: a second host behind the router, NAME-other, that has the first one's addresses. "second-host.sh turn", on the router: from here on it is
-# the one that is reached.
+# second-host.sh NAME: a second host behind the router, NAME-other, that has the first one's addresses. "second-host.sh turn lan0 lan2", on the router: from here
+# on it is the one that is reached; with lan2 and lan0, the first one again.
 if [ "$1" = turn ]; then
     ip -batch - <<END
-addr del 198.51.100.254/24 dev lan0
-addr del 2001:db8:1::fe/64 dev lan0
-addr add 198.51.100.254/24 dev lan2
-addr add 2001:db8:1::fe/64 dev lan2 nodad
+addr del 198.51.100.254/24 dev $2
+addr del 2001:db8:1::fe/64 dev $2
+addr add 198.51.100.254/24 dev $3
+addr add 2001:db8:1::fe/64 dev $3 nodad
 END
     exit
 fi

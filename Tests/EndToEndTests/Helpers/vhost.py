@@ -3,7 +3,8 @@ is the machine's: a tap device INTERFACE, whose frames have virtio-net headers, 
 descriptor fd:N. Prints "ready" when the interface is there, and ends with the connection.
 
 By lines that are written to CONTROL, a pipe that is made, the machine is migrated: "save" lets it stand still and takes the state of its device, which is answered by "saved BYTES", or "saved 0"
-where it was refused; then "go SOCKET" lets it go on at another passt with that state, or "go" where it is, answered by "there".
+where it was refused; then "go SOCKET" lets it go on at another passt with that state, or "go" where it is, answered by "there". "visit SOCKET" brings the state to another passt without that the
+machine ever runs there, answered by "back".
 
 Each side kicks and calls for everything: no fences are needed for that, which Python has none of. Numbers in the memory are in native format, which is stored
 and loaded as a whole; the standard one goes byte by byte.
@@ -119,6 +120,13 @@ def migrate(line):
         bases = [ring.stop() for ring in rings]
         state = transfer(0)
         print("saved", len(state), flush=True)
+    elif words[0] == "visit":
+        here, sock = sock, connect(words[1])
+        begin()
+        assert transfer(1, state) == b""
+        sock.close()
+        sock = here
+        print("back", flush=True)
     elif words[0] == "go":
         if len(words) > 1:
             sock.close()
