@@ -91,6 +91,41 @@ import Testing
             time.sleep(3)
         """
 
+    /// A word and its echo, and again when a file is there.
+    static let wordInBetween = """
+        import os, socket, sys, time
+        sock = socket.create_connection((sys.argv[1], 8080), 30)
+        sock.sendall(b"echo\\n")
+        for word in (b"before", b"between"):
+            sock.sendall(word)
+            print("said", word.decode(), flush=True)
+            answer = b""
+            while len(answer) < len(word):
+                answer += sock.recv(100)
+            assert answer == word, answer
+            print("heard", word.decode(), flush=True)
+            while not os.path.exists(sys.argv[2]):
+                time.sleep(0.01)
+        """
+
+    /// What comes while nobody is there for it is not acknowledged, and so not lost.
+    @Test func whatComesInBetweenArrives() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network)
+            let flag = network.path("flag")
+            let talks = try Family.allCases.map { try network.remote.start(["python3", "-c", MigrationTests.wordInBetween, $0.hostAddress, flag]) }
+            for talk in talks { try require("an echo") { talk.poll() != nil || talk.standardOutput.contains("heard before") } }
+            try move.say("save", "saved")
+            _ = try network.file("flag", "")
+            for talk in talks { try require("a word") { talk.poll() != nil || talk.standardOutput.contains("said between") } }
+            usleep(300_000)
+            try move.say("go " + network.path("b"), "there")
+            try move.turnRouter()
+            for talk in talks { try talk.wait(seconds: 30).check() }
+        }
+    }
+
     /// Lesson 44: a machine's connections go on elsewhere, with every byte.
     @Test func connectionsMoveWithTheMachine() throws {
         try withNetwork { network in
