@@ -126,8 +126,13 @@ struct PasstDaemon: ProgramRun {
         return calls
     }
 
-    /// All that a run with every option has, over a machine's socket or its memory.
-    static func mostPermissions(_ worker: [SystemCall.Permission] = PasstWorker.systemCalls) -> [SystemCall.Permission] {
-        worker + PastaWorker.captureCalls + SystemCall.repair + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
+    /// All that a run with every option has: over a machine's socket,
+    static var mostPermissions: [SystemCall.Permission] { mostPermissions(PasstWorker.systemCalls) }
+
+    /// or over its memory, with connections that move.
+    static var mostPermissionsOverMemory: [SystemCall.Permission] { mostPermissions(VhostWorker.systemCalls + SystemCall.repair) }
+
+    private static func mostPermissions(_ worker: [SystemCall.Permission]) -> [SystemCall.Permission] {
+        worker + PastaWorker.captureCalls + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
     }
 }
