@@ -12,6 +12,8 @@ import Testing
         let source, target: Child
         let machine: Machine
         private let control: String
+        /// A busy machine takes its time for so much.
+        private let patience = ["PATIENCE": "60"]
 
         init(_ network: Network, options: [String] = [], helpers: Bool = true) throws {
             self.network = network
@@ -56,8 +58,8 @@ import Testing
             let client = ["python3", Helpers.path("client.py"), "duplex"]
             let transfers = try Family.allCases.flatMap { family in
                 [
-                    try machine.host.start(client + [family.server, "4000", "\(byteCount)"]),
-                    try network.remote.start(client + [family.hostAddress, "8080", "\(byteCount)"]),
+                    try machine.host.start(client + [family.server, "4000", "\(byteCount)"], environment: patience),
+                    try network.remote.start(client + [family.hostAddress, "8080", "\(byteCount)"], environment: patience),
                 ]
             }
             try awaitConnections(transfers.count)
@@ -66,7 +68,8 @@ import Testing
 
         /// One that the machine has opened.
         func transfer(_ byteCount: Int) throws -> Child {
-            let transfer = try machine.host.start(["python3", Helpers.path("client.py"), "duplex", Family.v4.server, "4000", "\(byteCount)"])
+            let words = ["python3", Helpers.path("client.py"), "duplex", Family.v4.server, "4000", "\(byteCount)"]
+            let transfer = try machine.host.start(words, environment: patience)
             try awaitConnections(1)
             return transfer
         }

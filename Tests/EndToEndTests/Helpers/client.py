@@ -27,7 +27,11 @@ numbers = [int(word) for word in rest if word.isdigit()]
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def connect(word=None, timeout=10):
+# Seconds without a byte, and for all that is sent at once.
+PATIENCE = float(os.environ.get("PATIENCE", "10"))
+
+
+def connect(word=None, timeout=PATIENCE):
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     sock.connect((host, int(port)))
