@@ -16,7 +16,3 @@ extension Descriptor {
         return restarting { Int(unsafe poll(&entry, 1, milliseconds)) < 0 ? -Int(linux_errno()) : Int(entry.revents) } > 0
     }
 }
-
-extension SystemCall {
-    public static var waiting: [Permission] { [Permission(.poll)] }
-}

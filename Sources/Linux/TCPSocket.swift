@@ -68,11 +68,7 @@ extension Descriptor {
 
     /// Looks whether the socket can take more. Where it cannot, the kernel notes that someone waits: only then does it grow the send
     /// buffer with the path's window, and only then does an edge tell when there is room (`tcp_poll`, `tcp_check_space`).
-    public func pollForOutput() {
-        var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
-        // SAFETY: one entry, which the kernel reads and writes during the call.
-        _ = unsafe poll(&entry, 1, 0)
-    }
+    public func pollForOutput() { _ = awaitOutput(milliseconds: 0) }
 
     /// Segments leave as they are written: the guest's own stack has already decided on that.
     public func setNoDelay() throws(Errno) {

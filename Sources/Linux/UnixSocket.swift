@@ -50,12 +50,12 @@ public enum UnixSocket {
 
     /// Who holds `path`, without that anyone notices: a socket of another kind cannot connect, and the kernel's reason tells.
     public static func holder(of path: String, for kind: Kind) throws(Errno) -> Holder {
-        var status = stat()
-        // SAFETY: the structure is written during the call.
-        let result = unsafe linux_fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW)
-        if result == -ENOENT { return .nobody }
-        try Errno.check(result)
-        guard status.st_mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) else { return .somebody }
+        do throws(Errno) {
+            guard try FileKind.of(path, follow: false) == .socket else { return .somebody }
+        } catch {
+            if error.code == ENOENT { return .nobody }
+            throw error
+        }
         let socket = try open(kind == .datagrams ? .stream : .datagrams)
         defer { socket.close() }
         var address = try self.address(path)

@@ -5,7 +5,6 @@ internal import Wire
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Whatever the guest had is gone with it: the hosts at the other ends see resets, and the next guest finds nothing (lesson 42).
     mutating func guestLeft() {
-        let hasMoved = migration.phase == .saved
         let lingers = leavesConnections()
         tcp.abortAll(&port)
         udp.closeAll(&port)
@@ -14,7 +13,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guest = unknownGuest
         let mayCome = port.link.awaitAnother()
         // Even the only machine that was ever to come leaves behind what lingers.
-        if hasMoved && migration.after == .exit || !mayCome && !lingers { port.close() }
+        if migration.phase == .left && migration.after == .exit || !mayCome && !lingers { port.close() }
     }
 
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
@@ -64,9 +63,7 @@ extension GuestPort where Link: ~Copyable {
 
 extension TCPTranslator where Sockets: ~Copyable {
     mutating func abortAll<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
-        for index in 0..<table.highWater where table.isUsed(index) && !table[index].events.contains(.standsStill) {
-            abort(index, &port)
-        }
+        for index in 0..<table.highWater where table.isUsed(index) && !isStill(index) { abort(index, &port) }
     }
 }
 

@@ -13,10 +13,7 @@ public struct VhostWorker: Worker, ~Copyable {
     }
 
     /// Connections move with the machine, by the leave of helpers that connect to `listener`.
-    public mutating func allowMigration(_ listener: Descriptor, _ after: AfterMigration) throws(Errno) {
-        try forwarder.migration.begin(listener, after)
-        forwarder.tcp.leftovers = try Leftovers(byteCount: 64 << 20, connections: 1024)
-    }
+    public mutating func allowMigration(_ listener: Descriptor, _ after: AfterMigration) throws(Errno) { try forwarder.allowMigration(listener, after) }
 
     public func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
         try forwarder.watch(descriptor, number: number)

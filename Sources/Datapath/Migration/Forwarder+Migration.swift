@@ -2,6 +2,12 @@ internal import Linux
 internal import Wire
 
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// Connections move with the guest, by the leave of helpers that connect to `listener`.
+    mutating func allowMigration(_ listener: Descriptor, _ after: AfterMigration) throws(Errno) {
+        try migration.begin(listener, after)
+        tcp.leftovers = try Leftovers(byteCount: 64 << 20, connections: 1024)
+    }
+
     /// Does what the link's front-end asked for, and tells it how that went.
     mutating func transferState(now: Int64) {
         guard let transfer = port.link.takeTransfer() else { return }
@@ -60,9 +66,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private mutating func write(_ saved: SavedConnection, _ pipe: StatePipe) -> Bool {
         migration.write(saved)
-        let (received, unsent) = (Migration.queues, Migration.queues + Migration.mostQueued)
-        return pipe.write(migration.buffer, 0..<SavedConnection.byteCount) && pipe.write(migration.buffer, received..<(received + saved.received))
-            && pipe.write(migration.buffer, unsent..<(unsent + saved.unsent))
+        return pipe.write(migration.buffer, 0..<SavedConnection.byteCount) && pipe.write(migration.buffer, saved.receivedRange)
+            && pipe.write(migration.buffer, saved.unsentRange)
     }
 
     private mutating func writeNothing(_ pipe: StatePipe) -> Bool {
@@ -81,15 +86,11 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         let canMove = count > 0 && migration.helper.isThere()
         for _ in 0..<count {
-            guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount) else { break }
-            guard let saved = SavedConnection(migration.buffer.bytes) else { break }
+            guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount), let saved = SavedConnection(migration.buffer.bytes) else { break }
             // An empty place.
             if saved.key.guestPort == 0 { continue }
-            guard saved.fits else { break }
-            let (received, unsent) = (Migration.queues, Migration.queues + Migration.mostQueued)
-            guard migration.buffer.byteCount > Migration.queues else { break }
-            guard pipe.read(into: &migration.buffer, received..<(received + saved.received)),
-                pipe.read(into: &migration.buffer, unsent..<(unsent + saved.unsent))
+            guard saved.fits, migration.takesConnections, pipe.read(into: &migration.buffer, saved.receivedRange),
+                pipe.read(into: &migration.buffer, saved.unsentRange)
             else { break }
             let isBack = canMove && saved.isSound && makeRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
             port.counters.add(isBack ? .tcpMovedHere : .tcpLostOnTheWay)
@@ -104,7 +105,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// The machine's end has come. True when connections of it stand still here on purpose: it was moved, and its peers are not told that anything is over.
     mutating func leavesConnections() -> Bool {
         switch migration.phase {
-        case .idle, .left: return false
+        case .idle: return false
+        case .left: return tcp.hasStill
         case .loaded:
             // It has never run here, and goes on where it came from.
             migration.phase = .idle

@@ -58,23 +58,27 @@ struct Migration: ~Copyable {
     /// Sockets that the helper is asked about.
     var numbers: FixedTable<Int32>
 
-    /// Bytes of one queue; a connection with more stays behind.
+    /// Bytes of one queue; a connection with more stays behind. Where in the buffer what has come lies, and what is to be sent.
     static var mostQueued: Int { 64 << 20 }
-    static var queues: Int { 4096 }
+    static var received: Int { 4096 }
+    static var unsent: Int { received + mostQueued }
 
     /// Without connections that could move, there is no more than a head.
     init() throws(Errno) {
-        let buffer = try Mapping(byteCount: Migration.queues)
+        let buffer = try Mapping(byteCount: Migration.received)
         numbers = try FixedTable(count: DescriptorPassing.most)
         self.buffer = buffer
     }
 
     /// Connections move: with the helpers that connect to `listener`, which must be non-blocking.
     mutating func begin(_ listener: Descriptor, _ after: AfterMigration) throws(Errno) {
-        buffer = try Migration.memory(Migration.queues + 2 * Migration.mostQueued)
+        buffer = try Migration.memory(Migration.unsent + Migration.mostQueued)
         helper.listener = listener
         self.after = after
     }
+
+    /// There is room for queues.
+    var takesConnections: Bool { buffer.byteCount > Migration.received }
 
     /// Memory that can be given back although the process may take none by then.
     static func memory(_ byteCount: Int) throws(Errno) -> Mapping {

@@ -157,10 +157,11 @@ struct SavedConnection: BitwiseCopyable, Equatable {
 
     // MARK: Places in the buffer
 
-    /// Of what the guest has sent: what may have reached the peer, and the rest.
-    var sentRange: Range<Int> { start..<(start + unsent - Int(socket.notSent)) }
-    var notSentRange: Range<Int> { (start + unsent - Int(socket.notSent))..<(start + unsent) }
-    private var start: Int { Migration.queues + Migration.mostQueued }
+    var receivedRange: Range<Int> { Migration.received..<(Migration.received + received) }
+    /// What the guest has sent: what may have reached the peer, and the rest.
+    var unsentRange: Range<Int> { Migration.unsent..<(Migration.unsent + unsent) }
+    var sentRange: Range<Int> { unsentRange.dropLast(Int(socket.notSent)) }
+    var notSentRange: Range<Int> { unsentRange.suffix(Int(socket.notSent)) }
 
     // MARK: Sense
 

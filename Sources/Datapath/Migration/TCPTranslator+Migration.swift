@@ -62,9 +62,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             var saved = SavedConnection(table[index], state, local: local, peer: peer)
             // Set back where the connection goes on here.
             if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(0, on: socket) }
-            let room = Migration.mostQueued
-            saved.received = try socket.peekQueue(.receive, into: &migration.buffer, offset: Migration.queues, length: room)
-            saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.queues + room, length: room)
+            saved.received = try socket.peekQueue(.receive, into: &migration.buffer, offset: Migration.received, length: Migration.mostQueued)
+            saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.unsent, length: Migration.mostQueued)
             return saved.isSound ? saved : nil
         } catch {
             return nil
@@ -154,8 +153,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             receiveStart: saved.socket.receiveEnd &- UInt32(truncatingIfNeeded: saved.received))
         // Both queues must hold at once what the peer may acknowledge or has had acknowledged: there is room for as much as the kernel allows.
         try? socket.enlargeSendBuffer(max(saved.unsent, 256 << 10))
-        let received = Migration.queues
-        try socket.fillQueue(.receive, migration.buffer.bytes.extracting(received..<(received + saved.received)))
+        try socket.fillQueue(.receive, migration.buffer.bytes.extracting(saved.receivedRange))
         try socket.fillQueue(.send, migration.buffer.bytes.extracting(saved.sentRange))
         try socket.setRepairWindow(saved.socket.window)
     }

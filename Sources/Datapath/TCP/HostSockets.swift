@@ -35,24 +35,16 @@ protocol HostSockets: ~Copyable {
 /// The host's kernel.
 struct KernelSockets: HostSockets, ~Copyable {
     let epoll: Epoll
-    private let mayLeaveCubic: Bool
+    /// Found out when it is first of interest.
+    private lazy var mayLeaveCubic = KernelSockets.maySetCubic()
 
-    init(epoll: Epoll) {
-        self.epoll = epoll
-        mayLeaveCubic = KernelSockets.maySetCubic()
-    }
+    init(epoll: Epoll) { self.epoll = epoll }
 
     /// Tried on a socket of its own: who has CUBIC by default need not be allowed to choose it.
     private static func maySetCubic() -> Bool {
         guard let socket = try? Descriptor.socket(.stream, for: IPAddress(IPv4Address.any)) else { return false }
         defer { socket.close() }
-        do throws(Errno) {
-            try socket.setCongestionControl(.reno)
-            try socket.setCongestionControl(.cubic)
-            return true
-        } catch {
-            return false
-        }
+        return (try? socket.setCongestionControl(.reno)) != nil && (try? socket.setCongestionControl(.cubic)) != nil
     }
 
     /// Edge-triggered for both directions for a socket's whole life: no call in steady state changes what is watched, and an
@@ -110,13 +102,8 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func awaitRoom(_ socket: Descriptor) { socket.pollForOutput() }
 
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool {
-        guard isOn || mayLeaveCubic && socket.congestionControl() == .cubic else { return false }
-        do throws(Errno) {
-            try socket.setCongestionControl(isOn ? .cubic : .reno)
-            return true
-        } catch {
-            return false
-        }
+        guard isOn || socket.congestionControl() == .cubic && mayLeaveCubic else { return false }
+        return (try? socket.setCongestionControl(isOn ? .cubic : .reno)) != nil
     }
 
     mutating func close(_ socket: Descriptor) { socket.close() }
