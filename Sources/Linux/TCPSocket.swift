@@ -19,6 +19,10 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     /// The segment size towards the peer.
     public var sendSegmentSize: UInt32
     public var retransmissions: UInt32
+    /// Retransmission timeouts in a row that nothing has answered.
+    public var timeouts: UInt8
+    /// Since the peer acknowledged anything, new or not, milliseconds.
+    public var silence: UInt32
     /// Segments that may be under way.
     public var congestionWindow: UInt32
     /// Something was lost, or CUBIC has seen the path fill up.
@@ -50,6 +54,8 @@ extension Descriptor {
             sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
             sendSegmentSize: info.tcpi_snd_mss,
             retransmissions: info.tcpi_total_retrans,
+            timeouts: info.tcpi_retransmits,
+            silence: info.tcpi_last_ack_recv,
             congestionWindow: info.tcpi_snd_cwnd,
             hasLeftSlowStart: info.tcpi_snd_ssthresh < 0x7fff_ffff,  // TCP_INFINITE_SSTHRESH
             isRepairing: info.tcpi_ca_state > 1)  // TCP_CA_CWR, TCP_CA_Recovery, TCP_CA_Loss
@@ -87,6 +93,24 @@ extension Descriptor {
     }
 }
 
+/// Later than most C libraries (Linux 6.15).
+private let TCP_RTO_MAX_MS: Int32 = 44
+
+extension Descriptor {
+    /// What a retransmission timeout doubles up to, in milliseconds. nil before Linux 6.15.
+    public func longestTimeout() -> Int32? { try? get(Int32(IPPROTO_TCP), TCP_RTO_MAX_MS) }
+
+    /// Counts from the next timeout on. 1000 to 120 000; EINVAL else, ENOPROTOOPT before Linux 6.15.
+    public func setLongestTimeout(_ milliseconds: Int32) throws(Errno) {
+        try set(Int32(IPPROTO_TCP), TCP_RTO_MAX_MS, milliseconds)
+    }
+
+    /// How long the peer may be silent before the connection is given up, in milliseconds; 0: as many retransmissions as the system allows.
+    public func setUserTimeout(_ milliseconds: Int32) throws(Errno) {
+        try set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
+    }
+}
+
 /// Ends of the fields of `struct tcp_info` that newer kernels added, in bytes.
 private enum TCPInfoLayout {
     static let notSentEnd: UInt32 = 148
@@ -98,6 +122,6 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION)]
+        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS)]
     }
 }

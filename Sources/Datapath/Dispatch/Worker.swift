@@ -59,7 +59,7 @@ extension Forwarder where Link: ~Copyable, Sockets == KernelSockets {
         let file: CaptureFile?
         if let capture { file = try CaptureFile(capture) } else { file = nil }
         try self.init(
-            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: network,
+            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll, retransmissions: network.retransmissions), epoll: epoll, network: network,
             // Most flows of each protocol.
             flows: 128 << 10, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
     }

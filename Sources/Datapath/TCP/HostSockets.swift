@@ -27,6 +27,8 @@ protocol HostSockets: ~Copyable {
     /// Whether CUBIC may end slow start before anything is lost; see `TCPSlowStart`. False where nothing changed: the socket has another congestion
     /// control, or this kernel would not let it have CUBIC again.
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool
+    /// Retransmission timeouts double up to `seconds`, nil: as far as the system says; see `TCPOutage`. False where the kernel cannot do that.
+    mutating func limitTimeout(_ seconds: UInt8?, on socket: Descriptor) -> Bool
     mutating func close(_ socket: Descriptor)
     /// Closes such that the peer sees a reset.
     mutating func abort(_ socket: Descriptor)
@@ -37,8 +39,13 @@ struct KernelSockets: HostSockets, ~Copyable {
     let epoll: Epoll
     /// Found out when it is first of interest.
     private lazy var mayLeaveCubic = KernelSockets.maySetCubic()
+    private var patience: Patience
 
-    init(epoll: Epoll) { self.epoll = epoll }
+    /// `retransmissions`: after so many, the system gives a connection up.
+    init(epoll: Epoll, retransmissions: Int) {
+        self.epoll = epoll
+        patience = Patience(retransmissions: retransmissions)
+    }
 
     /// Tried on a socket of its own: who has CUBIC by default need not be allowed to choose it.
     private static func maySetCubic() -> Bool {
@@ -105,6 +112,8 @@ struct KernelSockets: HostSockets, ~Copyable {
         guard isOn || socket.congestionControl() == .cubic && mayLeaveCubic else { return false }
         return (try? socket.setCongestionControl(isOn ? .cubic : .reno)) != nil
     }
+
+    mutating func limitTimeout(_ seconds: UInt8?, on socket: Descriptor) -> Bool { patience.limitTimeout(seconds, on: socket) }
 
     mutating func close(_ socket: Descriptor) { socket.close() }
 

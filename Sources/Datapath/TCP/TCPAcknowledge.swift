@@ -26,6 +26,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].acknowledgeAt = nextLook(table[index], now: now)
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(connection.vainLooks) : 1)
+        } else if table[index].timeoutLimit > 0, table[index].acknowledgeAt == 0 {
+            table[index].acknowledgeAt = now + 1000
         }
     }
 
@@ -104,6 +106,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
             // Nothing was measured yet where a connection has come from another host.
             table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : path.roundTrip == 0 ? connection.roundTrip : roundTrip
+            attendOutage(index, path)
             if let bytes = path.bytesAcknowledged {
                 if !connection.events.contains(.established), !connection.events.contains(.opensToGuest) {
                     table[index].acknowledgedBase = UInt8(truncatingIfNeeded: bytes)

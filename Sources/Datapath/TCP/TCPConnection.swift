@@ -14,6 +14,7 @@
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPSlowStart      whose slow start counts
+//   TCPOutage         how soon a path that was gone is used again
 //   TCPTimers         all deadlines
 //   TCPPostponed      what is done when there is nothing else to do
 //   ClosedConnections what the guest's late segments are told by
@@ -150,6 +151,8 @@ struct TCPConnection: FlowEntry {
     var refusals: UInt8 = 0
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
+    /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.
+    var timeoutLimit: UInt8 = 0
     /// Acknowledgements that still go out at once before the connection may be called interactive.
     var quickAcknowledgements: UInt8 = 16
 

@@ -30,6 +30,8 @@ public struct Host: Sendable, Equatable {
     /// Of `--outbound-if4` and `--outbound-if6`.
     public var outboundIndex4: Int32?
     public var outboundIndex6: Int32?
+    /// See `HostFacts`.
+    public var retransmissions: Int
 
     /// Reads and decides. Runs in the host's namespace.
     public static func discover(options: Options) throws(SetupError) -> Host {
@@ -44,6 +46,7 @@ public struct Host: Sendable, Equatable {
         }
         hasIPv4 = !options.ipv6Only
         hasIPv6 = !options.ipv4Only && facts.supportsIPv6
+        retransmissions = facts.retransmissions
 
         let template = try Host.link(options.interface, option: "--interface", facts)
         let outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)

@@ -7,6 +7,7 @@
 // Everything behind HostFacts.read() is pure, so that the rules are tested on tables of made-up hosts.
 
 public import Linux
+public import Settings
 
 /// What netlink says about the host.
 public struct HostFacts: Sendable, Equatable {
@@ -15,10 +16,16 @@ public struct HostFacts: Sendable, Equatable {
     /// The main tables of both families.
     public var routes: [Route]
     public var supportsIPv6: Bool
+    /// How often the kernel sends something again before it gives a connection up, where timeouts are its own (`net.ipv4.tcp_retries2`).
+    public var retransmissions: Int
 
-    public init(links: [Link], addresses: [InterfaceAddress], routes: [Route], supportsIPv6: Bool = true) {
+    public init(
+        links: [Link], addresses: [InterfaceAddress], routes: [Route], supportsIPv6: Bool = true,
+        retransmissions: Int = Network.defaultRetransmissions
+    ) {
         (self.links, self.addresses) = (links, addresses)
         (self.routes, self.supportsIPv6) = (routes, supportsIPv6)
+        self.retransmissions = retransmissions
     }
 
     /// Asks the kernel, in the calling thread's namespace.
@@ -30,7 +37,8 @@ public struct HostFacts: Sendable, Equatable {
             let addresses = try netlink.addresses(supportsIPv6 ? nil : .ipv4)
             if supportsIPv6, isIPv6SwitchedOff, !addresses.contains(where: { $0.family == .ipv6 }) { supportsIPv6 = false }
             let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
-            return HostFacts(links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6)
+            return HostFacts(
+                links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6, retransmissions: HostFacts.retransmissions())
         } catch {
             throw SetupError(.discovery, "Failed to read the host's network configuration", error)
         }
@@ -39,6 +47,11 @@ public struct HostFacts: Sendable, Equatable {
     /// For all interfaces, unless one of them says otherwise, and then that one has an address.
     private static var isIPv6SwitchedOff: Bool {
         (try? Descriptor.contents(of: "/proc/sys/net/ipv6/conf/all/disable_ipv6"))?.first == UInt8(ascii: "1")
+    }
+
+    private static func retransmissions() -> Int {
+        let text = (try? Descriptor.contents(of: "/proc/sys/net/ipv4/tcp_retries2")).map { String(decoding: $0, as: UTF8.self) }
+        return text.flatMap { Int($0.prefix { $0 != "\n" }) } ?? Network.defaultRetransmissions
     }
 
     public func link(named name: String) -> Link? { links.first { $0.name == name } }

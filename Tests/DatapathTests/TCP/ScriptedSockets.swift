@@ -49,6 +49,12 @@ struct HostSocket {
     var repairEnds = 0
     /// CUBIC, which may end slow start early.
     var hasHyStart = true
+    /// Retransmissions without an answer, since when there was one in milliseconds, and what the far end takes.
+    var timeouts: UInt8 = 0
+    var silence: UInt32 = 0
+    var farWindow: UInt32?
+    /// Seconds that a timeout doubles up to; nil: the system's.
+    var timeoutLimit: UInt8?
     var peeks = 0
     var discards = 0
     /// An output event is due although nothing was taken out of the buffer since: memory has come free.
@@ -99,8 +105,9 @@ struct SocketCalls: Equatable {
     var setPeekOffset = 0
     var completeHandshake = 0
     var setHyStart = 0
+    var limitTimeout = 0
 
-    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart }
+    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart + limitTimeout }
 }
 
 /// Sockets of a host that does what a script says.
@@ -119,6 +126,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var hasMemoryInfo = true
     /// Sockets have CUBIC, and may leave it.
     var hasCubic = true
+    /// Linux 6.15.
+    var hasTimeoutLimit = true
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
     var slowStartEnds = Int.max
@@ -327,8 +336,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: 0, sendWindow: nil, sendSegmentSize: 1460,
-            retransmissions: 0, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: 0, sendWindow: socket.farWindow,
+            sendSegmentSize: 1460, retransmissions: 0, timeouts: socket.timeouts, silence: socket.silence, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
     }
 
@@ -339,6 +348,14 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         if all[index].hasHyStart == isOn { faults.append("setHyStart that changes nothing") }
         if isOn, !all[index].hasLeftSlowStart || all[index].isRepairing { faults.append("setHyStart before slow start is over") }
         all[index].hasHyStart = isOn
+        return true
+    }
+
+    mutating func limitTimeout(_ seconds: UInt8?, on socket: Descriptor) -> Bool {
+        guard let index = index(socket, "limitTimeout"), hasTimeoutLimit else { return false }
+        calls.limitTimeout += 1
+        if all[index].timeoutLimit == seconds { faults.append("limitTimeout that changes nothing") }
+        all[index].timeoutLimit = seconds
         return true
     }
 
