@@ -84,6 +84,6 @@ if Context.environment["SWIFT_PASST_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["Setup", "Datapath", "Settings", "Linux", "CLinux", "Wire"], path: "Fuzz/Sources",
+            name: "fuzz", dependencies: ["Setup", "Datapath", "RepairHelper", "Settings", "Linux", "CLinux", "Wire"], path: "Fuzz/Sources",
             swiftSettings: lifetimes + [.unsafeFlags(["-parse-as-library"])]))
 }

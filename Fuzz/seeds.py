@@ -172,6 +172,32 @@ put("memory", "indirect", bytes([31]) + write(0x8000, bytes(12) + arp) + write(0
 put("memory", "circle", bytes([31]) + descriptor(1, 0, 0x8000, 8, 1, 1) + descriptor(1, 1, 0x8000, 8, 1, 0) + bytes([1, 0, 5]))
 put("memory", "restart", bytes([31]) + good(arp) + message(11, struct.pack("<II", 1, 0)) + message(10, struct.pack("<II", 1, 1)) + message(18, struct.pack("<II", 0, 0)) + good(arp))
 put("memory", "questions", bytes([0]) + b"".join(message(request) for request in (1, 15, 17, 3, 4, 99)))
+
+
+def end(address, port):
+    return struct.pack("!H6x", port) + bytes(10) + b"\xff\xff" + socket.inet_aton(address)
+
+
+def connection(port, received, unsent, not_sent=0):
+    """SavedConnection, and its queues."""
+    ends = end("192.0.2.2", port) + end("203.0.113.7", 443) + end("198.51.100.1", 20000 + port) + end("203.0.113.7", 443)
+    numbers = struct.pack("!9I", 5000, 5000, 70000, 1, 100, 100, 100, 60000, 777)
+    sizes = struct.pack("!HHBBBBBBH", 1460, 1440, 7, 8, 0, 7, 9, 10, 0)
+    kernels = struct.pack("!12I", 1000, 2000, not_sent, 1448, 99, 1000, 60000, 60000, 60000, 2000, len(received), len(unsent))
+    return (ends + numbers + sizes + kernels).ljust(256, b"\0") + received + unsent
+
+
+def state(*connections):
+    head = b"passtSw1" + struct.pack("!IIQ4s4x", 1, len(connections), 0x525400123456, socket.inet_aton("192.0.2.2"))
+    return head + bytes(32) + b"".join(connections)
+
+
+for steps in range(16):
+    put("state", f"none{steps}", bytes([steps]) + state())
+    put("state", f"some{steps}", bytes([steps]) + state(connection(1, b"", b""), connection(2, b"hello", b"world"), connection(3, bytes(500), bytes(700), 300)))
+put("state", "hole", b"\x0f" + state(bytes(256), connection(2, b"", b"x")))
+put("state", "same", b"\x0f" + state(connection(2, b"", b""), connection(2, b"", b"")))
+put("state", "short", b"\x0f" + state(connection(2, b"hello", b"world"))[:-3])
 put("resolver", "usual", b"# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nsearch a.test b.test.\noptions edns0\n")
 
 

@@ -6,6 +6,7 @@
 //     tcp         headers and options
 //     machine     a forwarder: what a virtual machine writes to its socket, in pieces of any size
 //     memory      a forwarder: the memory of a virtual machine, its rings, and what is said about them (vhost-user)
+//     state       a forwarder: the saved state of a machine that comes from another host
 //     netlink     what the kernel says of links, addresses, routes, neighbours, and what is made of it
 //     diagnosis   what the kernel says of sockets (sock_diag)
 //     table       the same as lines of /proc/net/tcp and its like
@@ -28,6 +29,7 @@ private nonisolated(unsafe) let run: ([UInt8]) -> Void = {
     case "tcp": return fuzzTCP
     case "machine": return MachineTarget().run
     case "memory": return MemoryTarget().run
+    case "state": return StateTarget().run
     case "netlink": return fuzzNetlink
     case "diagnosis": return fuzzDiagnosis
     case "table": return TableTarget().run

@@ -107,7 +107,7 @@ struct FrameTarget {
         let epoll = try! Epoll()
         let now = monotonicNanoseconds()
         var forwarder = try! Forwarder(
-            link: FuzzLink(input, descriptor: readable), sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(),
+            link: FuzzLink(input, descriptor: readable), sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(),
             flows: 64, descriptors: input.count % 3 == 0 ? 40 : 1024, now: now / 1_000_000)
         if input.count % 5 == 0 { visit(&forwarder) }
         // Each round takes frames and lets sockets answer; the peer sends, and goes away.

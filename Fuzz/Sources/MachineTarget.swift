@@ -31,7 +31,7 @@ struct MachineTarget {
         let epoll = try! Epoll()
         let link = try! MachineLink(messages ? .messages : .stream, listener: .none, client: ours, isOneOff: true)
         var forwarder = try! Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
+            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
             now: monotonicNanoseconds() / 1_000_000)
         var (offset, round, isGone) = (stream.startIndex, 0, false)
         while !isGone, round < 64 {

@@ -17,7 +17,7 @@ import Wire
 ///     4   length, frame                          a good chain with that frame
 ///     5   what is left                           run
 struct MemoryTarget {
-    private enum Layout {
+    enum Layout {
         static var size: Int { 16 }
         static var byteCount: Int { 1 << 17 }
         static func ring(_ index: Int) -> Int { index * 0x1000 }
@@ -28,7 +28,7 @@ struct MemoryTarget {
         static var user: UInt64 { 0x7000_0000 }
     }
 
-    private let peer = PeerOnLoopback()
+    let peer = PeerOnLoopback()
 
     // As the daemon does.
     init() { Signals.ignore(13 /* SIGPIPE */) }
@@ -43,7 +43,7 @@ struct MemoryTarget {
         let epoll = try! Epoll()
         let link = try! VhostLink(listener: .none, client: ours, isOneOff: true)
         var forwarder = try! Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
+            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
             now: monotonicNanoseconds() / 1_000_000)
         setUp(frontEnd, memory, input[0])
         var (position, round) = (1, 0)
@@ -61,7 +61,7 @@ struct MemoryTarget {
     }
 
     @discardableResult
-    private func run<Link: GuestLink & ~Copyable>(_ forwarder: inout Forwarder<Link, KernelSockets>, _ round: inout Int) -> Bool {
+    func run<Link: GuestLink & ~Copyable>(_ forwarder: inout Forwarder<Link, KernelSockets>, _ round: inout Int) -> Bool {
         round += 1
         peer.answer(round)
         if let wake = try? forwarder.run(until: monotonicNanoseconds() + 20_000), case .guestGone = wake { return false }
@@ -98,19 +98,19 @@ struct MemoryTarget {
         }
     }
 
-    private func store(_ bytes: some Sequence<UInt8>, at offset: Int, _ memory: inout Mapping) {
+    func store(_ bytes: some Sequence<UInt8>, at offset: Int, _ memory: inout Mapping) {
         var span = memory.mutableBytes
         for (index, byte) in bytes.enumerated() where offset + index < Layout.byteCount { span.store(byte, at: offset + index) }
     }
 
-    private func describe(_ address: UInt64, _ length: Int, _ flags: UInt16, at offset: Int, _ memory: inout Mapping) {
+    func describe(_ address: UInt64, _ length: Int, _ flags: UInt16, at offset: Int, _ memory: inout Mapping) {
         var span = memory.mutableBytes
         span.storeNative(address, at: offset)
         span.storeNative(UInt32(length), at: offset + 8)
         span.storeNative(flags, at: offset + 12)
     }
 
-    private func offer(_ head: Int, _ ring: Int, _ memory: inout Mapping, _ next: inout [UInt16]) {
+    func offer(_ head: Int, _ ring: Int, _ memory: inout Mapping, _ next: inout [UInt16]) {
         var span = memory.mutableBytes
         span.storeNative(UInt16(head), at: Layout.ring(ring) + Layout.available + 4 + 2 * (Int(next[ring]) % Layout.size))
         next[ring] &+= 1
@@ -120,11 +120,19 @@ struct MemoryTarget {
     // MARK: Messages
 
     private func setUp(_ frontEnd: Descriptor, _ memory: borrowing Mapping, _ agreed: UInt8) {
+        shareMemory(frontEnd, memory, agreed)
+        startRings(frontEnd)
+    }
+
+    func shareMemory(_ frontEnd: Descriptor, _ memory: borrowing Mapping, _ agreed: UInt8) {
         var features = VirtioFeatures([.version1])
         for (bit, feature) in [VirtioFeatures.mergeableBuffers, .eventIndex, .guestChecksum, [.guestTCP4, .guestTCP6], .protocolFeatures].enumerated()
         where agreed & 1 << UInt8(bit) != 0 { features.insert(feature) }
         say(2, number(features.rawValue), [], frontEnd)
         say(5, number(UInt64(1)) + [Layout.guest, UInt64(Layout.byteCount), Layout.user, 0].flatMap(number), [memory.file], frontEnd)
+    }
+
+    func startRings(_ frontEnd: Descriptor) {
         for ring in [1, 0] {
             let start = Layout.user + UInt64(Layout.ring(ring))
             say(8, number(UInt64(ring) | UInt64(Layout.size) << 32), [], frontEnd)
@@ -138,10 +146,10 @@ struct MemoryTarget {
         }
     }
 
-    private func say(_ request: UInt32, _ body: [UInt8], _ descriptors: [Descriptor], _ frontEnd: Descriptor) {
+    func say(_ request: UInt32, _ body: [UInt8], _ descriptors: [Descriptor], _ frontEnd: Descriptor) {
         let header = number(UInt64(request) | 1 << 32) + number(UInt64(body.count)).prefix(4)
         try? DescriptorPassing.send(DescriptorMessage(header + body, descriptors), over: frontEnd)
     }
 
-    private func number(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) } }
+    func number(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) } }
 }

@@ -9,7 +9,9 @@ extension PasstDaemon {
         _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?, _ control: inout PortControlServer?
     ) -> Int32 {
         do throws(Errno) {
-            return Process.leave(try forward(&worker, signals, &neighbours, &control))
+            let status = try forward(&worker, signals, &neighbours, &control)
+            worker.leave()
+            return Process.leave(status)
         } catch {
             log.error("Couldn't wait for events: error ", Int(error.code))
             return Process.leave(1)

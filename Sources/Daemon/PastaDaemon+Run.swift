@@ -11,7 +11,9 @@ extension PastaDaemon {
         _ control: inout PortControlServer?, _ spawned: SpawnedCommand?
     ) -> Int32 {
         do throws(SetupError) {
-            return Process.leave(try forward(&worker, signals, watch, &neighbours, &control, spawned))
+            let status = try forward(&worker, signals, watch, &neighbours, &control, spawned)
+            worker.leave()
+            return Process.leave(status)
         } catch {
             log.error(error.message)
             return Process.leave(1)

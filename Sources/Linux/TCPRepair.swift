@@ -31,6 +31,10 @@ public struct TCPRepairState: Equatable, Sendable, BitwiseCopyable {
 
     public init() {}
 
+    /// Since Linux 6.7, the lowest bit says whether the clock ticks in microseconds. Older kernels leave there what the clock shows.
+    var markedTimestamp: UInt32 { options & TCPRepairState.microseconds != 0 ? timestamp | 1 : (timestamp &+ 1) & ~1 }
+
+    fileprivate static var microseconds: UInt8 { 64 }
     fileprivate static var timestamps: UInt8 { 1 }
     fileprivate static var selectiveAcknowledgement: UInt8 { 2 }
     fileprivate static var windowScale: UInt8 { 4 }
@@ -60,6 +64,8 @@ extension Descriptor {
     }
 
     // MARK: Reading
+
+    public var isInRepairMode: Bool { (try? get(Int32(IPPROTO_TCP), TCP_REPAIR)) == 1 }
 
     /// The other end.
     public func peerAddress() throws(Errno) -> SocketAddress {
@@ -125,7 +131,7 @@ extension Descriptor {
         if state.options & TCPRepairState.selectiveAcknowledgement != 0 { try setRepairOption(4, 0) }  // TCPOPT_SACK_PERM
         if state.options & TCPRepairState.timestamps != 0 {
             try setRepairOption(8, 0)  // TCPOPT_TIMESTAMP
-            try set(Int32(IPPROTO_TCP), TCP_TIMESTAMP, Int32(bitPattern: state.timestamp))
+            try set(Int32(IPPROTO_TCP), TCP_TIMESTAMP, Int32(bitPattern: state.markedTimestamp))
         }
     }
 

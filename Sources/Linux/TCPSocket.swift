@@ -21,8 +21,6 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     public var retransmissions: UInt32
     /// Retransmission timeouts in a row that nothing has answered.
     public var timeouts: UInt8
-    /// Since the peer acknowledged anything, new or not, milliseconds.
-    public var silence: UInt32
     /// Segments that may be under way.
     public var congestionWindow: UInt32
     /// Something was lost, or CUBIC has seen the path fill up.
@@ -55,7 +53,6 @@ extension Descriptor {
             sendSegmentSize: info.tcpi_snd_mss,
             retransmissions: info.tcpi_total_retrans,
             timeouts: info.tcpi_retransmits,
-            silence: info.tcpi_last_ack_recv,
             congestionWindow: info.tcpi_snd_cwnd,
             hasLeftSlowStart: info.tcpi_snd_ssthresh < 0x7fff_ffff,  // TCP_INFINITE_SSTHRESH
             isRepairing: info.tcpi_ca_state > 1)  // TCP_CA_CWR, TCP_CA_Recovery, TCP_CA_Loss

@@ -62,7 +62,7 @@ public struct Network: Sendable, Equatable {
     /// Bind flow sockets to addresses that the host does not have (IP_FREEBIND).
     public var freebind = false
     /// How often the host's kernel sends something again before it gives a connection up.
-    public var retransmissions = Network.defaultRetransmissions
+    public var retries = Network.defaultRetries
 
     /// What comes from the host's loopback goes to the namespace's loopback, not to its external address.
     public var hostLoopbackToNamespaceLoopback = false
@@ -80,7 +80,7 @@ public struct Network: Sendable, Equatable {
     /// 9a:55:9a:55:9a:55, upstream's default for the router's side.
     public static let defaultGatewayMAC = MACAddress(0x9a55_9a55_9a55)
     /// The kernel's own (`net.ipv4.tcp_retries2`): 15 minutes.
-    public static let defaultRetransmissions = 15
+    public static let defaultRetries = 15
     /// The largest MTU whose frames still fit the 16-bit lengths of IP in whole words.
     public static let defaultMTU = 65520
 }

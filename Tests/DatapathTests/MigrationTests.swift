@@ -1,3 +1,4 @@
+import Settings
 import Testing
 import Wire
 
@@ -65,13 +66,132 @@ import Wire
         { $0.received = 799 }, { $0.unacknowledged = SequenceNumber(901) }, { $0.queueStart = SequenceNumber(201) },
         { $0.acknowledged = SequenceNumber(5001) }, { $0.windowEdge = SequenceNumber(3999) },
         { $0.segmentSize = 87 }, { $0.segmentSize = 65496 }, { $0.guestSegmentSize = .max }, { $0.guestSegmentSize = 0 }, { $0.windowScale = 15 }, { $0.guestWindowScale = 15 }, { $0.socket.sendScale = 15 },
-        { $0.socket.receiveScale = 200 }, { $0.guestWindow = 65536 << 14 }, { $0.key.guestPort = 0 }, { $0.peer.port = 0 }, { $0.local.port = 0 },
+        { $0.socket.receiveScale = 200 }, { $0.guestWindow = 65536 << 14 }, { $0.socket.segmentSize = 0 }, { $0.socket.segmentSize = 65536 }, { $0.key.guestPort = 0 }, { $0.peer.port = 0 }, { $0.local.port = 0 },
         { $0.local.address = IPAddress(IPv6Address.loopback) }, { $0.key.guest = IPAddress(IPv6Address.loopback) },
     ] as [@Sendable (inout SavedConnection) -> Void])
     func numbersThatDoNotFit(_ change: @Sendable (inout SavedConnection) -> Void) throws {
         var saved = connection()
         change(&saved)
         #expect(!saved.isSound)
+    }
+
+    /// A state from elsewhere opens no way that a machine's own connections would not have here.
+    @Test func addressesThatOptionsExclude() throws {
+        var network = TestHost.network()
+        network.ipv6 = nil
+        let translation = AddressTranslation(network)
+        let inbound = connection()
+        let outbound = connection { $0.events.remove(.isInbound) }
+        #expect(inbound.isAllowed(translation) && outbound.isAllowed(translation))
+        let other = IPAddress(IPv4Address("203.0.113.9")!)
+        let loopback = IPAddress(IPv4Address.loopback)
+        let changes: [@Sendable (inout SavedConnection) -> Void] = [
+            { $0.peer.address = other },  // Not whom the guest talks to.
+            { ($0.peer.address, $0.key.remote) = (loopback, loopback) }, { $0.peer.address = loopback },
+            { ($0.peer.address, $0.key.remote) = ($0.local.address, $0.local.address) },
+            { $0.local.address = IPAddress(IPv4Address.any) },
+            { ($0.peer.address, $0.key.remote) = (IPAddress(IPv4Address("224.0.0.1")!), IPAddress(IPv4Address("224.0.0.1")!)) },
+            // A family that is off.
+            {
+                let (guest, remote) = (IPAddress(IPv6Address("2001:db8::2")!), IPAddress(IPv6Address("2001:db8:9::2")!))
+                ($0.key.guest, $0.key.remote, $0.peer.address, $0.local.address) = (guest, remote, remote, guest)
+            },
+        ]
+        for (number, change) in changes.enumerated() {
+            for saved in [inbound, outbound] {
+                var saved = saved
+                change(&saved)
+                #expect(!saved.isAllowed(translation), "\(number), \(saved.isInbound ? "in" : "out")")
+            }
+        }
+        var port = outbound
+        port.peer.port += 1
+        #expect(!port.isAllowed(translation))
+        network.ipv4?.outboundAddress = IPv4Address("198.51.100.1")!
+        #expect(outbound.isAllowed(AddressTranslation(network)))
+        network.ipv4?.outboundAddress = IPv4Address("198.51.100.2")!
+        #expect(!outbound.isAllowed(AddressTranslation(network)) && inbound.isAllowed(AddressTranslation(network)))
+    }
+
+    /// Older kernels leave in the lowest bit what their clock shows; since Linux 6.7 it says that the clock ticks in microseconds.
+    @Test func aClocksUnitIsKept() {
+        var state = TCPRepairState()
+        for (options, timestamp, marked) in [(7, 6, 6), (7, 7, 8), (7, UInt32.max, 0), (71, 6, 7), (71, 7, 7)] as [(UInt8, UInt32, UInt32)] {
+            (state.options, state.timestamp) = (options, timestamp)
+            #expect(state.markedTimestamp == marked)
+        }
+    }
+
+    /// Whatever numbers a state has, if they are sound: what follows on the connection traps nowhere, and does nothing that sockets do not allow.
+    @Test(arguments: 0..<400 as Range<UInt64>)
+    func whateverIsSoundGoesOn(_ seed: UInt64) throws {
+        var random = SeededRandom(seed)
+        var saved = connection { if seed % 2 == 0 { $0.events.remove(.isInbound) } }
+        for _ in 0..<(1 + random.below(4)) { mutate(&saved, &random) }
+        guard saved.isSound else { return }
+        var script = try TCPScript()
+        let socket = script.tcp.sockets.accept()
+        let number = script.tcp.sockets.all.count - 1
+        script.tcp.sockets.all[number].arrived = [UInt8](repeating: 1, count: saved.received)
+        // Nothing was measured yet, so the state's own time counts.
+        script.tcp.sockets.all[number].roundTrip = 0
+        guard let index = script.tcp.table.insert(saved.connection(socket, now: script.now)) else {
+            Issue.record("a full table")
+            return
+        }
+        let tag = TCPTranslator<ScriptedSockets>.tag(index, generation: script.tcp.table.generation(of: index))
+        try script.tcp.sockets.adopt(socket, tag: tag)
+        if saved.isInbound { script.tcp.inboundCount += 1 }
+        script.tcp.look(index, now: script.now)
+        script.tcp.fromHost(index, [.input, .output], &script.port, now: script.now)
+        let places = [saved.acknowledged, saved.expected, saved.windowEdge]
+        let heard = [saved.unacknowledged, saved.highest, saved.queueStart]
+        for _ in 0..<60 {
+            switch random.below(5) {
+            case 0:
+                let near = { (numbers: [SequenceNumber], random: inout SeededRandom) in numbers[random.below(3)] + (random.below(3) - 1) * random.below(3000) }
+                let count = random.below(2) * random.below(1400)
+                var header = TCPHeader(
+                    sourcePort: saved.key.guestPort, destinationPort: saved.key.remotePort, sequence: near(places, &random),
+                    acknowledgment: near(heard, &random), flags: [.ack], window: UInt16(truncatingIfNeeded: random.next()),
+                    maximumSegmentSize: nil, windowScale: nil)
+                header.payloadLength = count
+                script.deliver(header, Stream.fromGuest[0..<count], saved.key)
+            case 1: script.tcp.sockets.drain(number)
+            case 2: script.tcp.sockets.arrive([UInt8](repeating: 2, count: random.below(5000))[...], number)
+            case 3: _ = script.pass(Int64(random.below(200_000)))
+            default: script.runRound()
+            }
+        }
+    }
+
+    private func mutate(_ saved: inout SavedConnection, _ random: inout SeededRandom) {
+        func changed(_ value: UInt32, _ random: inout SeededRandom) -> UInt32 {
+            switch random.below(6) {
+            case 0: 0
+            case 1: 1
+            case 2: .max
+            case 3: 1 << 31
+            case 4: value &+ 1
+            default: value &- 1
+            }
+        }
+        switch random.below(14) {
+        case 0: saved.expected = SequenceNumber(changed(saved.expected.value, &random))
+        case 1: saved.acknowledged = SequenceNumber(changed(saved.acknowledged.value, &random))
+        case 2: saved.windowEdge = SequenceNumber(changed(saved.windowEdge.value, &random))
+        case 3: saved.initialToGuest = SequenceNumber(changed(saved.initialToGuest.value, &random))
+        case 4: saved.highest = SequenceNumber(changed(saved.highest.value, &random))
+        case 5: saved.unacknowledged = SequenceNumber(changed(saved.unacknowledged.value, &random))
+        case 6: saved.queueStart = SequenceNumber(changed(saved.queueStart.value, &random))
+        case 7: saved.guestWindow = changed(saved.guestWindow, &random)
+        case 8: saved.roundTrip = changed(saved.roundTrip, &random)
+        case 9: saved.segmentSize = UInt16(truncatingIfNeeded: changed(UInt32(saved.segmentSize), &random))
+        case 10: saved.guestSegmentSize = UInt16(truncatingIfNeeded: changed(UInt32(saved.guestSegmentSize), &random))
+        case 11: saved.guestWindowScale = UInt8(truncatingIfNeeded: changed(UInt32(saved.guestWindowScale), &random))
+        case 12: saved.windowScale = UInt8(truncatingIfNeeded: changed(UInt32(saved.windowScale), &random))
+        default: saved.unsent = Int(changed(UInt32(saved.unsent), &random))
+        }
     }
 
     /// Whatever lies there, looking at it ends well.

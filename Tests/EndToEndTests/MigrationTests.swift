@@ -48,6 +48,12 @@ import Testing
             if bridge.poll() != nil { throw Failure("vhost.py: \(bridge.standardError)") }
         }
 
+        /// A helper of the source that does what it is told so many times, and then is gone.
+        func startUnreliableHelper(_ count: Int) throws {
+            let helper = try network.host.start(["python3", Helpers.path("repair.py"), network.path("a.repair"), "\(count)"])
+            try require("the helper to connect") { helper.poll() != nil || helper.standardOutput.contains("connected") }
+        }
+
         /// Packets reach the other host from here on.
         func turnRouter() throws { try network.router.sh("sh -eu \(Helpers.path("second-host.sh")) turn lan0 lan2").check() }
 
@@ -206,6 +212,47 @@ import Testing
             let output = transfer.wait(seconds: 30)
             #expect(output.err.contains("ECONNRESET"), "\(output)")
             try move.machine.client("duplex", Family.v6.server, 4000, 1 << 20).check()
+        }
+    }
+
+    /// A helper that switches nothing, as without the right: the machine stays, and so do its connections.
+    @Test func aHelperThatGivesUpCostsNothing() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network, helpers: false)
+            let transfers = try move.transfers(60 << 20)
+            try move.startUnreliableHelper(0)
+            try move.say("save", "saved")
+            try move.say("go", "there")
+            for transfer in transfers { try transfer.wait(seconds: 60).check() }
+        }
+    }
+
+    /// Waits for a word that never comes, and tells how the connection ends.
+    static let waiting = """
+        import errno, socket, sys
+        sock = socket.create_connection((sys.argv[1], 8080), 20)
+        sock.sendall(b"echo\\n")
+        sock.sendall(b"word")
+        assert sock.recv(100) == b"word"
+        print("waits", flush=True)
+        try:
+            print("end" if sock.recv(100) == b"" else "data")
+        except OSError as error:
+            print(errno.errorcode.get(error.errno, error))
+        """
+
+    /// The machine leaves all the same, and those who wait for it hear of that, as a reset and not as a clean end.
+    @Test(arguments: [[], ["--migrate-no-linger"]] as [[String]]) func aHelperThatGivesUpLeavesNobodyWaiting(_ options: [String]) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let move = try Move(network, options: options, helpers: false)
+            let waiters = try Family.allCases.map { try network.remote.start(["python3", "-c", MigrationTests.waiting, $0.hostAddress]) }
+            for waiter in waiters { try require("a connection") { waiter.poll() != nil || waiter.standardOutput.contains("waits") } }
+            try move.startUnreliableHelper(0)
+            try move.say("save", "saved")
+            try move.say("go " + network.path("b"), "there")
+            for waiter in waiters { #expect(try waiter.wait(seconds: 10).check().out.contains("ECONNRESET")) }
         }
     }
 

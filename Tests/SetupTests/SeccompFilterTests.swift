@@ -98,6 +98,9 @@ func verdict(_ program: [FilterInstruction], _ call: Call) -> UInt32? {
     @Test func onlyListedOptionsAreSet() {
         #expect(run(.x86_64, 54, 5, UInt64(SOL_SOCKET), UInt64(SO_LINGER)) == Self.allow)
         #expect(run(.x86_64, 54, 5, 6, UInt64(TCP_NODELAY)) == Self.allow)
+        #expect(run(.x86_64, 54, 5, 6, UInt64(TCP_USER_TIMEOUT)) == Self.allow)
+        #expect(run(.x86_64, 54, 5, 6, 44) == Self.allow)  // TCP_RTO_MAX_MS
+        #expect(run(.x86_64, 54, 5, 6, 45) == Self.kill)
         #expect(run(.x86_64, 54, 5, 0, UInt64(IP_TTL)) == Self.allow)
         #expect(run(.x86_64, 54, 5, UInt64(SOL_SOCKET), UInt64(SO_ATTACH_FILTER)) == Self.kill)
         #expect(run(.x86_64, 54, 5, UInt64(SOL_SOCKET), UInt64(TCP_NODELAY)) == Self.kill)

@@ -2,7 +2,7 @@ internal import Foundation
 
 /// A running program. Its output goes to files, so that it never blocks on us. Started and awaited with the system's
 /// own calls, since this program may be the first of its process namespace. Each has a session of its own, as clients, containers and
-/// relays have (or control groups): the scheduler shares processors between sessions first, which costs some relays a third of their throughput.
+/// relays have (or control groups): the scheduler shares processors between sessions first, which changes what some relays carry by a third.
 final class Child {
     private(set) var pid: pid_t = 0
     private var status: Int32?

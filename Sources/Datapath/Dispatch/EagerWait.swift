@@ -19,7 +19,7 @@ struct EagerWait: BitwiseCopyable {
 
     private var grown: Int64 = 0
     private var lastBytes: UInt64 = 0
-    /// Bytes of the last round, half of those of the one before, and so on.
+    /// Bytes since the last call, half of those of the time before, and so on.
     private var recent: UInt64 = 0
 
     /// Nanoseconds to go on asking for; 0 to sleep at once. `bytes`: all that was forwarded so far.

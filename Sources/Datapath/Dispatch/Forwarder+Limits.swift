@@ -13,13 +13,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// No more than this many flows can be open at once, and the guest can open no more than that.
     private var mostFlows: Int { mutating get { max(descriptors - notFlows, 8) } }
     private var notFlows: Int { mutating get { Forwarder.others + port.link.moreDescriptors + listeners.count + bypass.otherDescriptors } }
-    private var mostOfGuest: Int {
+    var mostOfGuest: Int {
         mutating get {
             let most = mostFlows
             return most - min(most / 8, 1024)
         }
     }
-    private var flowCount: Int {
+    var flowCount: Int {
         mutating get { tcp.table.count + tcp.postponed.closingCount + udp.table.count + ping.table.count + bypass.guestDescriptors }
     }
 

@@ -26,6 +26,8 @@ public struct PasstWorker: Worker, ~Copyable {
 
     public mutating func run(until deadline: Int64? = nil) throws(Errno) -> Wake { try forwarder.run(until: deadline) }
 
+    public mutating func leave() { forwarder.tcp.endOutages() }
+
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
 
     public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {

@@ -33,6 +33,8 @@ public struct PastaWorker: Worker, ~Copyable {
         try forwarder.run(until: deadline)
     }
 
+    public mutating func leave() { forwarder.tcp.endOutages() }
+
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
 
     public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {

@@ -36,6 +36,9 @@ public protocol Worker: ~Copyable {
     /// Forwards until something happens that is not the data path's. `deadline`: nanoseconds of the monotonic clock.
     mutating func run(until deadline: Int64?) throws(Errno) -> Wake
 
+    /// The program ends: its sockets are left to the kernel.
+    mutating func leave()
+
     /// Calls `print` with the name and value of each counter that is not zero.
     func forEachCounter(_ print: (StaticString, UInt64) -> Void)
 }
@@ -59,7 +62,7 @@ extension Forwarder where Link: ~Copyable, Sockets == KernelSockets {
         let file: CaptureFile?
         if let capture { file = try CaptureFile(capture) } else { file = nil }
         try self.init(
-            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll, retransmissions: network.retransmissions), epoll: epoll, network: network,
+            link: CaptureLink(link, capture: file), sockets: KernelSockets(epoll: epoll, retries: network.retries), epoll: epoll, network: network,
             // Most flows of each protocol.
             flows: 128 << 10, descriptors: Int(clamping: OpenFileLimit.current), now: monotonicNanoseconds() / 1_000_000)
     }

@@ -38,8 +38,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Connections that follow; nil for a state of another program or version.
     private mutating func readHead(_ pipe: StatePipe) -> Int? {
         guard pipe.read(into: &migration.buffer, 0..<SavedHead.byteCount), let head = SavedHead(migration.buffer.bytes) else { return nil }
-        if !head.mac.isMulticast { port.guestMAC = head.mac }
-        head.tell(&guest)
+        if !head.mac.isMulticast, head.mac != .zero, head.mac != port.gatewayMAC { port.guestMAC = head.mac }
+        head.restricted { services.mayBeGuest($0) }.tell(&guest)
         return head.connections
     }
 
@@ -48,12 +48,14 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// True when the state is in the pipe, or as much of it as can be.
     private mutating func saveState(_ pipe: StatePipe) -> Bool {
         tcp.flushPending(&port, now: monotonicNanoseconds() / 1_000_000)
-        let count = migration.helper.isThere() ? tcp.standStill(&migration) : 0
+        if migration.helper.isThere() { tcp.standStill(&migration) }
+        let count = tcp.movable
         guard writeHead(pipe, connections: count) else { return false }
-        // Where the helper has failed, those that stand still are lost either way, and not worth the machine.
-        if count == 0 { return true }
-        for index in 0..<tcp.table.highWater where tcp.isStill(index) && tcp.canMove(index) {
-            guard let saved = tcp.save(index, &migration) else {
+        var left = count
+        for index in 0..<tcp.table.highWater where left > 0 && tcp.isMovable(index) {
+            left -= 1
+            // A monitor that takes so little gets the machine without the rest of its connections.
+            guard !pipe.isSlow, let saved = tcp.save(index, &migration) else {
                 // What follows would have one connection less than the head says: this one is none.
                 guard writeNothing(pipe) else { return false }
                 continue
@@ -61,6 +63,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             guard write(saved, pipe) else { return false }
             port.counters.add(.tcpMovedAway)
         }
+        for _ in 0..<left where !writeNothing(pipe) { return false }
         return true
     }
 
@@ -85,20 +88,33 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return true
         }
         let canMove = count > 0 && migration.helper.isThere()
-        for _ in 0..<count {
+        var left = count
+        defer { port.counters.add(.tcpLostOnTheWay, left) }
+        for _ in 0..<min(count, tcp.table.capacity) {
             guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount), let saved = SavedConnection(migration.buffer.bytes) else { break }
             // An empty place.
-            if saved.key.guestPort == 0 { continue }
+            if saved.key.guestPort == 0 {
+                left -= 1
+                continue
+            }
             guard saved.fits, migration.takesConnections, pipe.read(into: &migration.buffer, saved.receivedRange),
                 pipe.read(into: &migration.buffer, saved.unsentRange)
             else { break }
-            let isBack = canMove && saved.isSound && makeRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
-            port.counters.add(isBack ? .tcpMovedHere : .tcpLostOnTheWay)
+            let isBack = canMove && saved.isSound && isAllowed(saved) && hasRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
+            if isBack {
+                port.counters.add(.tcpMovedHere)
+                left -= 1
+            }
         }
         return true
     }
 
-    private mutating func makeRoomForLoaded() -> Bool { tcp.table.count < tcp.table.capacity && !descriptorsAreScarce }
+    private func isAllowed(_ saved: SavedConnection) -> Bool {
+        enabled.tcp && services.mayBeGuest(saved.key.guest) && saved.isAllowed(tcp.translation)
+    }
+
+    /// The front-end still has descriptors to send.
+    private mutating func hasRoomForLoaded() -> Bool { tcp.table.count < tcp.table.capacity && flowCount < mostOfGuest }
 
     // MARK: What becomes of the sockets
 
@@ -114,7 +130,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return false
         case .saved:
             migration.phase = .left
-            if migration.after != .linger { tcp.closeStill(&port) }
+            tcp.closeStill(&port, butMoved: migration.after == .linger)
             return tcp.hasStill
         }
     }

@@ -178,6 +178,15 @@ struct SavedConnection: BitwiseCopyable, Equatable {
             && peer.port != 0 && local.port != 0 && fits && Int(socket.notSent) <= unsent
             && inFlight >= 0 && inQueue >= 0 && inFlight + inQueue <= received && told >= 0 && windowEdge - acknowledged >= 0
             && (88...most).contains(segmentSize) && (88...most).contains(guestSegmentSize) && guestWindowScale <= 14 && windowScale <= 14 && socket.sendScale <= 14
-            && socket.receiveScale <= 14 && guestWindow <= 65535 << 14
+            && socket.receiveScale <= 14 && guestWindow <= 65535 << 14 && (1...65535).contains(socket.segmentSize)
+    }
+
+    /// Both ends are what a connection of this kind would have here, by this program's own options: another host says who the guest talks to, but not to whom it may.
+    func isAllowed(_ translation: AddressTranslation) -> Bool {
+        guard !local.address.isAny, !peer.address.isLoopback, !peer.address.isMulticast, peer.address != local.address else { return false }
+        if isInbound { return translation.inboundSource(peer.address, local: local.address) == key.remote }
+        guard translation.toHost(key.remoteEndpoint) == peer else { return false }
+        let outbound = translation.family(of: peer.address).outboundAddress
+        return outbound == nil || outbound == local.address
     }
 }

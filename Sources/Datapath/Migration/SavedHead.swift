@@ -47,6 +47,15 @@ struct SavedHead: BitwiseCopyable, Equatable {
         bytes.store(linkLocal.low, at: 56)
     }
 
+    /// Without addresses that a guest cannot have here.
+    func restricted(_ mayBeGuest: (IPAddress) -> Bool) -> SavedHead {
+        var head = self
+        if !mayBeGuest(IPAddress(ipv4)) { head.ipv4 = .any }
+        if !mayBeGuest(IPAddress(ipv6)) { head.ipv6 = .any }
+        if !mayBeGuest(IPAddress(linkLocal)) { head.linkLocal = .any }
+        return head
+    }
+
     /// As if the guest had spoken (`Forwarder+Frames`): nobody has to wait until it does.
     func tell(_ guest: inout GuestIdentity) {
         if guest.hasIPv4, ipv4 != .any { guest.ipv4 = ipv4 }

@@ -5,9 +5,13 @@ internal import Wire
 struct StatePipe: BitwiseCopyable {
     private let descriptor: Descriptor
     /// When all must be over, in nanoseconds of the monotonic clock: nobody else is served meanwhile.
-    private let deadline = monotonicNanoseconds() + 60_000_000_000
+    private let deadline = monotonicNanoseconds() + StatePipe.limit
 
     init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
+    private static var limit: Int64 { 60_000_000_000 }
+    /// More than a third of the time is over.
+    var isSlow: Bool { monotonicNanoseconds() > deadline - StatePipe.limit * 2 / 3 }
 
     /// Milliseconds without a byte that passes.
     private static var patience: Int32 { 10_000 }
@@ -40,8 +44,9 @@ struct StatePipe: BitwiseCopyable {
         return true
     }
 
-    /// Takes what is left, so that nobody fails to write it.
+    /// Takes what is left, so that nobody fails to write it; in a time of its own, since that is a machine's failure.
     func drain(_ buffer: inout Mapping) {
+        let deadline = monotonicNanoseconds() + StatePipe.limit
         while monotonicNanoseconds() < deadline, descriptor.awaitInput(milliseconds: StatePipe.patience) {
             let outcome = descriptor.read(into: &buffer, offset: 0, length: min(buffer.byteCount, 1 << 16))
             if outcome.count == 0, !outcome.wouldBlock { return }

@@ -33,23 +33,38 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    /// All that can move stand still from here on, in repair mode. How many.
-    mutating func standStill(_ migration: inout Migration) -> Int {
+    /// Of those that stand still, it is in repair mode: the helper has done that, whatever became of the others.
+    func isMovable(_ index: Int) -> Bool { isStill(index) && canMove(index) && table[index].socket.isInRepairMode }
+
+    /// How many of them there are.
+    var movable: Int {
+        var count = 0
+        for index in 0..<table.highWater where isMovable(index) { count += 1 }
+        return count
+    }
+
+    /// It leads to this host itself, which does not move.
+    private func staysHere(_ socket: Descriptor) -> Bool {
+        guard let local = try? socket.localAddress().endpoint, let peer = try? socket.peerAddress().endpoint else { return true }
+        return peer.address.isLoopback || peer.address == local.address
+    }
+
+    /// All that can move stand still from here on, in repair mode as far as the helper does its part (`isMovable`).
+    mutating func standStill(_ migration: inout Migration) {
         finishPostponed()
         letSettle()
-        var (total, count) = (0, 0)
+        var count = 0
         for index in 0..<table.highWater where table.isUsed(index) && canMove(index) {
-            guard (try? table[index].socket.dropInput()) != nil else { continue }
+            guard !staysHere(table[index].socket), (try? table[index].socket.dropInput()) != nil else { continue }
             table[index].events.insert(.standsStill)
             forgetPostponed(index)
             migration.numbers[count] = table[index].socket.number
             count += 1
             guard count == DescriptorPassing.most else { continue }
-            guard migration.helper.apply(.on, to: migration.numbers, count: count) else { return 0 }
-            (total, count) = (total + count, 0)
+            guard migration.helper.apply(.on, to: migration.numbers, count: count) else { return }
+            count = 0
         }
-        guard count == 0 || migration.helper.apply(.on, to: migration.numbers, count: count) else { return 0 }
-        return total + count
+        if count > 0 { _ = migration.helper.apply(.on, to: migration.numbers, count: count) }
     }
 
     /// Its queues lie in the buffer behind that. Nil where it cannot move after all.
@@ -85,8 +100,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             let isOff = count == 0 || migration.helper.isThere() && migration.helper.apply(mode, to: migration.numbers, count: count)
             for index in first..<next where isStill(index) {
                 table[index].events.remove(.standsStill)
-                // A socket that stays in repair mode is of no use any more.
-                guard isOff, (try? table[index].socket.takeInputAgain()) != nil else {
+                // One that stays in repair mode is of no use any more. Where the helper had failed before, it never was in it.
+                guard isOff || !table[index].socket.isInRepairMode, (try? table[index].socket.takeInputAgain()) != nil else {
                     endByReset(index, &port, now: now)
                     continue
                 }
@@ -108,11 +123,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table.isUsed(index) { touch(index, &port, now: now) }
     }
 
-    /// Whatever stands still is closed, which a socket in repair mode does without a word.
-    mutating func closeStill<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
-        for index in 0..<table.highWater where isStill(index) {
-            sockets.close(table[index].socket)
-            remove(index, &port)
+    /// Whatever stands still is closed, which a socket in repair mode does without a word. Any other's peer sees a reset. `butMoved`: only those others are.
+    mutating func closeStill<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, butMoved: Bool = false) {
+        for index in 0..<table.highWater where isStill(index) && !(butMoved && table[index].socket.isInRepairMode) {
+            abort(index, &port)
         }
     }
 
@@ -147,6 +161,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
         // What already comes this way is not ours to acknowledge: the machine may still stay where it is.
         try socket.dropInput()
+        if !saved.isInbound, let index = translation.family(of: saved.peer.address).outboundInterface { try socket.bindToInterface(index: index) }
         try socket.takeUp(
             saved.socket, from: SocketAddress(saved.local), to: SocketAddress(saved.peer),
             sendStart: saved.socket.sendEnd &- UInt32(truncatingIfNeeded: saved.unsent),
@@ -168,8 +183,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             // The window that the guest is told must not say otherwise.
             table[index].sendSpace = 0
         } catch {
-            // Of everything else, an event of the socket tells.
-            if TCPTranslator.isPassing(error) { table[index].events.formUnion([.triesAgain, .mustAcknowledge]) }
+            // The guest has been told that these bytes have arrived, so no clean end may follow. The socket does not tell of its error twice.
+            table[index].events.formUnion(TCPTranslator.isPassing(error) ? [.triesAgain, .mustAcknowledge] : [.hasFailed, .hasInput])
         }
         return false
     }

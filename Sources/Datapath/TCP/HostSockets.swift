@@ -41,10 +41,10 @@ struct KernelSockets: HostSockets, ~Copyable {
     private lazy var mayLeaveCubic = KernelSockets.maySetCubic()
     private var patience: Patience
 
-    /// `retransmissions`: after so many, the system gives a connection up.
-    init(epoll: Epoll, retransmissions: Int) {
+    /// `retries`: retransmissions after which the system gives a connection up.
+    init(epoll: Epoll, retries: Int) {
         self.epoll = epoll
-        patience = Patience(retransmissions: retransmissions)
+        patience = Patience(retries: retries)
     }
 
     /// Tried on a socket of its own: who has CUBIC by default need not be allowed to choose it.

@@ -26,8 +26,6 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].acknowledgeAt = nextLook(table[index], now: now)
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(connection.vainLooks) : 1)
-        } else if table[index].timeoutLimit > 0, table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = now + 1000
         }
     }
 
@@ -77,6 +75,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// `expected` is about to move: from now on the far end owes an acknowledgement, if it did not before.
     mutating func farEndOwes(_ index: Int, now: Int64) {
+        if table[index].checkAt == 0 { table[index].checkAt = now + TCPTranslator.checkInterval(after: 0) }
         guard table[index].farAcknowledged == table[index].expected else { return }
         table[index].waitsSince = UInt32(truncatingIfNeeded: now)
         table[index].events.insert(.awaitsFirst)
@@ -106,7 +105,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             let roundTrip = path.minimumRoundTrip.map { min($0, path.roundTrip) } ?? path.roundTrip
             // Nothing was measured yet where a connection has come from another host.
             table[index].roundTrip = path.bytesAcknowledged == nil ? 0 : path.roundTrip == 0 ? connection.roundTrip : roundTrip
-            attendOutage(index, path)
+            attendOutage(index, path, now: now)
             if let bytes = path.bytesAcknowledged {
                 if !connection.events.contains(.established), !connection.events.contains(.opensToGuest) {
                     table[index].acknowledgedBase = UInt8(truncatingIfNeeded: bytes)
@@ -122,6 +121,9 @@ extension TCPTranslator where Sockets: ~Copyable {
                 attendSlowStart(index, path)
                 table[index].pathRoom = pathRoom(table[index], path, acknowledged: farAcknowledged - connection.farAcknowledged)
             }
+            // Nobody else looks where the path is near.
+            let owes = path.unacknowledged > 0 || path.notSent ?? 0 > 0
+            table[index].checkAt = owes ? now + TCPTranslator.checkInterval(after: UInt32(truncatingIfNeeded: now) &- table[index].waitsSince) : 0
         }
         if connection.largestSpace == 0 {
             table[index].sendSpace = TCPTranslator.initialSpace

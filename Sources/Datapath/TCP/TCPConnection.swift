@@ -159,12 +159,16 @@ struct TCPConnection: FlowEntry {
     // Time, in milliseconds of the worker's clock; 0 is "not set".
     var retransmitAt: Int64 = 0
     var acknowledgeAt: Int64 = 0
+    /// When the socket is looked at, whatever happens: its path may be gone. See `TCPOutage`.
+    var checkAt: Int64 = 0
     /// When what lies in the socket's queue although the guest has it is taken from there, whatever there is of it.
     var restAt: Int64 = 0
     /// The guest's last sign of life.
     var heardAt: UInt32 = 0
     /// Round-trip time of the host's path, microseconds: the smaller of the smoothed and the least one.
     var roundTrip: UInt32 = 0
+    /// Since when retransmissions have gone without an answer, while there is a `timeoutLimit`, in milliseconds of the worker's clock.
+    var outageSince: UInt32 = 0
     /// Since when the far end has acknowledged nothing although it owed that, in milliseconds of the worker's clock.
     var waitsSince: UInt32 = 0
 

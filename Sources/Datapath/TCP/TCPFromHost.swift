@@ -108,8 +108,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if count == 0 {
             // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
             if ignored > outcome.count { return .done }
-            // Behind bytes that are ignored, the kernel shows neither an error nor an end.
-            if ignored > 0, connection.events.contains(.hasFailed) {
+            // Behind bytes that are ignored, the kernel shows neither an error nor an end; and a send of what was left over may have taken the error.
+            if ignored > 0 || connection.events.contains(.hasLeftover), connection.events.contains(.hasFailed) {
                 endByReset(index, &port, now: now)
                 return .gone
             }

@@ -37,6 +37,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if connection.retransmitAt != 0 { due = min(due, connection.retransmitAt) }
         if connection.acknowledgeAt != 0 { due = min(due, connection.acknowledgeAt) }
         if connection.restAt != 0 { due = min(due, connection.restAt) }
+        if connection.checkAt != 0 { due = min(due, connection.checkAt) }
         if due == .max {
             if timers.deadline(index) == nil {
                 // By how long ago it was, since the 32 bits of `heardAt` wrap.
@@ -67,6 +68,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             if connection.acknowledgeAt != 0, connection.acknowledgeAt <= now {
                 table[index].acknowledgeAt = 0
                 acknowledgementIsDue(index, &port, now: now)
+            }
+            if connection.checkAt != 0, connection.checkAt <= now {
+                table[index].checkAt = 0
+                if connection.events.contains(.established) { look(index, now: now) }
             }
             if connection.restAt != 0, connection.restAt <= now {
                 // The turn that follows takes it.

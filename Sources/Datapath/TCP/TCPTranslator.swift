@@ -116,7 +116,12 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     mutating func fromHost<Link: GuestLink & ~Copyable>(
         _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
     ) {
-        if !table[index].events.isDisjoint(with: [.mustReset, .standsStill]) { return }
+        if table[index].events.contains(.mustReset) { return }
+        if table[index].events.contains(.standsStill) {
+            // For when it goes on: an edge comes once.
+            if events.contains(.error) { table[index].events.insert(.hasFailed) } else if events.contains(.readHangUp) { table[index].events.insert(.inputEnds) }
+            return
+        }
         if !table[index].events.contains(.synSent) {
             connectionDecided(index, events, &port, now: now)
             return
@@ -195,6 +200,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
 
     /// Both directions are done.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        endOutage(index)
         closeLater(index, now: now)
         closed.insert(table[index], now: now)
         remove(index, &port)

@@ -47,7 +47,7 @@ extension Network {
         network.hostname = options.hostname
         network.fqdn = options.fqdn
         network.freebind = options.freebind
-        network.retransmissions = host.retransmissions
+        network.retries = host.retries
         network.setHandlers(options)
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)

@@ -31,7 +31,7 @@ public struct Host: Sendable, Equatable {
     public var outboundIndex4: Int32?
     public var outboundIndex6: Int32?
     /// See `HostFacts`.
-    public var retransmissions: Int
+    public var retries: Int
 
     /// Reads and decides. Runs in the host's namespace.
     public static func discover(options: Options) throws(SetupError) -> Host {
@@ -46,7 +46,7 @@ public struct Host: Sendable, Equatable {
         }
         hasIPv4 = !options.ipv6Only
         hasIPv6 = !options.ipv4Only && facts.supportsIPv6
-        retransmissions = facts.retransmissions
+        retries = facts.retries
 
         let template = try Host.link(options.interface, option: "--interface", facts)
         let outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)

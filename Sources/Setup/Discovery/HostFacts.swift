@@ -17,15 +17,15 @@ public struct HostFacts: Sendable, Equatable {
     public var routes: [Route]
     public var supportsIPv6: Bool
     /// How often the kernel sends something again before it gives a connection up, where timeouts are its own (`net.ipv4.tcp_retries2`).
-    public var retransmissions: Int
+    public var retries: Int
 
     public init(
         links: [Link], addresses: [InterfaceAddress], routes: [Route], supportsIPv6: Bool = true,
-        retransmissions: Int = Network.defaultRetransmissions
+        retries: Int = Network.defaultRetries
     ) {
         (self.links, self.addresses) = (links, addresses)
         (self.routes, self.supportsIPv6) = (routes, supportsIPv6)
-        self.retransmissions = retransmissions
+        self.retries = retries
     }
 
     /// Asks the kernel, in the calling thread's namespace.
@@ -38,7 +38,7 @@ public struct HostFacts: Sendable, Equatable {
             if supportsIPv6, isIPv6SwitchedOff, !addresses.contains(where: { $0.family == .ipv6 }) { supportsIPv6 = false }
             let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
             return HostFacts(
-                links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6, retransmissions: HostFacts.retransmissions())
+                links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6, retries: HostFacts.retries())
         } catch {
             throw SetupError(.discovery, "Failed to read the host's network configuration", error)
         }
@@ -49,9 +49,9 @@ public struct HostFacts: Sendable, Equatable {
         (try? Descriptor.contents(of: "/proc/sys/net/ipv6/conf/all/disable_ipv6"))?.first == UInt8(ascii: "1")
     }
 
-    private static func retransmissions() -> Int {
+    private static func retries() -> Int {
         let text = (try? Descriptor.contents(of: "/proc/sys/net/ipv4/tcp_retries2")).map { String(decoding: $0, as: UTF8.self) }
-        return text.flatMap { Int($0.prefix { $0 != "\n" }) } ?? Network.defaultRetransmissions
+        return text.flatMap { Int($0.prefix { $0 != "\n" }) } ?? Network.defaultRetries
     }
 
     public func link(named name: String) -> Link? { links.first { $0.name == name } }

@@ -137,7 +137,7 @@ struct AbuseHost: ~Copyable {
         let epoll = try Epoll()
         let link = try AbuseLink(offloads: [.checksum, .tcpSegmentation, .udpSegmentation])
         forwarder = try Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll, retransmissions: 15), epoll: epoll, network: TestHost.network(), flows: flows,
+            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: TestHost.network(), flows: flows,
             descriptors: descriptors, now: monotonicNanoseconds() / 1_000_000)
         self.epoll = epoll
     }

@@ -91,7 +91,7 @@ struct LiveForwarder: ~Copyable {
         network.hostname = "box"
         network.searchDomains = ["example.org"]
         let forwarder = try Forwarder(
-            link: FeedLink(descriptor: pipe.reading), sockets: KernelSockets(epoll: epoll, retransmissions: 15), epoll: epoll, network: network, flows: 4096,
+            link: FeedLink(descriptor: pipe.reading), sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: network, flows: 4096,
             now: monotonicNanoseconds() / 1_000_000)
         self.tcpPort = tcpPort
         self.udpPort = udpPort

@@ -49,9 +49,8 @@ struct HostSocket {
     var repairEnds = 0
     /// CUBIC, which may end slow start early.
     var hasHyStart = true
-    /// Retransmissions without an answer, since when there was one in milliseconds, and what the far end takes.
+    /// Retransmissions without an answer, and what the far end takes.
     var timeouts: UInt8 = 0
-    var silence: UInt32 = 0
     var farWindow: UInt32?
     /// Seconds that a timeout doubles up to; nil: the system's.
     var timeoutLimit: UInt8?
@@ -128,6 +127,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var hasCubic = true
     /// Linux 6.15.
     var hasTimeoutLimit = true
+    /// Every now and then, nothing comes back for four looks.
+    var hasOutages = false
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
     var slowStartEnds = Int.max
@@ -336,8 +337,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: 0, sendWindow: socket.farWindow,
-            sendSegmentSize: 1460, retransmissions: 0, timeouts: socket.timeouts, silence: socket.silence, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
+            sendSegmentSize: 1460, retransmissions: 0, timeouts: hasOutages && calls.path / 4 % 3 == 1 ? 2 : socket.timeouts, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
     }
 
@@ -381,6 +382,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     mutating func close(_ socket: Descriptor) {
         guard let index = index(socket, "close") else { return }
         all[index].closes += 1
+        // It goes on without us, until all has arrived or the system has lost patience.
+        if all[index].timeoutLimit != nil { faults.append("close with a timeout limit") }
         all[index].wasUnreadAtClose = all[index].unread > 0
     }
 

@@ -5,7 +5,7 @@ import Wire
 @testable import Linux
 
 /// What a conversation costs in system calls. Connections are watched once, when they are made, and timers are no descriptors: of
-/// `HostSockets`, only `setPeekOffset` is a setsockopt, `path` and `sendBuffer` are getsockopts.
+/// `HostSockets`, only `setPeekOffset`, `setHyStart` and `limitTimeout` are setsockopts, `path` and `sendBuffer` are getsockopts.
 @Suite struct TCPCostTests {
     @Test func nearRequestsAndResponses() throws {
         var script = try TCPScript()

@@ -16,59 +16,62 @@ import Wire
         return script
     }
 
-    /// Two looks at a socket that nothing was heard of for so many milliseconds.
-    private func look(_ script: inout TCPScript, timeouts: UInt8, silence: UInt32, window: UInt32? = 65535) -> UInt8? {
+    /// What the socket's timeouts are limited to, so many milliseconds later.
+    private func limit(_ script: inout TCPScript, after milliseconds: Int64, timeouts: UInt8, window: UInt32? = 65535) -> UInt8? {
         script.tcp.sockets.all[0].timeouts = timeouts
-        script.tcp.sockets.all[0].silence = silence
         script.tcp.sockets.all[0].farWindow = window
-        _ = script.pass(2500)
+        _ = script.pass(milliseconds)
         return script.tcp.sockets.all[0].timeoutLimit
     }
 
-    @Test func theLongerTheSilenceTheLongerTheWait() throws {
+    @Test func theLongerTheOutageTheLongerTheWait() throws {
         var script = try waiting()
-        #expect(look(&script, timeouts: 0, silence: 150) == nil, "nothing is wrong yet")
-        for (timeouts, silence, limit) in [
-            (1, 250, 1), (5, 4900, 1), (7, 10_000, 2), (8, 14_900, 2), (9, 15_000, 3), (12, 30_000, 6), (12, 35_000, 6), (13, 100_000, 20),
-            (15, 3_000_000, 120), (255, UInt32.max, 120),
-        ] as [(UInt8, UInt32, UInt8)] {
-            #expect(look(&script, timeouts: timeouts, silence: silence) == limit, "\(silence) ms")
-        }
-        #expect(script.tcp.sockets.calls.limitTimeout == 6)
-        #expect(look(&script, timeouts: 0, silence: 20) == nil)
-        #expect(script.tcp.sockets.calls.limitTimeout == 7)
+        // However long there was nothing to say before.
+        #expect(limit(&script, after: 1000, timeouts: 0) == nil)
+        #expect(limit(&script, after: 1500, timeouts: 2) == 1)
+        #expect(limit(&script, after: 7000, timeouts: 8) == 1)
+        #expect(limit(&script, after: 4500, timeouts: 12) == 2)
+        #expect(limit(&script, after: 20_000, timeouts: 15) == 6)
+        #expect(limit(&script, after: 70_000, timeouts: 20) == 18)
+        #expect(limit(&script, after: 600_000, timeouts: 25) == 117)
+        #expect(limit(&script, after: 100_000, timeouts: 25) == 117)
+        #expect(script.tcp.sockets.calls.limitTimeout == 17)
+        #expect(limit(&script, after: 1500, timeouts: 0) == nil)
+        #expect(script.tcp.sockets.calls.limitTimeout == 18)
+        // The next one begins anew.
+        #expect(limit(&script, after: 1500, timeouts: 1) == 1)
         #expect(script.tcp.sockets.faults.isEmpty)
+    }
+
+    /// An answer takes two seconds: nothing is gained by not waiting for it.
+    @Test func noAnswerIsOvertaken() throws {
+        var script = try waiting(2_000_000)
+        #expect(limit(&script, after: 4000, timeouts: 1) == 5)
     }
 
     /// The kernel would give up early where a window was closed behind data that is under way.
     @Test func aClosedWindowIsNoOutage() throws {
         var script = try waiting()
-        #expect(look(&script, timeouts: 3, silence: 2000, window: 0) == nil)
-        #expect(look(&script, timeouts: 4, silence: 3000, window: nil) == 1, "kernels before 5.4 do not tell the window")
-        #expect(look(&script, timeouts: 5, silence: 100, window: 0) == nil)
+        #expect(limit(&script, after: 2500, timeouts: 3, window: 0) == nil)
+        #expect(limit(&script, after: 2500, timeouts: 4) == 1)
+        #expect(limit(&script, after: 2500, timeouts: 5, window: 0) == nil)
         #expect(script.tcp.sockets.calls.limitTimeout == 2)
     }
 
     /// Linux before 6.15.
     @Test func kernelsThatCannot() throws {
         var script = try waiting { $0.hasTimeoutLimit = false }
-        #expect(look(&script, timeouts: 3, silence: 10_000) == nil)
+        #expect(limit(&script, after: 12_000, timeouts: 3) == nil)
         #expect(script.tcp.table[0].timeoutLimit == 0)
         script.tcp.sockets.drain(0)
         _ = script.pass(2500)
         #expect(script.tcp.table[0].acknowledged == script.tcp.table[0].expected)
     }
 
-    /// On a near path nobody waits for the far end's acknowledgements. It is looked at until all is as before.
+    /// On a near path nobody waits for the far end's acknowledgements. It is looked at all the same, until nothing is owed.
     @Test func nearPathsAreLookedAtUntilTheyAreWell() throws {
-        var script = try waiting(100) { $0.sendLimit = 20_000 }
-        var position = 1001
-        while position < 24_001 {
-            script.guest("A", seq: position, ack: 1, count: 1000)
-            position += 1000
-        }
-        _ = script.round()
-        #expect(look(&script, timeouts: 2, silence: 700) == 1)
+        var script = try waiting(100)
+        #expect(limit(&script, after: 2500, timeouts: 2) == 1)
         script.tcp.sockets.all[0].timeouts = 0
         script.tcp.sockets.drain(0)
         _ = script.pass(2500)
@@ -76,6 +79,16 @@ import Wire
         let calls = script.tcp.sockets.calls.path
         _ = script.pass(10_000)
         #expect(script.tcp.sockets.calls.path == calls, "and not any more then")
+    }
+
+    /// Sockets that we leave to the kernel are as any other program's.
+    @Test func theEndOfTheProgram() throws {
+        var script = try waiting()
+        #expect(limit(&script, after: 2500, timeouts: 3) == 1)
+        script.tcp.endOutages()
+        #expect(script.tcp.sockets.all[0].timeoutLimit == nil)
+        script.tcp.endOutages()
+        #expect(script.tcp.sockets.calls.limitTimeout == 2)
     }
 
     // MARK: The kernel
@@ -90,12 +103,14 @@ import Wire
         let socket = try Descriptor.socket(.stream, for: IPAddress(IPv4Address.any))
         defer { socket.close() }
         let system = socket.longestTimeout()
-        var patience = Patience(retransmissions: 8)
+        var patience = Patience(retries: 8)
         let isTaken = patience.limitTimeout(3, on: socket)
         #expect(isTaken == (system != nil))
         guard let system else { return }
         #expect(socket.longestTimeout() == min(3000, system))
         #expect(try socket.get(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == Int32(Patience.span(of: 8, limit: Int64(system))))
+        let isLonger = patience.limitTimeout(117, on: socket)
+        #expect(isLonger && socket.longestTimeout() == min(117_000, system))
         let isForgotten = patience.limitTimeout(nil, on: socket)
         #expect(isForgotten && socket.longestTimeout() == system)
         #expect(try socket.get(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == 0)

@@ -51,6 +51,7 @@ struct TCPSimulation: ~Copyable {
             $0.hasCubic = seed % 4 != 0
             $0.slowStartEnds = 15_000 + Int(seed % 7) * 20_000
             $0.roundTrip = plan.farTime
+            $0.hasOutages = seed % 5 == 0
             $0.peekOffsetCalls = plan.peekOffsetCalls
             $0.trouble = plan.socketTrouble
             $0.random = SeededRandom(seed &+ 77)

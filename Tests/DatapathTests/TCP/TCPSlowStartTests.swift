@@ -84,7 +84,7 @@ import Wire
     }
 
     @Test func theKernelChangesToNewRenoAndBack() throws {
-        var sockets = KernelSockets(epoll: try Epoll(), retransmissions: 15)
+        var sockets = KernelSockets(epoll: try Epoll(), retries: 15)
         let cubic = try socket(.cubic)
         defer { cubic.close() }
         #expect(cubic.congestionControl() == .cubic)

@@ -159,14 +159,14 @@ import Wire
         let facts = try HostFacts.read()
         #expect(facts.link(named: "lo")?.index == Link.loopbackIndex)
         let setting = try String(decoding: Descriptor.contents(of: "/proc/sys/net/ipv4/tcp_retries2"), as: UTF8.self)
-        #expect("\(facts.retransmissions)\n" == setting)
+        #expect("\(facts.retries)\n" == setting)
         _ = try Host(facts, options: options())
     }
 
     @Test func theSystemsPatienceIsKept() throws {
         var facts = plainHost()
-        facts.retransmissions = 8
+        facts.retries = 8
         let resolved = Network.resolve(options: options(), host: try Host(facts, options: options()), nameservers: [], searchDomains: [])
-        #expect(resolved.network.retransmissions == 8)
+        #expect(resolved.network.retries == 8)
     }
 }

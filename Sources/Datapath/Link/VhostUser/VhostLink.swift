@@ -89,8 +89,10 @@ struct VhostLink: GuestLink, ~Copyable {
         let wasRunning = device.toGuest.queue.isRunning
         var left = VhostLink.mostMessages
         while left > 0, device.transfer == nil, serveMessage() { left -= 1 }
+        // A front-end that is gone wants no state any more.
+        if hasLostGuest { return [] }
         if device.transfer != nil { return .transfer }
-        return !hasLostGuest && device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
+        return device.toGuest.queue.isRunning && !wasRunning ? [.arrived, .room] : []
     }
 
     /// False when there is none, or nobody any more.
