@@ -27,12 +27,9 @@ struct MachineTarget {
         guard input.count > 2 else { return }
         let (kind, seed, stream) = (input[0], Int(input[1]), input[2...])
         let messages = kind & Kind.sendsMessages != 0
-        let (ours, machine) = pair(messages: messages)
-        let epoll = try! Epoll()
+        let (ours, machine) = fuzzSocketPair(messages ? SOCK_SEQPACKET : SOCK_STREAM)
         let link = try! MachineLink(messages ? .messages : .stream, listener: .none, client: ours, isOneOff: true)
-        var forwarder = try! Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
-            now: monotonicNanoseconds() / 1_000_000)
+        var forwarder = fuzzForwarder(link)
         var (offset, round, isGone) = (stream.startIndex, 0, false)
         while !isGone, round < 64 {
             round += 1
@@ -45,14 +42,6 @@ struct MachineTarget {
             if size == 0, round > 4 { break }
         }
         try? Descriptor.closeAll(in: UInt32(ours.number)...UInt32.max)
-    }
-
-    private func pair(messages: Bool) -> (Descriptor, Descriptor) {
-        var pair: [Int32] = [-1, -1]
-        let type = Int32((messages ? SOCK_SEQPACKET : SOCK_STREAM).rawValue) | Int32(SOCK_NONBLOCK.rawValue)
-        // SAFETY: the array has the two elements that are written.
-        precondition(unsafe linux_socketpair(AF_UNIX, type, 0, &pair) == 0)
-        return (Descriptor(pair[0]), Descriptor(pair[1]))
     }
 
     /// How much went. A machine that may not write any more is as one that says nothing more.

@@ -28,23 +28,17 @@ struct MemoryTarget {
         static var user: UInt64 { 0x7000_0000 }
     }
 
-    let peer = PeerOnLoopback()
+    private let peer = PeerOnLoopback()
 
     // As the daemon does.
     init() { Signals.ignore(13 /* SIGPIPE */) }
 
     func run(_ input: [UInt8]) {
         guard input.count > 1 else { return }
-        var pair: [Int32] = [-1, -1]
-        // SAFETY: the array has the two elements that are written.
-        precondition(unsafe linux_socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
-        let (ours, frontEnd) = (Descriptor(pair[0]), Descriptor(pair[1]))
+        let (ours, frontEnd) = fuzzSocketPair()
         var memory = try! Mapping(lendable: Layout.byteCount)
-        let epoll = try! Epoll()
         let link = try! VhostLink(listener: .none, client: ours, isOneOff: true)
-        var forwarder = try! Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
-            now: monotonicNanoseconds() / 1_000_000)
+        var forwarder = fuzzForwarder(link)
         setUp(frontEnd, memory, input[0])
         var (position, round) = (1, 0)
         var next: [UInt16] = [0, 0]
@@ -98,19 +92,19 @@ struct MemoryTarget {
         }
     }
 
-    func store(_ bytes: some Sequence<UInt8>, at offset: Int, _ memory: inout Mapping) {
+    private func store(_ bytes: some Sequence<UInt8>, at offset: Int, _ memory: inout Mapping) {
         var span = memory.mutableBytes
         for (index, byte) in bytes.enumerated() where offset + index < Layout.byteCount { span.store(byte, at: offset + index) }
     }
 
-    func describe(_ address: UInt64, _ length: Int, _ flags: UInt16, at offset: Int, _ memory: inout Mapping) {
+    private func describe(_ address: UInt64, _ length: Int, _ flags: UInt16, at offset: Int, _ memory: inout Mapping) {
         var span = memory.mutableBytes
         span.storeNative(address, at: offset)
         span.storeNative(UInt32(length), at: offset + 8)
         span.storeNative(flags, at: offset + 12)
     }
 
-    func offer(_ head: Int, _ ring: Int, _ memory: inout Mapping, _ next: inout [UInt16]) {
+    private func offer(_ head: Int, _ ring: Int, _ memory: inout Mapping, _ next: inout [UInt16]) {
         var span = memory.mutableBytes
         span.storeNative(UInt16(head), at: Layout.ring(ring) + Layout.available + 4 + 2 * (Int(next[ring]) % Layout.size))
         next[ring] &+= 1

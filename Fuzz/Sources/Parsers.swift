@@ -1,3 +1,4 @@
+import CLinux
 import Settings
 import Wire
 
@@ -36,6 +37,22 @@ func fuzzPorts(_ input: [UInt8]) {
 func fuzzResolver(_ input: [UInt8]) {
     let file = ResolvConf(input)
     precondition(file.nameservers.count <= ResolvConf.maximumNameservers && file.searchDomains.count <= ResolvConf.maximumDomains)
+}
+
+/// A forwarder as a virtual machine's program has it.
+func fuzzForwarder<Link: GuestLink & ~Copyable>(_ link: consuming Link) -> Forwarder<Link, KernelSockets> {
+    let (epoll, network) = (try! Epoll(), fuzzNetwork())
+    return try! Forwarder(
+        link: link, sockets: KernelSockets(epoll: epoll, retries: network.retries), epoll: epoll, network: network, flows: 64, descriptors: 1024,
+        now: monotonicNanoseconds() / 1_000_000)
+}
+
+/// Two ends of a local connection that never wait.
+func fuzzSocketPair(_ kind: __socket_type = SOCK_STREAM) -> (ours: Descriptor, theirs: Descriptor) {
+    var pair: [Int32] = [-1, -1]
+    // SAFETY: the array has the two elements that are written.
+    precondition(unsafe linux_socketpair(AF_UNIX, Int32(kind.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
+    return (Descriptor(pair[0]), Descriptor(pair[1]))
 }
 
 /// A guest on a link that has everything.

@@ -32,17 +32,11 @@ struct StateTarget {
 
     func run(_ input: [UInt8]) {
         guard let steps = input.first else { return }
-        var pair: [Int32] = [-1, -1]
-        // SAFETY: the array has the two elements that are written.
-        precondition(unsafe linux_socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
-        let (ours, frontEnd) = (Descriptor(pair[0]), Descriptor(pair[1]))
+        let (ours, frontEnd) = fuzzSocketPair()
         defer { try? Descriptor.closeAll(in: UInt32(ours.number)...UInt32.max) }
         let memory = try! Mapping(lendable: MemoryTarget.Layout.byteCount)
-        let epoll = try! Epoll()
         let link = try! VhostLink(listener: .none, client: ours, isOneOff: true)
-        var forwarder = try! Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: fuzzNetwork(), flows: 64, descriptors: 1024,
-            now: monotonicNanoseconds() / 1_000_000)
+        var forwarder = fuzzForwarder(link)
         if steps & 1 != 0 { try! forwarder.allowMigration(listener, .linger) }
         machine.shareMemory(frontEnd, memory, 0x3f)
         var round = 0

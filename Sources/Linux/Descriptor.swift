@@ -73,6 +73,12 @@ public struct Descriptor: Equatable, Hashable, Sendable, BitwiseCopyable {
         return content
     }
 
+    /// A number among the kernel's settings (/proc/sys), as `net/ipv4/tcp_retries2`. nil where the kernel has no such setting, or does not show it.
+    public static func setting(_ name: String) -> Int? {
+        guard let bytes = try? contents(of: "/proc/sys/\(name)") else { return nil }
+        return Int(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+    }
+
     public static func contents(of path: String) throws(Errno) -> [UInt8] {
         let file = try open(path, O_RDONLY)
         defer { file.close() }

@@ -69,7 +69,8 @@ extension TCPTranslator where Sockets: ~Copyable {
                 table[index].acknowledgeAt = 0
                 acknowledgementIsDue(index, &port, now: now)
             }
-            if connection.checkAt != 0, connection.checkAt <= now {
+            // Not where the socket has just been looked at.
+            if table[index].checkAt != 0, table[index].checkAt <= now {
                 table[index].checkAt = 0
                 if connection.events.contains(.established) { look(index, now: now) }
             }

@@ -38,7 +38,8 @@ public struct HostFacts: Sendable, Equatable {
             if supportsIPv6, isIPv6SwitchedOff, !addresses.contains(where: { $0.family == .ipv6 }) { supportsIPv6 = false }
             let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
             return HostFacts(
-                links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6, retries: HostFacts.retries())
+                links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6,
+                retries: Descriptor.setting("net/ipv4/tcp_retries2") ?? Network.defaultRetries)
         } catch {
             throw SetupError(.discovery, "Failed to read the host's network configuration", error)
         }
@@ -46,12 +47,7 @@ public struct HostFacts: Sendable, Equatable {
 
     /// For all interfaces, unless one of them says otherwise, and then that one has an address.
     private static var isIPv6SwitchedOff: Bool {
-        (try? Descriptor.contents(of: "/proc/sys/net/ipv6/conf/all/disable_ipv6"))?.first == UInt8(ascii: "1")
-    }
-
-    private static func retries() -> Int {
-        let text = (try? Descriptor.contents(of: "/proc/sys/net/ipv4/tcp_retries2")).map { String(decoding: $0, as: UTF8.self) }
-        return text.flatMap { Int($0.prefix { $0 != "\n" }) } ?? Network.defaultRetries
+        Descriptor.setting("net/ipv6/conf/all/disable_ipv6") == 1
     }
 
     public func link(named name: String) -> Link? { links.first { $0.name == name } }

@@ -12,13 +12,8 @@ enum UserNamespaceRefusal {
 
         static func current() -> Settings {
             Settings(
-                unprivilegedClone: read("kernel/unprivileged_userns_clone"), maximum: read("user/max_user_namespaces"),
-                appArmorRestriction: read("kernel/apparmor_restrict_unprivileged_userns"))
-        }
-
-        private static func read(_ name: String) -> Int? {
-            guard let bytes = try? Descriptor.contents(of: "/proc/sys/\(name)") else { return nil }
-            return Int(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+                unprivilegedClone: Descriptor.setting("kernel/unprivileged_userns_clone"), maximum: Descriptor.setting("user/max_user_namespaces"),
+                appArmorRestriction: Descriptor.setting("kernel/apparmor_restrict_unprivileged_userns"))
         }
     }
 
