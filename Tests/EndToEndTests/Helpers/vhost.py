@@ -6,8 +6,8 @@ By lines that are written to CONTROL, a pipe that is made, the machine is migrat
 where it was refused; then "go SOCKET" lets it go on at another passt with that state, or "go" where it is, answered by "there". "visit SOCKET" brings the state to another passt without that the
 machine ever runs there, answered by "back".
 
-Each side kicks and calls for everything: no fences are needed for that, which Python has none of. Numbers in the memory are in native format, which is stored
-and loaded as a whole; the standard one goes byte by byte.
+Each side kicks and calls for everything: no fences are needed for that, which Python has none of. Indices go through a view of 16-bit numbers, which stores and
+loads each as a whole. `struct.pack_into` clears the place before it writes, and whoever looks in between sees an index of 0.
 """
 import array
 import ctypes
@@ -35,6 +35,7 @@ fcntl.ioctl(tap, TUNSETOFFLOAD, 1 | 2 | 4)  # TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6
 file = os.memfd_create("guest")
 os.ftruncate(file, TOTAL)
 memory = mmap.mmap(file, TOTAL)
+numbers = memoryview(memory).cast("H")
 
 
 def connect(where):
@@ -73,15 +74,15 @@ class Ring:
 
     def offer(self, head, offset, length, flags):
         struct.pack_into("QIHH", memory, self.descriptors + 16 * head, GUEST + offset, length, flags, 0)
-        struct.pack_into("H", memory, self.available + 4 + 2 * (self.next % SIZE), head)
+        numbers[(self.available + 4) // 2 + self.next % SIZE] = head
         self.next = (self.next + 1) & 0xFFFF
 
     def publish(self):
-        struct.pack_into("H", memory, self.available + 2, self.next)
+        numbers[(self.available + 2) // 2] = self.next
         os.write(self.kick, struct.pack("=Q", 1))
 
     def take(self):
-        if struct.unpack_from("H", memory, self.used + 2)[0] == self.seen:
+        if numbers[(self.used + 2) // 2] == self.seen:
             return None
         head, length = struct.unpack_from("II", memory, self.used + 4 + 8 * (self.seen % SIZE))
         self.seen = (self.seen + 1) & 0xFFFF
