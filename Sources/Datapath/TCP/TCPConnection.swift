@@ -178,6 +178,8 @@ struct TCPConnection: FlowEntry {
     }
 
     var flight: Int { highest - unacknowledged }
+    /// The next number to the guest, or the end of its window where that comes first.
+    var numberInWindow: SequenceNumber { flight > Int(guestWindow) ? unacknowledged + Int(guestWindow) : highest }
     /// The far end is so near that its own acknowledgement says nothing more than the kernel's.
     var isNear: Bool { roundTrip < 1000 }
 }

@@ -37,11 +37,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         return false
     }
 
-    /// Sends a segment without data at `next`. False when the link refused it.
+    /// Sends a segment without data. False when the link refused it.
+    ///
+    /// Its number is the next one, unless something lies beyond the guest's window, such as a probe that was not taken: a number out there would have
+    /// the guest drop it with all that it says (RFC 9293, section 3.10.7.4), and a guest that reads only once it has written would wait for ever.
     @discardableResult
     mutating func sendControl<Link: GuestLink & ~Copyable>(_ index: Int, _ flags: TCPFlags, _ port: inout GuestPort<Link>) -> Bool {
         let slot = port.reserve()
-        return sendSegment(index, sequence: table[index].highest, flags: flags, slot: slot, payload: 0, &port)
+        return sendSegment(index, sequence: table[index].numberInWindow, flags: flags, slot: slot, payload: 0, &port)
     }
 
     /// One old byte that is not there: the guest answers with what it expects (RFC 9293, section 3.8.4).

@@ -50,6 +50,8 @@ struct ModelGuest {
     private var end: Int?
     var hasEnd = false
     var edgeTold = 0
+    /// As the peer was told last: what is expected, and where the window ends, which may have been taken back since.
+    private var told = (received: 0, edge: 0)
     private var acknowledgeAt: Int64?
     private var mustAcknowledge = false
     /// The application's next action.
@@ -57,6 +59,11 @@ struct ModelGuest {
     /// From when on, and for how long, the application does nothing.
     var pausesAt = Int64.max
     var pause: Int64 = 0
+    /// Takes nothing that reaches beyond its window while something waits to be read (as Linux from 6.17 on).
+    var isStrict = false
+    /// Bytes that wait for their acknowledgement, at most: an application that has more to write reads nothing until there is room, as one that
+    /// echoes does. 0: it writes and reads independently.
+    var sendBuffer = 0
     /// Milliseconds of silence before the peer is asked whether it lives.
     var keepAlive: Int64 = 7_200_000
     private var asksAt = Int64.max
@@ -85,6 +92,8 @@ struct ModelGuest {
             port: port, opens: true, total: total, segmentSize: segmentSize, frameSize: frameSize, scale: scale, capacity: capacity,
             start: start, endsLast: endsLast, acknowledgeDelay: acknowledgeDelay, probesOld: probesOld, shrinks: shrinks)
         other.keepAlive = keepAlive
+        other.isStrict = isStrict
+        other.sendBuffer = sendBuffer
         return other
     }
 
@@ -133,6 +142,8 @@ struct ModelGuest {
 
     private mutating func emit(_ flags: TCPFlags, at position: Int, count: Int, _ random: inout SeededRandom) {
         let window = takeWindow(&random, isSyn: flags.contains(.syn))
+        // Rounding takes nothing back.
+        told = (received, shrinks ? received + window << (flags.contains(.syn) ? 0 : scale ?? 0) : edgeTold)
         queued.append((header(flags, at: position, window: window, count: count), max(position - 1, 0)..<(max(position - 1, 0) + count)))
         highest = max(highest, position + count + (flags.contains(.fin) ? 1 : 0) + (flags.contains(.syn) ? 1 : 0))
         mustAcknowledge = false
@@ -198,6 +209,7 @@ struct ModelGuest {
     private mutating func expire(now: Int64, _ random: inout SeededRandom) {
         if retries < 30 { retries += 1 }
         timeout = min(timeout * 2, 60_000)
+        duplicates = 0
         switch state {
         case .synSent:
             emit(.syn, at: 0, count: 0, &random)
@@ -232,7 +244,11 @@ struct ModelGuest {
         }
         written = min(total, written + 1 + random.below(random.pick([10, 2000, 100_000])))
         let unread = bytesReceived - read
-        let count = min(unread, 1 + random.below(random.pick([100, 5000, 200_000])))
+        var count = min(unread, 1 + random.below(random.pick([100, 5000, 200_000])))
+        if sendBuffer > 0 {
+            written = min(written, max(unacknowledged - 1, 0) + sendBuffer)
+            if written < total, written - max(unacknowledged - 1, 0) == sendBuffer { count = 0 }
+        }
         let before = edgeTold - received
         read += count
         if count > 0, before < min(segmentSize, capacity / 2), capacity - (unread - count) >= min(2 * segmentSize, capacity / 2) {
@@ -259,6 +275,10 @@ struct ModelGuest {
         guard let peerStart, state != .synSent else { return }
         asksAt = now + keepAlive
         let position = header.sequence - SequenceNumber(peerStart)
+        guard isAcceptable(position, position + segment.payload.count + (header.flags.contains(.fin) ? 1 : 0)) else {
+            mustAcknowledge = true
+            return output(now: now, &random)
+        }
         let acknowledged = header.acknowledgment - SequenceNumber(start)
         if acknowledged > highest {
             violation = "acknowledges \(acknowledged), sent \(highest)"
@@ -268,6 +288,12 @@ struct ModelGuest {
         takeAcknowledgement(acknowledged, header, isBare: segment.payload.isEmpty && !header.flags.contains(.fin), now: now, &random)
         takePayload(segment, position, now: now)
         output(now: now, &random)
+    }
+
+    /// RFC 9293, section 3.4, as Linux has it: what is outside the window is dropped with everything that it says.
+    private func isAcceptable(_ position: Int, _ end: Int) -> Bool {
+        let edge = max(told.edge, received)
+        return end >= told.received && position <= edge && !(isStrict && end > edge && read < bytesReceived)
     }
 
     private mutating func answerUnknown(_ segment: TCPHeader) {

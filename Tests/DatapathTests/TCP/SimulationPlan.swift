@@ -26,7 +26,8 @@ struct ModelFarEnd {
 ///
 /// Seeds from 4 000 000 on add to what the ones below have: sockets that take less than they should or nothing at all, buffers that change,
 /// frames cut in two, pauses of both ends, black holes, keep-alive probes, SYNs that cross, addresses used again in one batch, full
-/// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well.
+/// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well. From 9 000 000 on, guests read
+/// only when they can write.
 struct SimulationPlan {
     enum Abort { case nobody, guest, host }
 
@@ -83,6 +84,10 @@ struct SimulationPlan {
         let shrinks = !isClean && random.below(5) == 0
         for number in 0..<(1 + random.below(3)) { addConnection(number, hasAborts: hasAborts, shrinks: shrinks, &random) }
         if seed >= 4_000_000 { addTrouble(seed) }
+        for index in connections.indices {
+            connections[index].guest.isStrict = seed % 3 == 0
+            if seed >= 9_000_000 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
+        }
     }
 
     private mutating func addConnection(_ number: Int, hasAborts: Bool, shrinks: Bool, _ random: inout SeededRandom) {

@@ -145,6 +145,46 @@ import Wire
         #expect(script.pass(10_000).isEmpty)
     }
 
+    /// A guest that reads only once it has written opens its window only when it hears that its own data has arrived: an acknowledgement with the number
+    /// behind the probe would be outside its window, and be dropped.
+    @Test func acknowledgementsAfterAProbeAreInsideTheWindow() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 1, ack: 1, window: 0)
+        script.arrive(100)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(1000) == ["+1000 PA 1:1 ack 1"])
+        script.guest("A", seq: 1, ack: 1, window: 0)
+        script.guest("PA", seq: 1, ack: 1, count: 10, window: 0)
+        #expect(script.round() + script.pass(2) == ["+1 A 1:0 ack 11"])
+        // What it sends again was not heard of.
+        script.guest("PA", seq: 1, ack: 1, count: 10, window: 0)
+        #expect(script.round() == ["A 1:0 ack 11"])
+    }
+
+    /// What drops a probe drops its acknowledgement, too.
+    @Test func aProbeAcknowledgesNothing() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 1, ack: 1, window: 0)
+        script.arrive(100)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(999).isEmpty)
+        script.guest("PA", seq: 1, ack: 1, count: 10, window: 0)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(1) == ["+1 PA 1:1 ack 11", "+1 A 1:0 ack 11"])
+    }
+
+    /// A window that was taken back: what says nothing new still has to be inside it.
+    @Test func acknowledgementsAreInsideAWindowThatShrank() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(1000)
+        #expect(script.round() == ["PA 1:1000 ack 1"])
+        script.guest("PA", seq: 1, ack: 1, count: 10, window: 1)
+        #expect(script.round() + script.pass(2) == ["+1 A 129:0 ack 11"])
+    }
+
     @Test func closedWindowWithNothingToSendIsLeftAlone() throws {
         var script = try TCPScript()
         script.open(window: 2560)
