@@ -28,6 +28,13 @@ import Testing
             if helpers {
                 _ = try network.host.start([try Passt.repairPath(network), network.path("a.repair")])
                 _ = try other.start([try Passt.repairPath(network), network.path("b.repair")])
+                // A machine that moves before that leaves its connections behind.
+                for (host, path) in [(network.host!, "a.repair"), (other, "b.repair")] {
+                    // One that listens, and the end of one that has connected.
+                    try require("a helper to connect") {
+                        (try? host.run(["cat", "/proc/net/unix"]))?.lines.count { $0.hasSuffix(network.path(path)) } ?? 0 > 1
+                    }
+                }
             }
             machine = try Machine(network, "vm", socket: network.path("a"), kind: "memory", control: control)
             try machine.configure()

@@ -27,6 +27,18 @@ import Testing
         }
     }
 
+    /// Who echoes reads only once it has written, and so opens its window when it hears that its own data has arrived. Until the client reads, windows are
+    /// closed in both directions, for longer than a probe takes.
+    @Test(arguments: Family.allCases) func lesson51_anEchoThatNobodyReadsForAWhileGoesOn(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", "-t", "8080:4000"])
+            try guest.serveTests()
+            try network.remote.client("late", family.hostAddress, 8080, 64 << 20, 4, seconds: 40).check()
+            try guest.client("late", family.server, 4000, 64 << 20, 4, seconds: 40).check()
+        }
+    }
+
     /// Lesson 50 was one download of some 250 that stood still for good.
     @Test func manyShortDownloadsNeverStandStill() throws {
         try withNetwork { network in

@@ -147,7 +147,7 @@ import Wire
 
     /// A guest that reads only once it has written opens its window only when it hears that its own data has arrived: an acknowledgement with the number
     /// behind the probe would be outside its window, and be dropped.
-    @Test func acknowledgementsAfterAProbeAreInsideTheWindow() throws {
+    @Test func lesson51_acknowledgementsAfterAProbeAreInsideTheWindow() throws {
         var script = try TCPScript()
         script.open()
         script.guest("A", seq: 1, ack: 1, window: 0)

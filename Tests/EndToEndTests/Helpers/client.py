@@ -7,6 +7,7 @@
   parallel N M    N connections at once, M bytes echoed on each   udp-ask WORD    prints the answer to the datagram
   udp-error       prints the error that a datagram leads to       udp-sizes N...  datagrams of these sizes are echoed whole
   stop N S        as receive, but stops reading for S seconds     stop-peer N S   as send, to a server that stops reading for S seconds
+  late N S        as duplex, but reads nothing for S seconds
   hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
   downloads N M   N times four sources at once, of about M bytes, none of which may stand still for five seconds
@@ -77,7 +78,11 @@ def receive(count):
     assert result == (count, digest(pattern(count)), "eof"), result
 
 
-def echo(count, sock=None):
+def late(count, seconds):
+    echo(count, seconds=seconds)
+
+
+def echo(count, sock=None, seconds=0):
     sock = sock or connect("echo")
     data = pattern(count)
 
@@ -93,6 +98,7 @@ def echo(count, sock=None):
 
     thread = threading.Thread(target=sender)
     thread.start()
+    time.sleep(seconds)
     result = receive_all(sock)
     thread.join()
     assert not errors and result == (count, digest(data), "eof"), (result, errors)
@@ -320,7 +326,7 @@ def udp_ask(word):
 
 
 actions = {
-    "send": send, "receive": receive, "duplex": echo, "first": first, "abort": abort, "parallel": parallel,
+    "send": send, "receive": receive, "duplex": echo, "late": late, "first": first, "abort": abort, "parallel": parallel,
     "stop": stop, "stop-peer": stop_peer, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
     "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,

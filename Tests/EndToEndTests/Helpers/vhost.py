@@ -105,13 +105,14 @@ def transfer(direction, state=b""):
     answer = struct.unpack("=Q", say(42, struct.pack("=II", direction, 0), [theirs], reply=8))[0]
     assert answer == 0x100, hex(answer)
     os.close(theirs)
-    if direction == 0:
-        while piece := os.read(ours, 1 << 16):
-            state += piece
-    while direction == 1 and state:
-        state = state[os.write(ours, state):]
+    # As much as a queue may hold: without a copy for each piece.
+    pieces, left = [], memoryview(state)
+    while direction == 0 and (piece := os.read(ours, 1 << 16)):
+        pieces.append(piece)
+    while direction == 1 and left:
+        left = left[os.write(ours, left):]
     os.close(ours)
-    return state if struct.unpack("=Q", say(43, reply=8))[0] == 0 else b""
+    return b"".join(pieces) if struct.unpack("=Q", say(43, reply=8))[0] == 0 else b""
 
 
 def migrate(line):
