@@ -2,8 +2,8 @@ internal import Linux
 internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
-    /// How long an acknowledgement waits for data to travel with, on a near path. On a far one it waits for the far end anyway.
-    private static var delay: Int64 { 1 }
+    /// Milliseconds that an acknowledgement waits for data to travel with, on a near path. On a far one it waits for the far end anyway.
+    private static var delay: Int64 { 2 }
     /// What a new connection's socket takes in any case (`net.ipv4.tcp_wmem` is 16 KiB before it is connected, and more behind that).
     private static var initialSpace: UInt32 { 32 << 10 }
 
