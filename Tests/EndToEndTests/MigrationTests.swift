@@ -75,7 +75,7 @@ import Testing
                     try network.remote.start(client + [family.hostAddress, "8080", "\(byteCount)"], environment: patience),
                 ]
             }
-            try awaitConnections(transfers.count)
+            try network.remote.awaitConnections(transfers.count)
             return transfers
         }
 
@@ -83,13 +83,8 @@ import Testing
         func transfer(_ byteCount: Int) throws -> Child {
             let words = ["python3", Helpers.path("client.py"), "duplex", Family.v4.server, "4000", "\(byteCount)"]
             let transfer = try machine.host.start(words, environment: patience)
-            try awaitConnections(1)
+            try network.remote.awaitConnections(1)
             return transfer
-        }
-
-        private func awaitConnections(_ count: Int) throws {
-            let remote = network.remote!
-            try require("connections") { (try? remote.run(["ss", "-Htn", "state", "established"]))?.lines.count ?? 0 >= count }
         }
     }
 

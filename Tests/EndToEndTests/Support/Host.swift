@@ -72,6 +72,11 @@ final class Host {
         return child
     }
 
+    /// Waits until so many TCP connections are open here.
+    func awaitConnections(_ count: Int) throws {
+        try require("connections") { (try? run(["ss", "-Htn", "state", "established"]))?.lines.count ?? 0 >= count }
+    }
+
     /// The tests' own server, TCP and UDP, both families; what it offers is at its head.
     @discardableResult
     func serveTests(port: Int = 4000) throws -> Child {
