@@ -175,13 +175,13 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The socket has room again. True when nothing is left over.
     mutating func sendLeftover(_ index: Int) -> Bool {
+        // The window that the guest is told must not say otherwise.
+        table[index].sendSpace = 0
         do throws(Errno) {
             if try leftovers.send(index, on: table[index].socket) {
                 table[index].events.remove(.hasLeftover)
                 return true
             }
-            // The window that the guest is told must not say otherwise.
-            table[index].sendSpace = 0
         } catch {
             // The guest has been told that these bytes have arrived, so no clean end may follow. The socket does not tell of its error twice.
             table[index].events.formUnion(TCPTranslator.isPassing(error) ? [.triesAgain, .mustAcknowledge] : [.hasFailed, .hasInput])

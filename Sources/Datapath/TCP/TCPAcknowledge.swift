@@ -18,15 +18,20 @@ extension TCPTranslator where Sockets: ~Copyable {
             if owed >= 2 * Int(connection.segmentSize) || !connection.events.contains(.interactive) {
                 if connection.quickAcknowledgements > 0 { table[index].quickAcknowledgements -= 1 }
                 sendControl(index, .ack, &port)
-            } else if connection.acknowledgeAt == 0 {
-                table[index].acknowledgeAt = now + TCPTranslator.delay
+            } else {
+                lookNoLater(index, than: now + TCPTranslator.delay)
             }
         }
-        if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge), table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = nextLook(table[index], now: now)
+        if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge) {
+            lookNoLater(index, than: nextLook(table[index], now: now))
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
             table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(connection.vainLooks) : 1)
         }
+    }
+
+    /// What is owed does not wait for a look that was only for room, which may be seconds away.
+    private mutating func lookNoLater(_ index: Int, than deadline: Int64) {
+        if table[index].acknowledgeAt == 0 || table[index].acknowledgeAt > deadline { table[index].acknowledgeAt = deadline }
     }
 
     /// The number up to which the guest's data counts as delivered.

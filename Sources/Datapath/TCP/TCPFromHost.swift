@@ -58,7 +58,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             room = min(room, Int(connection.segmentSize) - (connection.next - connection.unacknowledged))
         }
         if room <= 0 {
-            if connection.flight == 0, connection.retransmitAt == 0 { startRetransmitTimer(index, now: now) }
+            if connection.retransmitAt == 0 { startRetransmitTimer(index, now: now) }
             return .done
         }
         // Nothing is peeked at that could not be sent.

@@ -132,10 +132,10 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Sends one byte beyond the window, whose acknowledgement tells the window (lesson 9).
     private mutating func probeWindow<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        let acknowledged = table[index].acknowledged
+        let (acknowledged, windowEdge) = (table[index].acknowledged, table[index].windowEdge)
         sendProbe(index, &port, now: now)
         // What does not take the probe may not hear what else it says (Linux from 6.17 on).
-        if table.isUsed(index), table[index].acknowledged != acknowledged { table[index].events.insert(.mustAcknowledge) }
+        if table.isUsed(index), table[index].acknowledged != acknowledged || table[index].windowEdge != windowEdge { table[index].events.insert(.mustAcknowledge) }
     }
 
     private mutating func sendProbe<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {

@@ -175,6 +175,44 @@ import Wire
         #expect(script.pass(1) == ["+1 PA 1:1 ack 11", "+1 A 1:0 ack 11"])
     }
 
+    /// A connection that has come from another host with a closed window and a probe under way has no timer of its own yet.
+    @Test func aProbeUnderWayIsRepeatedWithoutATimer() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 1, ack: 1, window: 0)
+        script.arrive(100)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(1000) == ["+1000 PA 1:1 ack 1"])
+        let found = script.tcp.table.find(TCPScript.key())
+        let index = try #require(found)
+        script.tcp.table[index].retransmitAt = 0
+        script.tcp.timers.cancel(index)
+        script.guest("A", seq: 1, ack: 1, window: 0)
+        #expect(script.round().isEmpty)
+        #expect(script.pass(10_000).contains { $0.hasSuffix("PA 1:1 ack 1") })
+    }
+
+    /// The socket is nearly full, and looked at seldom: what fits is acknowledged in the usual time.
+    @Test func anAcknowledgementDoesNotWaitForALookForRoom() throws {
+        var script = try TCPScript { $0.sendLimit = 40_000 }
+        script.open()
+        var sent = 0
+        while script.connection().windowEdge - script.connection().expected > 600 {
+            let count = min(script.connection().windowEdge - script.connection().expected - 500, 1460)
+            script.guest("A", seq: 1 + sent, ack: 1, count: count)
+            sent += count
+            _ = script.round() + script.pass(5)
+        }
+        _ = script.pass(5000)
+        let found = script.tcp.table.find(TCPScript.key())
+        let index = try #require(found)
+        script.tcp.table[index].events.insert(.interactive)
+        let due = script.connection().acknowledgeAt - script.now
+        try #require(due > 100, "\(due)")
+        script.guest("PA", seq: 1 + sent, ack: 1, count: 100)
+        #expect((script.round() + script.pass(3)).contains { $0.hasSuffix("ack \(sent + 101)") })
+    }
+
     /// A window that was taken back: what says nothing new still has to be inside it.
     @Test func acknowledgementsAreInsideAWindowThatShrank() throws {
         var script = try TCPScript()
