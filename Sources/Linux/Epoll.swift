@@ -9,6 +9,8 @@ public struct Epoll: Sendable, BitwiseCopyable {
         @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
 
         @inlinable public static var input: Events { Events(rawValue: 0x001) }
+        /// A stream has urgent data that was not taken yet.
+        @inlinable public static var priority: Events { Events(rawValue: 0x002) }
         @inlinable public static var output: Events { Events(rawValue: 0x004) }
         /// An error, or something in the error queue. Always reported.
         @inlinable public static var error: Events { Events(rawValue: 0x008) }

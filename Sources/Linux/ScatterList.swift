@@ -117,18 +117,19 @@ extension SystemCall {
 }
 
 extension ScatterList {
-    /// Copies what lies behind the first `skipped` bytes of the pieces to `offset` of `mapping`: how many bytes. Traps where there is too little room.
-    public func copy(skipping skipped: Int, to mapping: inout Mapping, at offset: Int) -> Int {
+    /// Copies what lies behind the first `skipped` bytes of the pieces, and at most `limit` bytes, to `offset` of `mapping`: how many bytes. Traps where
+    /// there is too little room.
+    public func copy(skipping skipped: Int, limit: Int = .max, to mapping: inout Mapping, at offset: Int) -> Int {
         var skip = skipped
         var end = offset
-        for index in 0..<count {
+        for index in 0..<count where end - offset < limit {
             let piece = pieces[index]
             let length = Int(piece.length)
             if skip >= length {
                 skip -= length
                 continue
             }
-            let rest = length - skip
+            let rest = min(length - skip, limit - (end - offset))
             precondition(end >= 0 && mapping.byteCount - end >= rest)
             // SAFETY: the piece was checked when it was added, and the caller keeps its mapping alive, which is another one; the destination was just checked.
             if let source = unsafe UnsafeRawPointer(bitPattern: piece.address) {

@@ -200,7 +200,7 @@ extension SystemCall {
             Permission(
                 .socket, Condition(0, [AF_INET, AF_INET6]), Condition(1, kinds, ignoring: flags),
                 Condition(2, [Int32(IPPROTO_TCP), Int32(IPPROTO_UDP)])),
-            .setting(SOL_SOCKET, SO_REUSEADDR),
+            .setting(SOL_SOCKET, SO_REUSEADDR, SO_OOBINLINE),
             .setting(Int32(IPPROTO_TCP), TCP_NODELAY),
             .setting(Int32(IPPROTO_IP), IP_PKTINFO, IP_MULTICAST_ALL),
             .setting(Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, IPV6_V6ONLY, LinuxOption.ipv6MulticastAll),

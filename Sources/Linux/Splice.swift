@@ -54,9 +54,18 @@ extension Descriptor {
         Outcome(restarting { linux_splice(pipe.reading.number, number, count, Descriptor.spliceFlags) })
     }
 
+    /// Moves one byte of the stream into a pipe that has room: what was read, or 0 at its end. (recvfrom, write)
+    public func fillByte(_ pipe: Pipe) -> Outcome {
+        var byte: UInt8 = 0
+        // SAFETY: both calls take one byte, which lives as long as they.
+        let count = restarting { unsafe linux_recv(number, &byte, 1, Int32(MSG_DONTWAIT)) }
+        if count != 1 { return Outcome(count) }
+        return Outcome(restarting { unsafe linux_write(pipe.writing.number, &byte, 1) })
+    }
+
     private static var spliceFlags: UInt32 { UInt32(SPLICE_F_MOVE | SPLICE_F_NONBLOCK) }
 }
 
 extension SystemCall {
-    public static var splicing: [Permission] { [Permission(.splice), Permission(.pipe2)] }
+    public static var splicing: [Permission] { [Permission(.splice), Permission(.pipe2), Permission(.recvfrom), Permission(.write)] }
 }

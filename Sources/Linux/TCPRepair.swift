@@ -101,15 +101,20 @@ extension Descriptor {
         return state
     }
 
-    /// All bytes of a queue, which stay in it. EFAULT, or less than there is, where `length` is too little.
-    public func peekQueue(_ queue: TCPQueue, into mapping: inout Mapping, offset: Int, length: Int) throws(Errno) -> Int {
+    /// All bytes of a queue, which stay in it. EFAULT, or less than there is, where `length` is too little. `inPieces`: one look may not show all of it,
+    /// and the peek offset is on.
+    public func peekQueue(_ queue: TCPQueue, into mapping: inout Mapping, offset: Int, length: Int, inPieces: Bool = false) throws(Errno) -> Int {
         precondition(mapping.holds(length, at: offset))
         try chooseQueue(queue)
-        // SAFETY: the range was just checked, and access to the mapping is exclusive.
-        let count = restarting { unsafe linux_recv(number, mapping.base + offset, length, Int32(MSG_PEEK | MSG_DONTWAIT)) }
+        var (sum, count) = (0, 0)
+        repeat {
+            // SAFETY: the range was just checked, and access to the mapping is exclusive.
+            count = restarting { unsafe linux_recv(number, mapping.base + offset + sum, length - sum, Int32(MSG_PEEK | MSG_DONTWAIT)) }
+            sum += max(count, 0)
+        } while inPieces && count > 0 && sum < length
         try chooseQueue(.none)
-        if count == -11 { return 0 }
-        return try Errno.check(count)
+        if count < 0, count != -11 { try Errno.check(count) }
+        return sum
     }
 
     // MARK: Writing

@@ -78,6 +78,12 @@ extension Descriptor {
         try set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
     }
 
+    /// Urgent data is part of the stream, where it was sent. Without this, the byte before its end is kept aside, and whoever does not ask for it
+    /// in particular loses it. Reading still ends there once, although more may follow.
+    public func keepUrgentInLine() throws(Errno) {
+        try set(SOL_SOCKET, SO_OOBINLINE, 1)
+    }
+
     /// Before connect(2): the acknowledgement that ends the handshake waits for data to travel with (in `tcp_rcv_synsent_state_process`, as with
     /// TCP_DEFER_ACCEPT), for 200 ms at most. The peer's kernel takes the connection for open only then.
     public func holdHandshake() throws(Errno) {
@@ -119,6 +125,6 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS)]
+        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS)]
     }
 }

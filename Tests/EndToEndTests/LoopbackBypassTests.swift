@@ -21,6 +21,7 @@ import Testing
         for what in ["send", "receive", "duplex"] { try host.client(what, address, 8080, 64 << 20).check() }
         try host.client("parallel", address, 8080, 100, 100_000).check()
         try host.client("first", address, 8080, 1_000_000).check()
+        try host.client("urgent", address, 8080, 1_000_000).check()
         try host.client("abort", address, 8080).check()
         #expect(try host.client("reset", address, 8080).check().text.hasPrefix("ECONNRESET"))
         try host.client("udp-sizes", address, 8080, 0, 1, 1400, 1473, 9000, 65000).check()

@@ -39,6 +39,16 @@ import Testing
         }
     }
 
+    /// Bytes of one write each take a multiple of their size in the host's buffers, so that more has been promised than fits, for longer than the guest's first
+    /// retransmission timeouts: once the far end reads again, nothing stands still.
+    @Test func lesson52_aFullSocketDoesNotLeaveTheGuestWaiting() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            try guest.client("tiny", Family.v4.server, 4000, 1_500_000, 7, seconds: 60).check()
+        }
+    }
+
     /// Lesson 50 was one download of some 250 that stood still for good.
     @Test func manyShortDownloadsNeverStandStill() throws {
         try withNetwork { network in

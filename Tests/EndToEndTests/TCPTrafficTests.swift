@@ -28,6 +28,18 @@ import Testing
         }
     }
 
+    /// Urgent data is part of the stream, and what follows it does not wait for anything.
+    @Test(arguments: Family.allCases)
+    func lesson53_urgentDataIsPartOfTheStream(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", "-t", "8080:4000"])
+            try guest.serveTests()
+            try guest.client("urgent", family.server, 4000, 1_000_000).check()
+            try network.remote.client("urgent", family.hostAddress, 8080, 1_000_000).check()
+        }
+    }
+
     /// Where each segment is small, and where no offload can merge them.
     @Test(arguments: [1280, 1500, 9000, 65520])
     func anyMTUCarriesTransfersBothWays(_ mtu: Int) throws {

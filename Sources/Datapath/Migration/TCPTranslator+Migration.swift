@@ -76,8 +76,15 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             var saved = SavedConnection(table[index], state, local: local, peer: peer)
             // Set back where the connection goes on here.
-            if table[index].events.contains(.peekOffset) { _ = sockets.setPeekOffset(0, on: socket) }
-            saved.received = try socket.peekQueue(.receive, into: &migration.buffer, offset: Migration.received, length: Migration.mostQueued)
+            if table[index].hasUrgent {
+                // Behind it the queue is seen by another look only.
+                guard sockets.setPeekOffset(0, on: socket) else { return nil }
+                table[index].events.insert(.peekOffset)
+            } else if table[index].events.contains(.peekOffset) {
+                _ = sockets.setPeekOffset(0, on: socket)
+            }
+            saved.received = try socket.peekQueue(
+                .receive, into: &migration.buffer, offset: Migration.received, length: Migration.mostQueued, inPieces: table[index].hasUrgent)
             saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.unsent, length: Migration.mostQueued)
             return saved.isSound ? saved : nil
         } catch {
@@ -159,6 +166,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     private func takeUp(_ saved: SavedConnection, _ socket: Descriptor, _ migration: inout Migration) throws(Errno) {
         migration.numbers[0] = socket.number
         guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
+        try socket.setNoDelay()
+        try socket.keepUrgentInLine()
         // What already comes this way is not ours to acknowledge: the machine may still stay where it is.
         try socket.dropInput()
         if !saved.isInbound, let index = translation.family(of: saved.peer.address).outboundInterface { try socket.bindToInterface(index: index) }
@@ -173,19 +182,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         try socket.setRepairWindow(saved.socket.window)
     }
 
-    /// The socket has room again. True when nothing is left over.
-    mutating func sendLeftover(_ index: Int) -> Bool {
+    /// The socket has room again. True when nothing is left over; an error is none of EAGAIN.
+    mutating func sendLeftover(_ index: Int) throws(Errno) -> Bool {
         // The window that the guest is told must not say otherwise.
         table[index].sendSpace = 0
-        do throws(Errno) {
-            if try leftovers.send(index, on: table[index].socket) {
-                table[index].events.remove(.hasLeftover)
-                return true
-            }
-        } catch {
-            // The guest has been told that these bytes have arrived, so no clean end may follow. The socket does not tell of its error twice.
-            table[index].events.formUnion(TCPTranslator.isPassing(error) ? [.triesAgain, .mustAcknowledge] : [.hasFailed, .hasInput])
-        }
-        return false
+        guard try leftovers.send(index, on: table[index].socket) else { return false }
+        table[index].events.remove(.hasLeftover)
+        return true
     }
 }

@@ -36,7 +36,7 @@ struct SocketSupply: ~Copyable {
 
     private static func kind(isTCP: Bool, isIPv4: Bool) -> Int { (isTCP ? 2 : 0) + (isIPv4 ? 1 : 0) }
 
-    /// A socket that is bound to nothing; TCP_NODELAY is set. ENOTCONN: the helper is gone. EAGAIN: it does not answer. Other errors are those
+    /// A socket that is bound to nothing; TCP_NODELAY and SO_OOBINLINE are set. ENOTCONN: the helper is gone. EAGAIN: it does not answer. Other errors are those
     /// of running out of something.
     mutating func take(isTCP: Bool, isIPv4: Bool) throws(Errno) -> Descriptor {
         let kind = SocketSupply.kind(isTCP: isTCP, isIPv4: isIPv4)

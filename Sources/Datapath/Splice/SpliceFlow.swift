@@ -35,6 +35,8 @@ struct SpliceDirection: BitwiseCopyable {
         static var ended: Flags { Flags(rawValue: 1 << 3) }
         /// The receiver knows.
         static var told: Flags { Flags(rawValue: 1 << 4) }
+        /// The source's peer has sent urgent data: a call that moves less than it could, or nothing, need not have met the end of what is there.
+        static var urgent: Flags { Flags(rawValue: 1 << 5) }
     }
 
     var flags: Flags = []

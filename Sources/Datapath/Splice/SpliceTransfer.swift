@@ -23,7 +23,7 @@ struct SpliceTransfer: ~Copyable {
     mutating func prepare() { pipes.prepare() }
 
     /// For both sockets' whole life.
-    private static var watched: Epoll.Events { [.input, .output, .readHangUp, .edge] }
+    private static var watched: Epoll.Events { [.input, .priority, .output, .readHangUp, .edge] }
     /// What one call may move, in bytes: more than any pipe holds.
     private static var most: Int { 1 << 24 }
     /// Pipes full of data before others have their turn.
@@ -95,6 +95,7 @@ struct SpliceTransfer: ~Copyable {
         var to = isFar ? table[index].forth : table[index].back
         let hasEnded = !events.isDisjoint(with: [.error, .hangUp])
         if hasEnded || !events.isDisjoint(with: [.input, .readHangUp]) { from.flags.insert(.readable) }
+        if events.contains(.priority) { from.flags.insert(.urgent) }
         // A reset looks like an end to who does not ask for the error.
         if events.contains(.readHangUp), !events.contains(.error) { from.flags.insert(.ending) }
         if hasEnded || events.contains(.output) { to.flags.remove(.blocked) }
@@ -193,7 +194,11 @@ struct SpliceTransfer: ~Copyable {
     /// Reads into an empty pipe, and learns whether there is more. False on errors.
     private func fill(_ direction: inout SpliceDirection, from source: Descriptor) -> Bool {
         let pipe = pipes[Int(direction.pipe) - 1]
-        let outcome = source.fill(pipe, SpliceTransfer.most)
+        var outcome = source.fill(pipe, SpliceTransfer.most)
+        if direction.flags.contains(.urgent), outcome.wouldBlock || outcome.raw == 0 {
+            // splice(2) never gets past urgent data, whether it lies in line or not, and says the same as where there is nothing.
+            outcome = source.fillByte(pipe)
+        }
         if outcome.wouldBlock {
             direction.flags.remove(.readable)
             return true
@@ -203,7 +208,7 @@ struct SpliceTransfer: ~Copyable {
         if outcome.raw == 0 {
             direction.flags.remove(.readable)
             direction.flags.insert(.ended)
-        } else if outcome.raw < pipe.slots {
+        } else if outcome.raw < pipe.slots, !direction.flags.contains(.urgent) {
             // Each slot holds a byte at least, so there was room for more: this was all that there is.
             direction.flags.remove(.readable)
             if direction.flags.contains(.ending) { direction.flags.insert(.ended) }

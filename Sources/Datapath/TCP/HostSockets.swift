@@ -5,7 +5,7 @@ internal import Wire
 protocol HostSockets: ~Copyable {
     /// Starts connecting to `remote`; the event for `tag` tells when it is done. `family` says what to bind to.
     mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor
-    /// Watches an accepted socket.
+    /// Watches an accepted socket, which has its options from the one that listens.
     mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno)
     /// The outcome of `connect`, once an event told that there is one.
     mutating func connectionError(_ socket: Descriptor) -> Errno?
@@ -56,12 +56,13 @@ struct KernelSockets: HostSockets, ~Copyable {
 
     /// Edge-triggered for both directions for a socket's whole life: no call in steady state changes what is watched, and an
     /// edge that cannot be used is remembered in the connection.
-    private static var watched: Epoll.Events { [.input, .output, .readHangUp, .edge] }
+    private static var watched: Epoll.Events { [.input, .priority, .output, .readHangUp, .edge] }
 
     mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: remote.address)
         do {
             try socket.setNoDelay()
+            try socket.keepUrgentInLine()
             try socket.holdHandshake()
             if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {
@@ -77,7 +78,6 @@ struct KernelSockets: HostSockets, ~Copyable {
     }
 
     mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno) {
-        try socket.setNoDelay()
         try epoll.add(socket, KernelSockets.watched, tag: tag)
     }
 

@@ -9,7 +9,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Sends an acknowledgement where one is owed now; else sees to it that one will be.
     mutating func acknowledgeIfDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        refreshSendSpace(index)
+        refreshSendSpace(index, now: now)
         let connection = table[index]
         let owed = acknowledgeable(connection) - connection.acknowledged
         if connection.events.contains(.mustAcknowledge) || isWindowWorthTelling(connection) {
@@ -22,6 +22,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 lookNoLater(index, than: now + TCPTranslator.delay)
             }
         }
+        while table[index].repeats > 0, !table[index].events.contains(.mustAcknowledge), sendControl(index, .ack, &port) { table[index].repeats -= 1 }
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge) {
             lookNoLater(index, than: nextLook(table[index], now: now))
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
@@ -137,34 +138,61 @@ extension TCPTranslator where Sockets: ~Copyable {
         return isConnected
     }
 
-    mutating func lookAtSendSpace(_ index: Int) {
+    mutating func lookAtSendSpace(_ index: Int, now: Int64) {
+        let used = table[index].sentSinceLook
         table[index].sentSinceLook = 0
         guard let buffer = sockets.sendBuffer(table[index].socket) else {
             table[index].sendSpace = 65536
             return
         }
         let free = buffer.limit > buffer.queued ? buffer.limit - buffer.queued : 0
-        // The kernel counts its own bookkeeping as well: about an eighth for small segments.
-        let space = min(free - free / 8, 16 << 20)
-        table[index].sendSpace = space
+        if buffer.queued > TCPTranslator.tellingQueue { look(index, now: now) }
+        let space = min(capacity(free, buffer, table[index]), 16 << 20)
+        table[index].sendSpace = min(space, mostPromised(table[index], used: used))
         // An empty buffer has no more room than this, whatever it once had.
         if table[index].largestSpace < space || buffer.queued < buffer.limit / 8 { table[index].largestSpace = space }
         // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell. It takes note only while less
         // than half as much is free as is queued (`sk_stream_is_writeable`).
-        if free < buffer.queued / 2, !table[index].events.contains(.awaitsRoom) {
+        if !TCPTranslator.isWritable(free, buffer), !table[index].events.contains(.awaitsRoom) {
             table[index].events.insert(.awaitsRoom)
             sockets.awaitRoom(table[index].socket)
         }
     }
 
+    /// Bytes in a send buffer from which on they tell what data takes there.
+    private static var tellingQueue: UInt32 { 128 << 10 }
+
+    /// As `sk_stream_is_writeable`.
+    private static func isWritable(_ free: UInt32, _ buffer: SendBuffer) -> Bool { free >= buffer.queued / 2 }
+
+    /// Bytes of data that so much of the buffer can hold. The kernel counts its own bookkeeping as well: an eighth at most where it can fill its segments, and a
+    /// multiple of the data where the guest writes a few bytes at a time, or the far end takes small segments only.
+    private func capacity(_ free: UInt32, _ buffer: SendBuffer, _ connection: TCPConnection) -> UInt32 {
+        let most = free - free / 8
+        let bytes = connection.expected - connection.farAcknowledged
+        guard buffer.queued > TCPTranslator.tellingQueue, bytes > 0 else { return most }
+        let held = UInt32(truncatingIfNeeded: min(Int(most), Int(free) * bytes / Int(buffer.queued)))
+        // No event tells of room before the kernel has found the buffer full, so the guest must not stop before that. What is too much is kept (`TCPBlocked`).
+        return TCPTranslator.isWritable(free, buffer) ? Swift.max(held, min(most, leastPromised(connection) / 2)) : held
+    }
+
+    /// Twice as much as any guest needs to go on with.
+    private func leastPromised(_ connection: TCPConnection) -> UInt32 { Swift.max(128 << 10, 4 * UInt32(connection.guestSegmentSize)) }
+
+    /// What is promised cannot be taken back, and how much data the buffer will hold shows as it fills. So it is at most four times of what was used of the last
+    /// promise, which doubles each time.
+    private func mostPromised(_ connection: TCPConnection, used: UInt32) -> UInt32 {
+        Swift.max(leastPromised(connection), used > .max / 4 ? .max : 4 * used)
+    }
+
     /// Looks again once half of what was free has been used, and whenever the guest has so little window that it may stop.
-    private mutating func refreshSendSpace(_ index: Int) {
+    private mutating func refreshSendSpace(_ index: Int, now: Int64) {
         let connection = table[index]
         guard !connection.events.contains(.outputBlocked), connection.sentSinceLook > 0 else { return }
         let enough = enoughWindow(connection)
         // Where the path is what holds the guest back, the buffer would not tell anything new.
         let isLow = connection.windowEdge - connection.expected < Int(enough) && connection.pathRoom >= enough
-        if connection.sentSinceLook > connection.sendSpace || isLow { lookAtSendSpace(index) }
+        if connection.sentSinceLook > connection.sendSpace || isLow { lookAtSendSpace(index, now: now) }
     }
 
     /// A window that any guest goes on with: its stack sends whole segments, or half of the largest window that it has seen
@@ -176,20 +204,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// The window is so small that the guest may stop, and no event is certain to end that: a timer looks soon where the kernel would not
     /// tell, and seldom where it should.
     func needsRoomLook(_ connection: TCPConnection) -> Bool {
-        connection.sendSpace < enoughWindow(connection) && !connection.events.contains(.finFromGuest)
-    }
-
-    /// The socket says that it can take more.
-    mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        guard table[index].events.contains(.awaitsRoom) else { return }
-        if table[index].events.contains(.hasLeftover), !sendLeftover(index) { return }
-        table[index].events.remove(.awaitsRoom)
-        table[index].vainLooks = 0
-        lookAtSendSpace(index)
-        guard table[index].events.contains(.outputBlocked) else { return }
-        table[index].events.remove(.outputBlocked)
-        // The guest has sent what was not taken: three equal acknowledgements make it send that again at once. The first opens the window.
-        for _ in 0..<4 { sendControl(index, .ack, &port) }
+        connection.events.contains(.triesAgain)
+            || connection.sendSpace < enoughWindow(connection) && !connection.events.contains(.finFromGuest)
     }
 
     // MARK: Window

@@ -13,6 +13,7 @@
 //   TCPFromGuest      segments from the guest: acknowledgements, data, FIN, RST
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
+//   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
 //   TCPSlowStart      whose slow start counts
 //   TCPOutage         how soon a path that was gone is used again
 //   TCPTimers         all deadlines
@@ -135,6 +136,8 @@ struct TCPConnection: FlowEntry {
     var peekPosition: UInt32 = 0
     /// Times that something was peeked at since anything was taken from the queue.
     var peeks: UInt8 = 0
+    /// The host's peer has sent urgent data. A look at the queue ends where that does, whatever follows.
+    var hasUrgent = false
     /// Bytes that the guest takes from `unacknowledged` on.
     var guestWindow: UInt32 = 0
     /// While recovering: what was `highest` when it began.
@@ -149,6 +152,10 @@ struct TCPConnection: FlowEntry {
     var retransmissions: UInt8 = 0
     /// Rounds in a row in which the link had no room.
     var refusals: UInt8 = 0
+    /// Acknowledgements that say the same as the one before and still have to go out; see `TCPBlocked`.
+    var repeats: UInt8 = 0
+    /// The place in `RefusedData` of what the socket had no room for; 0: nowhere.
+    var refusedPlace: UInt8 = 0
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.

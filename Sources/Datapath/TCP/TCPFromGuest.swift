@@ -155,20 +155,25 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.insert(.mustAcknowledge)
             return
         }
+        if table[index].events.contains(.outputBlocked) {
+            keepRefused(header, index, in: arena)
+            table[index].events.insert(.mustAcknowledge)
+            return
+        }
         let expected = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
         let skip = expected - header.sequence
         if table[index].events.contains(.finFromGuest) || skip < 0 || skip > header.payloadLength {
             // After its FIN, ahead of what is missing, or all old: say what is expected (lessons 15, 22).
-            if skip < 0 { port.counters.add(.tcpOutOfOrder) }
+            if skip < 0 {
+                port.counters.add(.tcpOutOfOrder)
+                // Each has an answer of its own, or the guest would not count three (RFC 5681, section 4.2).
+                if table[index].events.contains(.mustAcknowledge) { table[index].repeats = min(table[index].repeats + 1, TCPTranslator.mostRepeats) }
+            }
             table[index].events.insert(.mustAcknowledge)
             return
         }
         let fresh = header.payloadLength - skip
         if fresh > 0 {
-            if table[index].events.contains(.outputBlocked) {
-                table[index].events.insert(.mustAcknowledge)
-                return
-            }
             if pending.isFull { flushPending(&port, now: now) }
             guard table.isUsed(index) else { return }
             // A flush that took less has moved what is expected.
@@ -201,19 +206,13 @@ extension TCPTranslator where Sockets: ~Copyable {
         if !table[index].events.contains(.finAcknowledged) || !table[index].isNear { sockets.finish(table[index].socket) }
     }
 
-    /// The kernel lacks memory, or was interrupted: nothing is wrong with the connection.
-    @_noAllocation @_noLocks
-    static func isPassing(_ error: Errno) -> Bool {
-        error.code == 105 || error.code == 12 || error.code == 4  // ENOBUFS, ENOMEM, EINTR
-    }
-
     /// Hands the collected data to its socket.
     mutating func flushPending<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
         let index = pendingIndex
         if index < 0 { return }
         let count = pending.byteCount
         let outcome = sockets.send(&pending, on: table[index].socket)
-        pending.removeAll()
+        defer { pending.removeAll() }
         pendingIndex = -1
         if let error = outcome.error, !outcome.wouldBlock {
             guard TCPTranslator.isPassing(error) else {
@@ -234,11 +233,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].pathRoom != .max { table[index].pathRoom -= min(table[index].pathRoom, UInt32(truncatingIfNeeded: taken)) }
         table[index].sentSinceLook &+= UInt32(truncatingIfNeeded: taken)
         if taken < count {
-            // Ask for the rest at once; the guest's stack takes three equal acknowledgements for a loss (lesson 15).
             port.counters.add(.tcpPartialSends)
-            table[index].sendSpace = 0
-            table[index].events.formUnion([.outputBlocked, .awaitsRoom, .mustAcknowledge])
-            sockets.awaitRoom(table[index].socket)
+            socketIsFull(index, rest: taken)
         }
         touch(index, &port, now: now)
     }

@@ -106,10 +106,12 @@ extension TCPTranslator where Sockets: ~Copyable {
             return .gone
         }
         if count == 0 {
+            // Where the kernel keeps no offset, nothing behind urgent data is seen until all that comes before has been taken.
+            if ignored > 0, connection.hasUrgent { return takeAcknowledged(index) ? .again : .done }
             // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
             if ignored > outcome.count { return .done }
-            // Behind bytes that are ignored, the kernel shows neither an error nor an end; and a send of what was left over may have taken the error.
-            if ignored > 0 || connection.events.contains(.hasLeftover), connection.events.contains(.hasFailed) {
+            // Behind bytes that are ignored, the kernel shows neither an error nor an end.
+            if ignored > 0, connection.events.contains(.hasFailed) {
                 endByReset(index, &port, now: now)
                 return .gone
             }
@@ -121,7 +123,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         table[index].peeks &+= table[index].peeks < 255 ? 1 : 0
         if count >= TCPTranslator.bulk { table[index].events.insert(.bulk) } else { table[index].events.remove(.bulk) }
-        return emit(index, slot: slot, count: count, layout, isAll: count < asked, &port, now: now)
+        return emit(index, slot: slot, count: count, layout, isAll: count < asked && !connection.hasUrgent, &port, now: now)
     }
 
     /// Sends `count` bytes that lie in slots from `slot` on, as `layout` says. `isAll`: the queue holds no more.
@@ -206,9 +208,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// it had. And whatever else lies there is taken after a moment, so that no connection can stand still for longer than that.
     mutating func discardAcknowledged(_ index: Int, now: Int64) {
         let connection = table[index]
-        var end = connection.unacknowledged
-        if connection.events.contains(.finAcknowledged) { end += -1 }
-        let count = end - connection.queueStart
+        let count = unreadCount(index)
         guard count > 0 else { return }
         let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
         let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
@@ -216,12 +216,20 @@ extension TCPTranslator where Sockets: ~Copyable {
             if isIdle, connection.restAt == 0 { table[index].restAt = now + TCPTranslator.longestRest }
             return
         }
-        let outcome = sockets.discard(count, on: connection.socket)
+        _ = takeAcknowledged(index)
+        if isIdle, count < 16 << 10 { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
+    }
+
+    /// Takes from the socket's queue what the guest has. False where nothing of it lies there.
+    private mutating func takeAcknowledged(_ index: Int) -> Bool {
+        let count = unreadCount(index)
+        guard count > 0 else { return false }
+        let outcome = sockets.discard(count, on: table[index].socket)
         table[index].queueStart += outcome.count
         table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: outcome.count))
         table[index].peeks = 0
         table[index].restAt = 0
-        if isIdle, count < 16 << 10 { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
+        return outcome.count > 0
     }
 
     /// Bytes in the socket's queue that the guest has.

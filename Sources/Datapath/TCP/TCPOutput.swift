@@ -28,6 +28,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             flags: flags, window: window)
         if port.sendTCP(header, key: key, slot: slot, payload: payload, segmentSize: Int(table[index].segmentSize), gap: gap) {
             if table[index].refusals != 0 { table[index].refusals = 0 }
+            let isNews = acknowledgment != acknowledged || table[index].windowEdge != windowEdge
+            if isNews, mayNotBeHeeded(index, sequence, length: payload + (flags.contains(.fin) ? 1 : 0)) { table[index].events.insert(.mustAcknowledge) }
             return true
         }
         // The guest has not been told (lessons 1, 17).
@@ -35,6 +37,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].windowEdge = windowEdge
         table[index].events.formUnion([.mustAcknowledge, .wasRefused])
         return false
+    }
+
+    /// The guest may have all of this segment already, or have no room for it. Then it drops it with all that it says (RFC 9293, section 3.10.7.4; Linux does so
+    /// for a window probe from 6.17 on), and has to be told again by one that it takes. Asked before the segment counts as sent.
+    private func mayNotBeHeeded(_ index: Int, _ sequence: SequenceNumber, length: Int) -> Bool {
+        let connection = table[index]
+        if length == 0 { return sequence < connection.unacknowledged }
+        return sequence < connection.highest || sequence + length > connection.unacknowledged + Int(connection.guestWindow)
     }
 
     /// Sends a segment without data. False when the link refused it.

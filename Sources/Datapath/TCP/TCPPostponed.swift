@@ -70,7 +70,13 @@ extension TCPTranslator where Sockets: ~Copyable {
         for position in 0..<postponed.closingCount {
             let entry = postponed.closing[position]
             // The kernel resets a connection that is closed with something unread, which would take what is still on its way with it.
-            if entry.unread > 0 { _ = sockets.discard(Int(entry.unread), on: entry.socket) }
+            var unread = Int(entry.unread)
+            while unread > 0 {
+                // Less at a time where there is urgent data.
+                let count = sockets.discard(unread, on: entry.socket).count
+                if count <= 0 { break }
+                unread -= count
+            }
             sockets.close(entry.socket)
         }
         postponed.closingCount = 0

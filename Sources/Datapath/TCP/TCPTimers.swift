@@ -67,7 +67,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             if connection.acknowledgeAt != 0, connection.acknowledgeAt <= now {
                 table[index].acknowledgeAt = 0
-                acknowledgementIsDue(index, &port, now: now)
+                if !acknowledgementIsDue(index, &port, now: now) { continue }
             }
             // Not where the socket has just been looked at.
             if table[index].checkAt != 0, table[index].checkAt <= now {
@@ -132,13 +132,6 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Sends one byte beyond the window, whose acknowledgement tells the window (lesson 9).
     private mutating func probeWindow<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        let (acknowledged, windowEdge) = (table[index].acknowledged, table[index].windowEdge)
-        sendProbe(index, &port, now: now)
-        // What does not take the probe may not hear what else it says (Linux from 6.17 on).
-        if table.isUsed(index), table[index].acknowledged != acknowledged || table[index].windowEdge != windowEdge { table[index].events.insert(.mustAcknowledge) }
-    }
-
-    private mutating func sendProbe<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         startRetransmitTimer(index, now: now)
         let isAtEnd = table[index].events.contains(.finSent) && table[index].unacknowledged == table[index].highest + -1
         if isAtEnd {
@@ -165,16 +158,17 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        guard table[index].events.contains(.established) else { return }
+    /// False when the connection is gone.
+    private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        guard table[index].events.contains(.established) else { return true }
         if table[index].events.contains(.triesAgain) {
             table[index].events.remove(.triesAgain)
-            roomAgain(index, &port, now: now)
+            if !roomAgain(index, &port, now: now) { return false }
         }
         look(index, now: now)
         // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
         let isScarce = needsRoomLook(table[index]) || table[index].events.contains(.awaitsRoom)
-        if isScarce, !table[index].events.contains(.outputBlocked) { lookAtSendSpace(index) }
+        if isScarce, !table[index].events.contains(.outputBlocked) { lookAtSendSpace(index, now: now) }
         table[index].vainLooks = needsRoomLook(table[index]) ? min(table[index].vainLooks + 1, 5) : 0
         if table[index].events.contains(.awaitsRoom), !table[index].events.contains(.outputBlocked), table[index].sendSpace > 65536 {
             table[index].events.remove(.awaitsRoom)
@@ -187,6 +181,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.insert(.mustAcknowledge)
         }
         if !connection.isNear, connection.farAcknowledged > connection.acknowledged { table[index].events.insert(.mustAcknowledge) }
+        return true
     }
 
     /// False when the connection is gone.

@@ -32,6 +32,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var closed: ClosedConnections
     /// Of connections that have come from another host.
     var leftovers: Leftovers
+    var refused: RefusedData
     var postponed: Postponed
     /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
     var halfOpenOut: UsageOrder
@@ -60,6 +61,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
         let leftovers = try Leftovers()
+        let refused = try RefusedData()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
         self.timers = timers
@@ -71,6 +73,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.touched = touched
         self.closed = closed
         self.leftovers = leftovers
+        self.refused = refused
         self.postponed = postponed
         self.waiting = waiting
         self.sockets = sockets
@@ -117,6 +120,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         _ index: Int, _ events: Epoll.Events, _ port: inout GuestPort<Link>, now: Int64
     ) {
         if table[index].events.contains(.mustReset) { return }
+        if events.contains(.priority) { table[index].hasUrgent = true }
         if table[index].events.contains(.standsStill) {
             // For when it goes on: an edge comes once.
             if events.contains(.error) { table[index].events.insert(.hasFailed) } else if events.contains(.readHangUp) { table[index].events.insert(.inputEnds) }
@@ -140,7 +144,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
             table[index].events.formUnion([.hasInput, .inputEnds])
         }
         if events.contains(.input) { lookBehindInput(index, now: now) }
-        if events.contains(.output) { roomAgain(index, &port, now: now) }
+        if events.contains(.output), !roomAgain(index, &port, now: now) { return }
         if !answerWaits(index, events) { touch(index, &port, now: now) }
     }
 
@@ -233,6 +237,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         forgetHalfOpen(index)
         forgetPostponed(index)
         if table[index].events.contains(.hasLeftover) { leftovers.forget(index) }
+        forgetRefused(index)
         if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)
         table.remove(index)

@@ -40,6 +40,8 @@ struct SpliceLab: ~Copyable {
 
     private static func listener() throws -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: loopback)
+        // As `ListenerSocket`.
+        try socket.keepUrgentInLine()
         try socket.bind(SocketAddress(Endpoint(loopback, 0)))
         try socket.listen()
         return socket
@@ -51,6 +53,7 @@ struct SpliceLab: ~Copyable {
         _ = try client.connect(try entrance.localAddress())
         let (near, _) = try #require(try entrance.accept())
         let far = try Descriptor.socket(.stream, for: Self.loopback)
+        try far.keepUrgentInLine()
         try transfer.open(near: near, far: far, to: try service.localAddress(), &counters)
         run()
         let (server, _) = try #require(try service.accept())
@@ -99,7 +102,9 @@ struct SpliceLab: ~Copyable {
 
 extension Descriptor {
     /// As much as the kernel takes.
-    func sendSome(_ bytes: ArraySlice<UInt8>) -> Int { unsafe bytes.withUnsafeBytes { unsafe Glibc.send(number, $0.baseAddress, $0.count, 0x4040) } }
+    func sendSome(_ bytes: ArraySlice<UInt8>, flags: Int32 = 0) -> Int {
+        unsafe bytes.withUnsafeBytes { unsafe Glibc.send(number, $0.baseAddress, $0.count, flags | 0x4040) }
+    }
 
     /// What is there; `isEnd` tells the end, `error` a reset.
     func receiveSome() -> (bytes: [UInt8], isEnd: Bool, error: Int32) {
@@ -156,6 +161,26 @@ extension Descriptor {
         for byte in bytes { #expect(client.sendSome([byte]) == 1) }
         lab.run()
         #expect(server.receiveSome().bytes == bytes)
+        client.close()
+        server.close()
+        lab.run()
+    }
+
+    /// splice(2) never gets past urgent data, and behind it takes an end for the end of everything.
+    @Test(arguments: [true, false]) func urgentDataIsPartOfTheStream(_ ends: Bool) throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        for (sender, receiver) in [(client, server), (server, client)] {
+            let bytes = Array(Self.pattern[0..<30_000])
+            for start in stride(from: 0, to: 30_000, by: 1000) {
+                #expect(sender.sendSome(bytes[start..<(start + 1000)], flags: start % 3000 == 0 ? 1 : 0) == 1000)  // MSG_OOB
+                if start % 5000 == 0 { lab.run() }
+            }
+            if ends { try sender.shutdown(1) }
+            lab.run()
+            let received = receiver.receiveSome()
+            #expect(received.bytes == bytes && received.isEnd == ends)
+        }
         client.close()
         server.close()
         lab.run()

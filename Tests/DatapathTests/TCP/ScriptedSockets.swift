@@ -21,6 +21,8 @@ struct HostSocket {
     /// So much of it has the far end acknowledged.
     var drained = 0
     var sendLimit = 70_000
+    /// What a byte takes of that.
+    var bookkeeping = 1
     /// The kernel knows that someone waits for room (SOCK_NOSPACE).
     var awaitsRoom = false
     /// shutdown(SHUT_WR) was called.
@@ -32,6 +34,8 @@ struct HostSocket {
     /// So much of it was taken out of the queue.
     var consumed = 0
     var hasFin = false
+    /// Where in `arrived` the last byte of urgent data is, if there was any.
+    var mark: Int?
     /// The far end has reset the connection, or the attempt failed.
     var error: Errno?
     /// SO_PEEK_OFF; -1 is off.
@@ -72,7 +76,8 @@ struct HostSocket {
     var notSent: Int { max(queued - (carried ?? sendLimit / 3), 0) }
     var unread: Int { arrived.count - consumed }
     /// As `sk_stream_is_writeable`: a third of the buffer is free.
-    var isWritable: Bool { sendLimit - queued >= queued / 2 && sendLimit > queued }
+    var isWritable: Bool { sendLimit - booked >= booked / 2 && sendLimit > booked }
+    var booked: Int { queued * bookkeeping }
 
     var hasLeftSlowStart: Bool { drained >= slowStartEnds }
     var isRepairing: Bool { hasLeftSlowStart && drained < repairEnds }
@@ -84,6 +89,7 @@ struct HostSocket {
         var events: Epoll.Events = []
         if unread > 0 || hasFin { events.insert(.input) }
         if hasFin { events.insert(.readHangUp) }
+        if let mark, consumed <= mark { events.insert(.priority) }
         if hasFin && isFinished { events.insert(.hangUp) }
         if isWritable { events.insert(.output) }
         return events
@@ -131,6 +137,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var hasOutages = false
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
+    var bookkeeping = 1
     var slowStartEnds = Int.max
     /// `setPeekOffset` fails from then on.
     var peekOffsetCalls = Int.max
@@ -152,6 +159,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         var socket = HostSocket(number: all.count)
         socket.roundTrip = roundTrip
         socket.sendLimit = sendLimit
+        socket.bookkeeping = bookkeeping
         (socket.slowStartEnds, socket.repairEnds) = (slowStartEnds, slowStartEnds == .max ? .max : slowStartEnds + 20_000)
         all.append(socket)
         return all.count - 1
@@ -189,6 +197,13 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     mutating func arrive(_ bytes: ArraySlice<UInt8>, _ index: Int) {
         guard all[index].isOpen, !all[index].hasFin else { return }
         all[index].arrived.append(contentsOf: bytes)
+        notify(index)
+    }
+
+    /// The last byte that has arrived is urgent.
+    mutating func markUrgent(_ index: Int) {
+        guard all[index].isOpen, !all[index].arrived.isEmpty else { return }
+        all[index].mark = all[index].arrived.count - 1
         notify(index)
     }
 
@@ -262,7 +277,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
             faults.append("send after finish")
             return Outcome(-32)
         }
-        var count = min(list.byteCount, max(all[index].sendLimit - all[index].queued, 0))
+        var count = min(list.byteCount, max(all[index].sendLimit - all[index].booked, 0) / all[index].bookkeeping)
         calls.send += 1
         if !sendErrors.isEmpty { return Outcome(-sendErrors.removeFirst()) }
         if trouble > 0, random.perMille(trouble) {
@@ -292,7 +307,9 @@ struct ScriptedSockets: HostSockets, ~Copyable {
             }
             return Outcome(all[index].hasFin ? 0 : -11)
         }
-        let count = list.fill(from: all[index].arrived[start...])
+        // Reading ends where it gets to urgent data, unless it begins there.
+        let end = all[index].mark.map { $0 > start && $0 >= all[index].consumed ? $0 : all[index].arrived.count } ?? all[index].arrived.count
+        let count = list.fill(from: all[index].arrived[start..<end])
         if all[index].peekOffset >= 0 { all[index].peekOffset += count }
         return Outcome(count)
     }
@@ -313,8 +330,9 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome {
         guard let index = index(socket, "discard") else { return Outcome(-9) }
         calls.discard += 1
-        let taken = min(count, all[index].unread)
-        if taken < count { faults.append("discard of \(count) where \(taken) are") }
+        var taken = min(count, all[index].unread)
+        if let mark = all[index].mark, mark > all[index].consumed { taken = min(taken, mark - all[index].consumed) }
+        else if taken < count { faults.append("discard of \(count) where \(taken) are") }
         all[index].consumed += taken
         all[index].discards += 1
         if all[index].peekOffset >= 0 { all[index].peekOffset = max(all[index].peekOffset - taken, 0) }
@@ -370,7 +388,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         guard let index = index(socket, "sendBuffer") else { return nil }
         calls.sendBuffer += 1
         guard hasMemoryInfo else { return nil }
-        return SendBuffer(limit: UInt32(all[index].sendLimit), queued: UInt32(all[index].queued))
+        return SendBuffer(limit: UInt32(all[index].sendLimit), queued: UInt32(all[index].booked))
     }
 
     mutating func awaitRoom(_ socket: Descriptor) {

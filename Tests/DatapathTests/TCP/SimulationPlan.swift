@@ -27,7 +27,7 @@ struct ModelFarEnd {
 /// Seeds from 4 000 000 on add to what the ones below have: sockets that take less than they should or nothing at all, buffers that change,
 /// frames cut in two, pauses of both ends, black holes, keep-alive probes, SYNs that cross, addresses used again in one batch, full
 /// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well. From 9 000 000 on, guests read
-/// only when they can write.
+/// only when they can write; from 10 000 000 on, far ends send urgent data instead.
 struct SimulationPlan {
     enum Abort { case nobody, guest, host }
 
@@ -58,6 +58,7 @@ struct SimulationPlan {
     private(set) var cuts = 0
     private(set) var socketTrouble = 0
     private(set) var bufferChanges = 0
+    private(set) var urgency = 0
     private(set) var peekOffsetCalls = Int.max
     private(set) var capacity = 8
     private(set) var blackHole = Int64.max...Int64.max
@@ -84,9 +85,10 @@ struct SimulationPlan {
         let shrinks = !isClean && random.below(5) == 0
         for number in 0..<(1 + random.below(3)) { addConnection(number, hasAborts: hasAborts, shrinks: shrinks, &random) }
         if seed >= 4_000_000 { addTrouble(seed) }
+        if seed >= 10_000_000 { urgency = [30, 300, 1000][Int(seed % 3)] }
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
-            if seed >= 9_000_000 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
+            if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
         }
     }
 

@@ -121,6 +121,8 @@ struct TCPSimulation: ~Copyable {
         // What a socket has refused by chance several times, the guest's timer repeats; and two in a row of the slowest repetitions may be lost.
         return (plan.isClean ? 700 : 250_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
             + (plan.blackHole.upperBound == .max ? 0 : 100_000)
+            // Whoever gave way, and has not heard of it, asks with its next SYN.
+            + (script.port.counters[.tcpGaveWay] > 0 ? 3000 : 0)
     }
 
     private var isOver: Bool {
@@ -301,6 +303,7 @@ struct TCPSimulation: ~Copyable {
         if count > 0 {
             script.tcp.sockets.arrive(Stream.toGuest[socket.arrived.count..<(socket.arrived.count + count)], number)
         }
+        if count > 0, plan.urgency > 0, more.perMille(plan.urgency) { script.tcp.sockets.markUrgent(number) }
         if left == max(count, 0), !socket.hasFin, !farEnds[index].endsLast || (socket.isFinished && socket.queued == 0) {
             script.tcp.sockets.end(number)
         }

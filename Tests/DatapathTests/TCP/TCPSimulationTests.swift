@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<10) func randomTraffic(_ part: Int) throws {
+    @Test(arguments: 0..<11) func randomTraffic(_ part: Int) throws {
         let environment = ProcessInfo.processInfo.environment
         if let one = environment["SIMULATION_SEED"].flatMap(UInt64.init) {
             guard part == 0 else { return }
@@ -30,7 +30,7 @@ import Testing
         }
         let count = environment["SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 400
         let start = UInt64(part) * 1_000_000
-        try TCPSimulationTests.run(start..<(start + (count + 7) / 8))
+        try TCPSimulationTests.run(start..<(start + (count + 9) / 10))
     }
 
     /// Seeds that have failed, by what was wrong.

@@ -8,6 +8,7 @@
   udp-error       prints the error that a datagram leads to       udp-sizes N...  datagrams of these sizes are echoed whole
   stop N S        as receive, but stops reading for S seconds     stop-peer N S   as send, to a server that stops reading for S seconds
   late N S        as duplex, but reads nothing for S seconds
+  urgent N        N bytes from and to a server, some of them urgent   tiny N S        as stop-peer, N bytes in pieces of one
   hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
   downloads N M   N times four sources at once, of about M bytes, none of which may stand still for five seconds
@@ -21,7 +22,7 @@ import sys
 import threading
 import time
 
-from pattern import digest, pattern, receive_all
+from pattern import digest, pattern, receive_all, send_urgent
 
 what, host, port, *rest = sys.argv[1:]
 numbers = [int(word) for word in rest if word.isdigit()]
@@ -156,6 +157,32 @@ def stop_peer(count, seconds):
     sock.shutdown(socket.SHUT_WR)
     answer = receive_text(sock)
     assert answer == f"{count} {digest(data)}", f"the server got {answer}"
+
+
+def urgent(count):
+    sock = connect(f"urgent {count}")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    result = receive_all(sock)
+    assert result == (count, digest(pattern(count)), "eof"), result
+    sock = connect("sink")
+    data = pattern(count)
+    send_urgent(sock, data)
+    sock.shutdown(socket.SHUT_WR)
+    answer = receive_text(sock)
+    assert answer == f"{count} {digest(data)}", f"the server got {answer}"
+
+
+def tiny(count, seconds):
+    """Nothing may stand still once the server reads again."""
+    sock = connect(f"stall {seconds}", timeout=60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    data = pattern(count)
+    for position in range(count):
+        sock.sendall(data[position:position + 1])
+    sock.shutdown(socket.SHUT_WR)
+    *answer, gap = receive_text(sock).split()
+    assert answer == [str(count), digest(data)], f"the server got {answer}"
+    assert float(gap) < 1.5, f"{gap} seconds without a byte"
 
 
 def hold(count, path):
@@ -327,7 +354,7 @@ def udp_ask(word):
 
 actions = {
     "send": send, "receive": receive, "duplex": echo, "late": late, "first": first, "abort": abort, "parallel": parallel,
-    "stop": stop, "stop-peer": stop_peer, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
+    "stop": stop, "stop-peer": stop_peer, "tiny": tiny, "urgent": urgent, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
     "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
     "downloads": downloads, "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,

@@ -4,7 +4,9 @@ A TCP client's first line says what it wants:
   echo      everything comes back; the server closes after the client has closed
   sink      reads to the end, then answers "COUNT SHA256"
   stop S    as sink, but stops reading for S seconds after the first MiB
+  stall S   as stop, after the first byte, and answers "COUNT SHA256 GAP": the longest wait for a byte behind that, in seconds
   source N  sends N bytes and closes
+  urgent N  as source, and every third piece of 1000 bytes is urgent
   first N   sends N bytes, closes its sending side, then reads to the end; "report" tells of it
   report    what the last "first" or "abort" saw: "COUNT SHA256 END", END being "eof" or an error's name
   whoami    the client's address
@@ -20,7 +22,7 @@ import sys
 import threading
 import time
 
-from pattern import pattern, receive_all
+from pattern import pattern, receive_all, send_urgent
 
 report = "none"
 
@@ -30,6 +32,7 @@ class Handler(socketserver.StreamRequestHandler):
 
     def handle(self):
         global report
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         line = bytearray()
         while not line.endswith(b"\n"):
             byte = self.request.recv(1)
@@ -54,6 +57,20 @@ class Handler(socketserver.StreamRequestHandler):
                 summed.update(data)
                 count += len(data)
             self.request.sendall(f"{count} {summed.hexdigest()}".encode())
+        elif word == "stall":
+            # So that little waits here.
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            first = self.request.recv(1)
+            time.sleep(int(rest[0]))
+            summed, count, last, gap = hashlib.sha256(first), len(first), time.monotonic(), 0
+            while data := self.request.recv(1 << 18):
+                now = time.monotonic()
+                gap, last = max(gap, now - last), now
+                summed.update(data)
+                count += len(data)
+            self.request.sendall(f"{count} {summed.hexdigest()} {max(gap, time.monotonic() - last):.3f}".encode())
+        elif word == "urgent":
+            send_urgent(self.request, pattern(int(rest[0])))
         elif word == "source":
             self.request.sendall(pattern(int(rest[0])))
         elif word == "first":

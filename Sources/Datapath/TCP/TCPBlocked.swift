@@ -1,0 +1,137 @@
+internal import Linux
+internal import Wire
+
+// A socket that has no room for what the guest has sent. The window should keep the guest from that, but what the kernel counts are buffers and not bytes, and
+// it may lack memory. The rest then stays with the guest, which is told so, and has to send it again once there is room:
+//
+//      guest ──seg 1, 2, 3──> we ──1──> socket: full                 2 is kept in RefusedData, and 3 if there is place
+//      guest <──ack of 1───── we                                     whatever it sends now is answered by that
+//                                       socket: room                 what was kept goes out
+//      guest <──ack of that, four times, with a window── we
+//
+// A guest that has not lost patience takes the last three for a loss and sends what follows at once (lesson 15). One whose retransmission timeout has run out
+// heeds no equal acknowledgements any more, and would go on at its next timeout, which has doubled each time: only progress wakes it, by a whole segment of its
+// own. That is what some is kept for (lesson 52).
+
+/// Of connections whose sockets are full, what comes next.
+struct RefusedData: ~Copyable {
+    static var most: Int { 64 }
+    /// Bytes for one connection: two of the largest segments.
+    private static var room: Int { 1 << 17 }
+
+    var bytes: Mapping
+    /// What lies in each place, as offsets of `bytes`; an end of 0 is a free one.
+    private var starts: FixedTable<Int>
+    private var ends: FixedTable<Int>
+
+    init() throws(Errno) {
+        let bytes = try Mapping(byteCount: RefusedData.most * RefusedData.room)
+        let starts = try FixedTable<Int>(count: RefusedData.most)
+        let ends = try FixedTable<Int>(count: RefusedData.most)
+        self.bytes = bytes
+        self.starts = starts
+        self.ends = ends
+    }
+
+    /// The number of a place that nobody has; 0 where there is none.
+    mutating func takePlace() -> UInt8 {
+        for place in 0..<RefusedData.most where ends[place] == 0 {
+            (starts[place], ends[place]) = (place * RefusedData.room, place * RefusedData.room)
+            return UInt8(truncatingIfNeeded: place + 1)
+        }
+        return 0
+    }
+
+    /// Adds what lies behind the first `skipped` bytes of `list`, as far as there is room.
+    mutating func append(_ list: borrowing ScatterList, skipping skipped: Int, to number: UInt8) {
+        let place = Int(number) - 1
+        ends[place] += list.copy(skipping: skipped, limit: (place + 1) * RefusedData.room - ends[place], to: &bytes, at: ends[place])
+    }
+
+    /// Where in `bytes` what is left lies.
+    func range(_ number: UInt8) -> Range<Int> { starts[Int(number) - 1]..<ends[Int(number) - 1] }
+
+    mutating func remove(_ count: Int, from number: UInt8) { starts[Int(number) - 1] += count }
+
+    mutating func forget(_ number: UInt8) { ends[Int(number) - 1] = 0 }
+}
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// Equal acknowledgements in one round.
+    static var mostRepeats: UInt8 { 8 }
+
+    /// The kernel lacks memory, or was interrupted: nothing is wrong with the connection.
+    @_noAllocation @_noLocks
+    static func isPassing(_ error: Errno) -> Bool {
+        error.code == 105 || error.code == 12 || error.code == 4  // ENOBUFS, ENOMEM, EINTR
+    }
+
+    /// The socket has not taken `pending` but for its first `taken` bytes.
+    mutating func socketIsFull(_ index: Int, rest taken: Int) {
+        table[index].sendSpace = 0
+        table[index].events.formUnion([.outputBlocked, .awaitsRoom, .mustAcknowledge])
+        table[index].refusedPlace = refused.takePlace()
+        if table[index].refusedPlace != 0 { refused.append(pending, skipping: taken, to: table[index].refusedPlace) }
+        sockets.awaitRoom(table[index].socket)
+    }
+
+    /// A segment that comes while the socket is full: what follows what is kept is kept as well.
+    mutating func keepRefused(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+        let place = table[index].refusedPlace
+        guard place != 0 else { return }
+        let skip = table[index].expected + refused.range(place).count - header.sequence
+        guard skip >= 0, skip < header.payloadLength else { return }
+        slots.removeAll()
+        guard slots.append(arena, offset: header.payloadOffset + skip, length: header.payloadLength - skip) else { return }
+        refused.append(slots, skipping: 0, to: place)
+    }
+
+    /// The socket says that it can take more. False when the connection is gone.
+    mutating func roomAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        guard table[index].events.contains(.awaitsRoom) else { return true }
+        do throws(Errno) {
+            if table[index].events.contains(.hasLeftover), try !sendLeftover(index) { return true }
+            if table[index].refusedPlace != 0, try !sendRefused(index, now: now) { return true }
+        } catch {
+            guard TCPTranslator.isPassing(error) else {
+                endByReset(index, &port, now: now)
+                return false
+            }
+            table[index].events.formUnion([.triesAgain, .mustAcknowledge])
+            return true
+        }
+        table[index].events.remove(.awaitsRoom)
+        table[index].vainLooks = 0
+        lookAtSendSpace(index, now: now)
+        guard table[index].events.contains(.outputBlocked) else { return true }
+        table[index].events.remove(.outputBlocked)
+        table[index].events.insert(.mustAcknowledge)
+        table[index].repeats = 3
+        return true
+    }
+
+    /// Sends what was refused before. True when nothing is left of it; an error is none of EAGAIN.
+    private mutating func sendRefused(_ index: Int, now: Int64) throws(Errno) -> Bool {
+        let place = table[index].refusedPlace
+        let range = refused.range(place)
+        slots.removeAll()
+        _ = slots.append(refused.bytes, offset: range.lowerBound, length: range.count)
+        let outcome = sockets.send(&slots, on: table[index].socket)
+        if let error = outcome.error, !outcome.wouldBlock { throw error }
+        if outcome.count > 0 {
+            farEndOwes(index, now: now)
+            table[index].expected += outcome.count
+            table[index].events.insert(.mustAcknowledge)
+            refused.remove(outcome.count, from: place)
+        }
+        guard outcome.count == range.count else { return false }
+        forgetRefused(index)
+        return true
+    }
+
+    mutating func forgetRefused(_ index: Int) {
+        guard table[index].refusedPlace != 0 else { return }
+        refused.forget(table[index].refusedPlace)
+        table[index].refusedPlace = 0
+    }
+}
