@@ -142,6 +142,22 @@ extension ScatterList {
     }
 }
 
+extension ScatterList {
+    /// Copies `length` bytes at `offset` of `mapping`, which is not that of the pieces, into them in order: how many fitted. A range outside of it traps.
+    public mutating func fill(from mapping: borrowing Mapping, offset: Int, length: Int) -> Int {
+        precondition(mapping.holds(length, at: offset))
+        var done = 0
+        for index in 0..<count where done < length {
+            let piece = pieces[index]
+            let part = min(Int(piece.length), length - done)
+            // SAFETY: the piece was checked when it was added, and the caller keeps its mapping alive; the source was just checked.
+            unsafe UnsafeMutableRawPointer(bitPattern: piece.address)?.copyMemory(from: mapping.base + offset + done, byteCount: part)
+            done += part
+        }
+        return done
+    }
+}
+
 /// For who stands in for the kernel: scripts that drive a translator without sockets.
 extension ScatterList {
     /// Adds the bytes of the pieces, in order and at most `limit`, to `bytes`.

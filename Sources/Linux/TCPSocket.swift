@@ -10,6 +10,8 @@ public struct TCPPath: Sendable, BitwiseCopyable {
     public var minimumRoundTrip: UInt32?
     /// Bytes that the peer has acknowledged since the connection was made (and the SYN, where we sent it). Linux 4.1.
     public var bytesAcknowledged: UInt64?
+    /// Bytes that have come in order since the connection was made here. Linux 4.1.
+    public var bytesReceived: UInt64?
     /// Bytes in the send buffer that have never been sent. Linux 4.6.
     public var notSent: UInt32?
     /// Segments that were sent and not acknowledged.
@@ -47,6 +49,7 @@ extension Descriptor {
             roundTrip: info.tcpi_rtt,
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
             bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
+            bytesReceived: length >= TCPInfoLayout.bytesReceivedEnd ? info.tcpi_bytes_received : nil,
             notSent: length >= TCPInfoLayout.notSentEnd ? info.tcpi_notsent_bytes : nil,
             unacknowledged: info.tcpi_unacked,
             sendWindow: length >= TCPInfoLayout.sendWindowEnd ? info.tcpi_snd_wnd : nil,
@@ -62,6 +65,9 @@ extension Descriptor {
     public func sendBuffer() -> SendBuffer? {
         memoryInfo().map { SendBuffer(limit: $0[3], queued: $0[5]) }  // SK_MEMINFO_SNDBUF, SK_MEMINFO_WMEM_QUEUED
     }
+
+    /// What the receive queue takes of the kernel's memory, in bytes; nil before Linux 4.12.
+    public func receiveMemory() -> UInt32? { memoryInfo().map { $0[0] } }  // SK_MEMINFO_RMEM_ALLOC
 
     /// Where the next MSG_PEEK starts, counted from the first byte that is still queued.
     /// Throws EOPNOTSUPP where the kernel has it not for TCP (before Linux 6.9).
@@ -119,6 +125,7 @@ private enum TCPInfoLayout {
     static let notSentEnd: UInt32 = 148
     static let minimumRoundTripEnd: UInt32 = 152
     static let bytesAcknowledgedEnd: UInt32 = 128
+    static let bytesReceivedEnd: UInt32 = 136
     static let sendWindowEnd: UInt32 = 232
 }
 

@@ -49,6 +49,15 @@ import Testing
         }
     }
 
+    /// Queues of tens of thousands of buffers, of which one look can take seconds.
+    @Test func lesson54_whatComesByteByByteStopsNobody() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net", "--mtu", "1500"])
+            try guest.client("drips", Family.v4.server, 4000, 400_000, 6, seconds: 60).check()
+        }
+    }
+
     /// Lesson 50 was one download of some 250 that stood still for good.
     @Test func manyShortDownloadsNeverStandStill() throws {
         try withNetwork { network in

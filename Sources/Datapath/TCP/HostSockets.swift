@@ -13,6 +13,10 @@ protocol HostSockets: ~Copyable {
     mutating func send(_ list: inout ScatterList, on socket: Descriptor) -> Outcome
     /// Bytes put into `list` from the queue, without taking them from it; `list` may start with pieces to be ignored.
     mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome
+    /// Bytes taken from the queue.
+    mutating func take(_ list: inout ScatterList, from socket: Descriptor) -> Outcome
+    /// What the queue takes of the kernel's memory, in bytes; nil where the kernel does not tell.
+    mutating func receiveMemory(_ socket: Descriptor) -> UInt32?
     /// False where the kernel cannot (before Linux 6.9).
     mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool
     mutating func discard(_ count: Int, on socket: Descriptor) -> Outcome
@@ -86,6 +90,10 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func send(_ list: inout ScatterList, on socket: Descriptor) -> Outcome { list.send(on: socket) }
 
     mutating func peek(_ list: inout ScatterList, on socket: Descriptor) -> Outcome { list.peek(on: socket) }
+
+    mutating func take(_ list: inout ScatterList, from socket: Descriptor) -> Outcome { list.receive(on: socket) }
+
+    mutating func receiveMemory(_ socket: Descriptor) -> UInt32? { socket.receiveMemory() }
 
     mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool {
         do {

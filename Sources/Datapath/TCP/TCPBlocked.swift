@@ -4,7 +4,7 @@ internal import Wire
 // A socket that has no room for what the guest has sent. The window should keep the guest from that, but what the kernel counts are buffers and not bytes, and
 // it may lack memory. The rest then stays with the guest, which is told so, and has to send it again once there is room:
 //
-//      guest ──seg 1, 2, 3──> we ──1──> socket: full                 2 is kept in RefusedData, and 3 if there is place
+//      guest ──seg 1, 2, 3──> we ──1──> socket: full                 2 is kept in KeptData, and 3 if there is place
 //      guest <──ack of 1───── we                                     whatever it sends now is answered by that
 //                                       socket: room                 what was kept goes out
 //      guest <──ack of that, four times, with a window── we
@@ -12,49 +12,6 @@ internal import Wire
 // A guest that has not lost patience takes the last three for a loss and sends what follows at once (lesson 15). One whose retransmission timeout has run out
 // heeds no equal acknowledgements any more, and would go on at its next timeout, which has doubled each time: only progress wakes it, by a whole segment of its
 // own. That is what some is kept for (lesson 52).
-
-/// Of connections whose sockets are full, what comes next.
-struct RefusedData: ~Copyable {
-    static var most: Int { 64 }
-    /// Bytes for one connection: two of the largest segments.
-    private static var room: Int { 1 << 17 }
-
-    var bytes: Mapping
-    /// What lies in each place, as offsets of `bytes`; an end of 0 is a free one.
-    private var starts: FixedTable<Int>
-    private var ends: FixedTable<Int>
-
-    init() throws(Errno) {
-        let bytes = try Mapping(byteCount: RefusedData.most * RefusedData.room)
-        let starts = try FixedTable<Int>(count: RefusedData.most)
-        let ends = try FixedTable<Int>(count: RefusedData.most)
-        self.bytes = bytes
-        self.starts = starts
-        self.ends = ends
-    }
-
-    /// The number of a place that nobody has; 0 where there is none.
-    mutating func takePlace() -> UInt8 {
-        for place in 0..<RefusedData.most where ends[place] == 0 {
-            (starts[place], ends[place]) = (place * RefusedData.room, place * RefusedData.room)
-            return UInt8(truncatingIfNeeded: place + 1)
-        }
-        return 0
-    }
-
-    /// Adds what lies behind the first `skipped` bytes of `list`, as far as there is room.
-    mutating func append(_ list: borrowing ScatterList, skipping skipped: Int, to number: UInt8) {
-        let place = Int(number) - 1
-        ends[place] += list.copy(skipping: skipped, limit: (place + 1) * RefusedData.room - ends[place], to: &bytes, at: ends[place])
-    }
-
-    /// Where in `bytes` what is left lies.
-    func range(_ number: UInt8) -> Range<Int> { starts[Int(number) - 1]..<ends[Int(number) - 1] }
-
-    mutating func remove(_ count: Int, from number: UInt8) { starts[Int(number) - 1] += count }
-
-    mutating func forget(_ number: UInt8) { ends[Int(number) - 1] = 0 }
-}
 
 extension TCPTranslator where Sockets: ~Copyable {
     /// Equal acknowledgements in one round.

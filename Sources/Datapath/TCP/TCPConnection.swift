@@ -4,7 +4,7 @@
 //      guest  --segments-->  TCPFromGuest  --sendmsg-->  socket      (expected, acknowledged, window)
 //      guest  <--segments--  TCPFromHost   <--peek-----  socket      (next, unacknowledged, queueStart)
 //
-// No payload is kept here. What the guest sent is in its own send queue until we acknowledge it, which we do
+// No payload is kept here, but for two exceptions (TCPBlocked, TCPGathered). What the guest sent is in its own send queue until we acknowledge it, which we do
 // when the far end has; what the host sent stays in the socket's receive queue until the guest acknowledged it:
 // it is peeked at, and discarded later.
 //
@@ -14,6 +14,8 @@
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
+//   TCPGathered       queues of the host's sockets that are too costly to look at
+//   KeptData          bytes of both
 //   TCPSlowStart      whose slow start counts
 //   TCPOutage         how soon a path that was gone is used again
 //   TCPTimers         all deadlines
@@ -154,8 +156,12 @@ struct TCPConnection: FlowEntry {
     var refusals: UInt8 = 0
     /// Acknowledgements that say the same as the one before and still have to go out; see `TCPBlocked`.
     var repeats: UInt8 = 0
-    /// The place in `RefusedData` of what the socket had no room for; 0: nowhere.
+    /// The place in `refused` of what the socket had no room for; 0: none.
     var refusedPlace: UInt8 = 0
+    /// The place in `gathered` that the socket's queue begins with; 0: none. See `TCPGathered`.
+    var gatheredPlace: UInt8 = 0
+    /// The queue is in so small pieces that little of it may be looked at, and there is no place to gather them.
+    var looksBriefly = false
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.

@@ -103,6 +103,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].retransmissions = 0
             table[index].retransmitAt = 0
             if table[index].flight > 0 { startRetransmitTimer(index, now: now) }
+            attendPieces(index)
         }
     }
 

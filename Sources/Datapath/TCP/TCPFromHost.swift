@@ -22,6 +22,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Sends to the guest what its window and the socket allow. False when the connection is gone.
     mutating func pump<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         table[index].events.remove(.hasMore)
+        // What was acknowledged makes room for more.
+        if table[index].gatheredPlace != 0 || table[index].looksBriefly { _ = takeAcknowledged(index) }
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
         var rounds = 0
         let start = table[index].next
@@ -57,6 +59,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             // After a timeout, one segment at a time until the guest answers.
             room = min(room, Int(connection.segmentSize) - (connection.next - connection.unacknowledged))
         }
+        if connection.looksBriefly { room = min(room, TCPTranslator.briefFlight - (connection.next - connection.queueStart)) }
         if room <= 0 {
             if connection.retransmitAt == 0 { startRetransmitTimer(index, now: now) }
             return .done
@@ -86,21 +89,19 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ index: Int, limit: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
         let connection = table[index]
-        let (layout, slot, asked) = reserve(connection, limit, &port)
-        slots.removeAll()
-        guard let ignored = preparePeek(index, at: connection.next - connection.queueStart) else {
+        let (layout, slot, most) = reserve(connection, limit, &port)
+        let asked = connection.looksBriefly ? min(most, TCPTranslator.briefLook) : most
+        guard let (outcome, ignored) = show(index, at: connection.next - connection.queueStart, asked, layout, slot: slot, &port) else {
             endByReset(index, &port, now: now)
             return .gone
         }
-        layout.list(asked, from: slot, of: port.arena, in: &slots)
-        let outcome = sockets.peek(&slots, on: connection.socket)
         let count = max(outcome.count - ignored, 0)
-        if table[index].events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
         if outcome.wouldBlock {
             // What is in flight is still in the queue and can only be asked for again.
             table[index].events.subtract([.hasInput, .hasFailed])
             return .done
         }
+        if awaitsAcknowledgement(index, outcome) { return .done }
         if outcome.error != nil {
             endByReset(index, &port, now: now)
             return .gone
@@ -121,9 +122,29 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             return endOfStream(index, &port, now: now)
         }
-        table[index].peeks &+= table[index].peeks < 255 ? 1 : 0
+        countLook(index)
+        if count < asked { table[index].looksBriefly = false }
         if count >= TCPTranslator.bulk { table[index].events.insert(.bulk) } else { table[index].events.remove(.bulk) }
-        return emit(index, slot: slot, count: count, layout, isAll: count < asked && !connection.hasUrgent, &port, now: now)
+        return emit(index, slot: slot, count: count, layout, isAll: count < asked && !connection.hasUrgent && table[index].gatheredPlace == 0, &port, now: now)
+    }
+
+    /// Copies what lies at `offset` of the queue into frames: what the kernel says, and how many of its bytes are to be ignored. nil: it does not show what was asked for.
+    private mutating func show<Link: GuestLink & ~Copyable>(
+        _ index: Int, at offset: Int, _ asked: Int, _ layout: SegmentLayout, slot: Int, _ port: inout GuestPort<Link>
+    ) -> (Outcome, ignored: Int)? {
+        if table[index].gatheredPlace != 0 {
+            let outcome = gather(index, beyond: offset)
+            guard outcome.succeeded, outcome.count > 0 else { return (outcome, 0) }
+            slots.removeAll()
+            layout.list(min(asked, outcome.count), from: slot, of: port.arena, in: &slots)
+            return (Outcome(showGathered(index, at: offset)), 0)
+        }
+        slots.removeAll()
+        guard let ignored = preparePeek(index, at: offset) else { return nil }
+        layout.list(asked, from: slot, of: port.arena, in: &slots)
+        let outcome = sockets.peek(&slots, on: table[index].socket)
+        if table[index].events.contains(.peekOffset) { table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count) }
+        return (outcome, ignored)
     }
 
     /// Sends `count` bytes that lie in slots from `slot` on, as `layout` says. `isAll`: the queue holds no more.
@@ -208,8 +229,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// it had. And whatever else lies there is taken after a moment, so that no connection can stand still for longer than that.
     mutating func discardAcknowledged(_ index: Int, now: Int64) {
         let connection = table[index]
-        let count = unreadCount(index)
+        let count = acknowledgedCount(index)
         guard count > 0 else { return }
+        if connection.gatheredPlace != 0 || connection.looksBriefly {
+            _ = takeAcknowledged(index)
+            return
+        }
         let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
         let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
         guard count >= 64 << 10 || (isIdle && isWorthIt) else {
@@ -222,18 +247,28 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// Takes from the socket's queue what the guest has. False where nothing of it lies there.
     private mutating func takeAcknowledged(_ index: Int) -> Bool {
-        let count = unreadCount(index)
+        let count = acknowledgedCount(index)
         guard count > 0 else { return false }
-        let outcome = sockets.discard(count, on: table[index].socket)
-        table[index].queueStart += outcome.count
-        table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: outcome.count))
-        table[index].peeks = 0
+        let known = forgetGathered(count, index)
         table[index].restAt = 0
-        return outcome.count > 0
+        if known == count { return true }
+        let taken = sockets.discard(count - known, on: table[index].socket).count
+        queueAdvanced(taken, index)
+        table[index].queueStart += taken
+        table[index].peeks = 0
+        return known + taken > 0
+    }
+
+    /// `count` bytes were taken from the front of the socket's queue.
+    mutating func queueAdvanced(_ count: Int, _ index: Int) {
+        table[index].peekPosition -= min(table[index].peekPosition, UInt32(truncatingIfNeeded: count))
     }
 
     /// Bytes in the socket's queue that the guest has.
-    func unreadCount(_ index: Int) -> Int {
+    func unreadCount(_ index: Int) -> Int { max(acknowledgedCount(index) - gatheredCount(index), 0) }
+
+    /// Bytes that the guest has and that are still kept, in the socket's queue or here.
+    private func acknowledgedCount(_ index: Int) -> Int {
         table[index].unacknowledged + (table[index].events.contains(.finAcknowledged) ? -1 : 0) - table[index].queueStart
     }
 
@@ -280,17 +315,12 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             return true
         }
-        slots.removeAll()
-        guard let ignored = preparePeek(index, at: connection.unacknowledged - connection.queueStart) else {
+        let layout = SegmentLayout(connection, port.offloads.subtracting(.runs))
+        guard let (outcome, ignored) = show(index, at: connection.unacknowledged - connection.queueStart, length, layout, slot: slot, &port) else {
             endByReset(index, &port, now: now)
             return false
         }
-        _ = slots.append(port.arena, offset: slot + SlotLayout.tcpPayload(connection.key.guest), length: length)
-        let outcome = sockets.peek(&slots, on: connection.socket)
-        if table[index].events.contains(.peekOffset) {
-            table[index].peekPosition &+= UInt32(truncatingIfNeeded: outcome.count)
-        }
-        if outcome.error != nil, !outcome.wouldBlock {
+        if outcome.error != nil, !outcome.wouldBlock, !awaitsAcknowledgement(index, outcome) {
             endByReset(index, &port, now: now)
             return false
         }

@@ -32,7 +32,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var closed: ClosedConnections
     /// Of connections that have come from another host.
     var leftovers: Leftovers
-    var refused: RefusedData
+    var refused: KeptData
+    var gathered: KeptData
     var postponed: Postponed
     /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
     var halfOpenOut: UsageOrder
@@ -61,7 +62,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
         let leftovers = try Leftovers()
-        let refused = try RefusedData()
+        let refused = try KeptData()
+        let gathered = try KeptData()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
         self.timers = timers
@@ -74,6 +76,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.closed = closed
         self.leftovers = leftovers
         self.refused = refused
+        self.gathered = gathered
         self.postponed = postponed
         self.waiting = waiting
         self.sockets = sockets
@@ -238,6 +241,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         forgetPostponed(index)
         if table[index].events.contains(.hasLeftover) { leftovers.forget(index) }
         forgetRefused(index)
+        endGathering(index)
         if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)
         table.remove(index)

@@ -60,6 +60,10 @@ struct HostSocket {
     var timeoutLimit: UInt8?
     var peeks = 0
     var discards = 0
+    /// Bytes of the kernel's memory that a byte in the receive queue takes.
+    var pieceCost = 1
+    /// The most bytes that were looked at in one call while it took more than four times of what it held.
+    var longestFineLook = 0
     /// An output event is due although nothing was taken out of the buffer since: memory has come free.
     var owesEvent = false
     /// `setPeekOffset` has failed here after it had worked.
@@ -111,8 +115,11 @@ struct SocketCalls: Equatable {
     var completeHandshake = 0
     var setHyStart = 0
     var limitTimeout = 0
+    var take = 0
+    /// getsockopt
+    var receiveMemory = 0
 
-    var all: Int { send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart + limitTimeout }
+    var all: Int { take + receiveMemory + send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart + limitTimeout }
 }
 
 /// Sockets of a host that does what a script says.
@@ -138,6 +145,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var roundTrip: UInt32 = 100
     var sendLimit = 70_000
     var bookkeeping = 1
+    var pieceCost = 1
     var slowStartEnds = Int.max
     /// `setPeekOffset` fails from then on.
     var peekOffsetCalls = Int.max
@@ -160,6 +168,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         socket.roundTrip = roundTrip
         socket.sendLimit = sendLimit
         socket.bookkeeping = bookkeeping
+        socket.pieceCost = pieceCost
         (socket.slowStartEnds, socket.repairEnds) = (slowStartEnds, slowStartEnds == .max ? .max : slowStartEnds + 20_000)
         all.append(socket)
         return all.count - 1
@@ -310,8 +319,28 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         // Reading ends where it gets to urgent data, unless it begins there.
         let end = all[index].mark.map { $0 > start && $0 >= all[index].consumed ? $0 : all[index].arrived.count } ?? all[index].arrived.count
         let count = list.fill(from: all[index].arrived[start..<end])
+        if all[index].pieceCost > 4 { all[index].longestFineLook = max(all[index].longestFineLook, start + count - all[index].consumed) }
         if all[index].peekOffset >= 0 { all[index].peekOffset += count }
         return Outcome(count)
+    }
+
+    mutating func take(_ list: inout ScatterList, from socket: Descriptor) -> Outcome {
+        guard let index = index(socket, "take") else { return Outcome(-9) }
+        calls.take += 1
+        let offset = all[index].peekOffset
+        if offset >= 0 { all[index].peekOffset = 0 }
+        let longest = all[index].longestFineLook
+        let outcome = peek(&list, on: socket)
+        all[index].longestFineLook = longest
+        all[index].consumed += outcome.count
+        if offset >= 0 { all[index].peekOffset = max(offset - outcome.count, 0) }
+        return outcome
+    }
+
+    mutating func receiveMemory(_ socket: Descriptor) -> UInt32? {
+        guard let index = index(socket, "receiveMemory") else { return nil }
+        calls.receiveMemory += 1
+        return hasMemoryInfo ? UInt32(all[index].unread * all[index].pieceCost) : nil
     }
 
     mutating func setPeekOffset(_ offset: Int, on socket: Descriptor) -> Bool {
@@ -355,7 +384,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, bytesReceived: hasBytesAcknowledged ? UInt64(socket.arrived.count) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
             sendSegmentSize: 1460, retransmissions: 0, timeouts: hasOutages && calls.path / 4 % 3 == 1 ? 2 : socket.timeouts, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
     }

@@ -27,7 +27,8 @@ struct ModelFarEnd {
 /// Seeds from 4 000 000 on add to what the ones below have: sockets that take less than they should or nothing at all, buffers that change,
 /// frames cut in two, pauses of both ends, black holes, keep-alive probes, SYNs that cross, addresses used again in one batch, full
 /// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well. From 9 000 000 on, guests read
-/// only when they can write; from 10 000 000 on, far ends send urgent data instead.
+/// only when they can write; from 10 000 000 on, far ends send urgent data instead;
+/// from 11 000 000 on, in small pieces.
 struct SimulationPlan {
     enum Abort { case nobody, guest, host }
 
@@ -59,6 +60,7 @@ struct SimulationPlan {
     private(set) var socketTrouble = 0
     private(set) var bufferChanges = 0
     private(set) var urgency = 0
+    private(set) var pieceCost = 1
     private(set) var peekOffsetCalls = Int.max
     private(set) var capacity = 8
     private(set) var blackHole = Int64.max...Int64.max
@@ -86,6 +88,8 @@ struct SimulationPlan {
         for number in 0..<(1 + random.below(3)) { addConnection(number, hasAborts: hasAborts, shrinks: shrinks, &random) }
         if seed >= 4_000_000 { addTrouble(seed) }
         if seed >= 10_000_000 { urgency = [30, 300, 1000][Int(seed % 3)] }
+        // And buffers of which each byte takes a multiple.
+        if seed >= 11_000_000 { (urgency, pieceCost) = ([0, 300][Int(seed % 2)], [20, 300][Int(seed / 2 % 2)]) }
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
             if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }

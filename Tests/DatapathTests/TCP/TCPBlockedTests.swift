@@ -140,7 +140,7 @@ import Wire
     /// More full sockets than there are places: each of the others still gets its data, by what the guest sends again.
     @Test func withoutAPlaceTheGuestSendsAgain() throws {
         var script = try TCPScript(capacity: 128)
-        let count = RefusedData.most + 2
+        let count = KeptData.most + 2
         for number in 0..<count {
             let port = TCPScript.guestPort + UInt16(number)
             script.open(port: port)
@@ -153,7 +153,7 @@ import Wire
             script.tcp.sockets.drain(number)
         }
         _ = script.round()
-        #expect(script.tcp.sockets.all.count { $0.taken.count == 100 } == RefusedData.most)
+        #expect(script.tcp.sockets.all.count { $0.taken.count == 100 } == KeptData.most)
         for number in 0..<count { script.guest("PA", seq: 1, ack: 1, count: 100, port: TCPScript.guestPort + UInt16(number)) }
         _ = script.round()
         #expect(script.tcp.sockets.all.allSatisfy { $0.taken == Array(Stream.fromGuest[0..<100]) })

@@ -54,6 +54,7 @@ struct TCPSimulation: ~Copyable {
             $0.hasOutages = seed % 5 == 0
             $0.peekOffsetCalls = plan.peekOffsetCalls
             $0.trouble = plan.socketTrouble
+            $0.pieceCost = plan.pieceCost
             $0.random = SeededRandom(seed &+ 77)
         }
         for connection in plan.connections {

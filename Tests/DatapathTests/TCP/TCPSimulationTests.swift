@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<11) func randomTraffic(_ part: Int) throws {
+    @Test(arguments: 0..<12) func randomTraffic(_ part: Int) throws {
         let environment = ProcessInfo.processInfo.environment
         if let one = environment["SIMULATION_SEED"].flatMap(UInt64.init) {
             guard part == 0 else { return }

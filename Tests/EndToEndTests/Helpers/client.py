@@ -9,6 +9,7 @@
   stop N S        as receive, but stops reading for S seconds     stop-peer N S   as send, to a server that stops reading for S seconds
   late N S        as duplex, but reads nothing for S seconds
   urgent N        N bytes from and to a server, some of them urgent   tiny N S        as stop-peer, N bytes in pieces of one
+  drips N S       five times N bytes that come one at a time, reading nothing for S seconds; then none may stand still
   hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
   downloads N M   N times four sources at once, of about M bytes, none of which may stand still for five seconds
@@ -185,6 +186,28 @@ def tiny(count, seconds):
     assert float(gap) < 1.5, f"{gap} seconds without a byte"
 
 
+def drips(count, seconds):
+    failures = []
+
+    def one(sock):
+        received, last, gap = b"", time.monotonic(), 0
+        while data := sock.recv(1 << 18):
+            now = time.monotonic()
+            gap, last = max(gap, now - last), now
+            received += data
+        if received != pattern(count) or gap > 0.8:
+            failures.append(f"{len(received)} of {count} bytes, {gap:.3f} seconds without one")
+
+    socks = [connect(f"drip {count}", timeout=60) for _ in range(5)]
+    time.sleep(seconds)
+    threads = [threading.Thread(target=one, args=(sock,)) for sock in socks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+
+
 def hold(count, path):
     socks = []
     for _ in range(count):
@@ -354,7 +377,7 @@ def udp_ask(word):
 
 actions = {
     "send": send, "receive": receive, "duplex": echo, "late": late, "first": first, "abort": abort, "parallel": parallel,
-    "stop": stop, "stop-peer": stop_peer, "tiny": tiny, "urgent": urgent, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
+    "stop": stop, "stop-peer": stop_peer, "tiny": tiny, "drips": drips, "urgent": urgent, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
     "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
     "downloads": downloads, "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,

@@ -6,6 +6,7 @@ A TCP client's first line says what it wants:
   stop S    as sink, but stops reading for S seconds after the first MiB
   stall S   as stop, after the first byte, and answers "COUNT SHA256 GAP": the longest wait for a byte behind that, in seconds
   source N  sends N bytes and closes
+  drip N    as source, one byte at a time
   urgent N  as source, and every third piece of 1000 bytes is urgent
   first N   sends N bytes, closes its sending side, then reads to the end; "report" tells of it
   report    what the last "first" or "abort" saw: "COUNT SHA256 END", END being "eof" or an error's name
@@ -69,6 +70,10 @@ class Handler(socketserver.StreamRequestHandler):
                 summed.update(data)
                 count += len(data)
             self.request.sendall(f"{count} {summed.hexdigest()} {max(gap, time.monotonic() - last):.3f}".encode())
+        elif word == "drip":
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in pattern(int(rest[0])):
+                self.request.sendall(bytes([byte]))
         elif word == "urgent":
             send_urgent(self.request, pattern(int(rest[0])))
         elif word == "source":
