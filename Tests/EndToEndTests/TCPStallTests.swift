@@ -45,7 +45,7 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let guest = try network.guest()
-            try guest.client("tiny", Family.v4.server, 4000, 1_500_000, 7, seconds: 60).check()
+            try guest.client("tiny", Family.v4.server, 4000, 1_500_000, 9, seconds: 60).check()
         }
     }
 

@@ -59,8 +59,8 @@ class Handler(socketserver.StreamRequestHandler):
                 count += len(data)
             self.request.sendall(f"{count} {summed.hexdigest()}".encode())
         elif word == "stall":
-            # So that little waits here.
-            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            # As it is, and no growing: so that little waits here.
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             first = self.request.recv(1)
             time.sleep(int(rest[0]))
             summed, count, last, gap = hashlib.sha256(first), len(first), time.monotonic(), 0
