@@ -195,8 +195,8 @@ struct SpliceTransfer: ~Copyable {
     private func fill(_ direction: inout SpliceDirection, from source: Descriptor) -> Bool {
         let pipe = pipes[Int(direction.pipe) - 1]
         var outcome = source.fill(pipe, SpliceTransfer.most)
-        if direction.flags.contains(.urgent), outcome.wouldBlock || outcome.raw == 0 {
-            // splice(2) never gets past urgent data, whether it lies in line or not, and says the same as where there is nothing.
+        if outcome.raw == 0 || outcome.wouldBlock && direction.flags.contains(.urgent) {
+            // splice(2) never gets past urgent data, whether it lies in line or not, and says the same as where there is nothing. The event may come after the end.
             outcome = source.fillByte(pipe)
         }
         if outcome.wouldBlock {

@@ -23,7 +23,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func pump<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         table[index].events.remove(.hasMore)
         // What was acknowledged makes room for more.
-        if table[index].gatheredPlace != 0 || table[index].looksBriefly { _ = takeAcknowledged(index) }
+        if table[index].gatheredPlace != 0 || table[index].looksBriefly {
+            // Each takes something, or is the last: urgent data ends one early.
+            while takeAcknowledged(index) {}
+        }
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
         var rounds = 0
         let start = table[index].next
@@ -123,7 +126,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             return endOfStream(index, &port, now: now)
         }
         countLook(index)
-        if count < asked { table[index].looksBriefly = false }
+        if connection.looksBriefly, count < asked { table[index].looksBriefly = false }
         if count >= TCPTranslator.bulk { table[index].events.insert(.bulk) } else { table[index].events.remove(.bulk) }
         return emit(index, slot: slot, count: count, layout, isAll: count < asked && !connection.hasUrgent && table[index].gatheredPlace == 0, &port, now: now)
     }
@@ -255,7 +258,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         let taken = sockets.discard(count - known, on: table[index].socket).count
         queueAdvanced(taken, index)
         table[index].queueStart += taken
-        table[index].peeks = 0
+        // A queue in small pieces is examined again after as many looks, whatever was taken.
+        if !table[index].looksBriefly { table[index].peeks = 0 }
         return known + taken > 0
     }
 

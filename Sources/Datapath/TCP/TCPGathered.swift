@@ -36,7 +36,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Finds out whether the queue is in small pieces, where it may have become long unseen.
     mutating func attendPieces(_ index: Int) {
         let connection = table[index]
-        guard connection.gatheredPlace == 0 else { return }
+        guard connection.gatheredPlace == 0, !connection.events.contains(.standsStill) else { return }
         table[index].looksBriefly = false
         guard let memory = sockets.receiveMemory(connection.socket), memory >= TCPTranslator.leastMemory else { return }
         guard let received = sockets.path(connection.socket)?.bytesReceived else { return }
@@ -57,7 +57,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             _ = slots.append(gathered.bytes, offset: free.lowerBound, length: free.count)
             let outcome = sockets.take(&slots, from: table[index].socket)
             guard outcome.succeeded, outcome.count > 0 else {
-                if outcome.wouldBlock, gathered.range(place).isEmpty { endGathering(index) }
+                if outcome.wouldBlock || outcome.raw == 0, gathered.range(place).isEmpty { endGathering(index) }
                 return outcome
             }
             gathered.added(outcome.count, to: place)
