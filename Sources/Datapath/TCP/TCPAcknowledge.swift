@@ -165,6 +165,13 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// As `sk_stream_is_writeable`.
     private static func isWritable(_ free: UInt32, _ buffer: SendBuffer) -> Bool { free >= buffer.queued / 2 }
 
+    /// The kernel found the socket full although there is room: it lacked memory, and no event tells the end of that where nothing is on its way.
+    mutating func hasRoom(_ index: Int) -> Bool {
+        // A kernel that does not tell is asked by trying.
+        guard let buffer = sockets.sendBuffer(table[index].socket) else { return true }
+        return buffer.limit > buffer.queued && TCPTranslator.isWritable(buffer.limit - buffer.queued, buffer)
+    }
+
     /// Bytes of data that so much of the buffer can hold. The kernel counts its own bookkeeping as well: an eighth at most where it can fill its segments, and a
     /// multiple of the data where the guest writes a few bytes at a time, or the far end takes small segments only.
     private func capacity(_ free: UInt32, _ buffer: SendBuffer, _ connection: TCPConnection) -> UInt32 {

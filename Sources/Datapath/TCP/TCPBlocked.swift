@@ -28,19 +28,36 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].sendSpace = 0
         table[index].events.formUnion([.outputBlocked, .awaitsRoom, .mustAcknowledge])
         table[index].refusedPlace = refused.takePlace()
+        table[index].refusedEnds = false
         if table[index].refusedPlace != 0 { refused.append(pending, skipping: taken, to: table[index].refusedPlace) }
         sockets.awaitRoom(table[index].socket)
     }
 
     /// A segment that comes while the socket is full: what follows what is kept is kept as well.
     mutating func keepRefused(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+        table[index].events.insert(.mustAcknowledge)
         let place = table[index].refusedPlace
-        guard place != 0 else { return }
-        let skip = table[index].expected + refused.range(place).count - header.sequence
-        guard skip >= 0, skip < header.payloadLength else { return }
+        guard place != 0, !table[index].refusedEnds else { return }
+        let skip = endOfRefused(index) - header.sequence
+        guard skip >= 0, skip <= header.payloadLength else { return }
         slots.removeAll()
-        guard slots.append(arena, offset: header.payloadOffset + skip, length: header.payloadLength - skip) else { return }
-        refused.append(slots, skipping: 0, to: place)
+        if slots.append(arena, offset: header.payloadOffset + skip, length: header.payloadLength - skip) {
+            refused.append(slots, skipping: 0, to: place)
+        }
+        if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
+    }
+
+    /// The FIN of what is kept is kept with it: the guest would say it again with its next timeout only.
+    mutating func keepRefusedEnd(_ header: TCPHeader, _ index: Int) {
+        guard table[index].refusedPlace != 0, header.sequence + header.payloadLength == endOfRefused(index) else { return }
+        table[index].refusedEnds = true
+    }
+
+    /// Behind what the guest has sent and a full socket has refused, and behind a FIN that came with that.
+    func endOfRefused(_ index: Int) -> SequenceNumber {
+        let connection = table[index]
+        guard connection.refusedPlace != 0 else { return connection.expected }
+        return connection.expected + refused.range(connection.refusedPlace).count + (connection.refusedEnds ? 1 : 0)
     }
 
     /// The socket says that it can take more. False when the connection is gone.
@@ -63,7 +80,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard table[index].events.contains(.outputBlocked) else { return true }
         table[index].events.remove(.outputBlocked)
         table[index].events.insert(.mustAcknowledge)
-        table[index].repeats = 3
+        // A guest that has ended waits for this one answer.
+        table[index].repeats = table[index].events.contains(.finFromGuest) ? 0 : 3
         return true
     }
 
@@ -82,7 +100,9 @@ extension TCPTranslator where Sockets: ~Copyable {
             refused.remove(outcome.count, from: place)
         }
         guard outcome.count == range.count else { return false }
+        let ends = table[index].refusedEnds
         forgetRefused(index)
+        if ends { guestEnds(index, now: now) }
         return true
     }
 
@@ -90,5 +110,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard table[index].refusedPlace != 0 else { return }
         refused.forget(table[index].refusedPlace)
         table[index].refusedPlace = 0
+        table[index].refusedEnds = false
     }
 }

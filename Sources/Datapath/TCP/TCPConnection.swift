@@ -158,6 +158,8 @@ struct TCPConnection: FlowEntry {
     var repeats: UInt8 = 0
     /// The place in `refused` of what the socket had no room for; 0: none.
     var refusedPlace: UInt8 = 0
+    /// The guest's FIN follows that.
+    var refusedEnds = false
     /// The place in `gathered` that the socket's queue begins with; 0: none. See `TCPGathered`.
     var gatheredPlace: UInt8 = 0
     /// The queue is in so small pieces that little of it may be looked at, and there is no place to gather them.

@@ -46,7 +46,9 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         let expected = connection.expected + (pendingIndex == index ? pending.byteCount : 0)
-        if header.sequence == expected || header.sequence == connection.expected {
+        // What it has from us may lie behind that, where the far end has not acknowledged all, and what a full socket has refused before it.
+        let isExpected = header.sequence == expected || header.sequence == connection.expected || header.sequence == connection.acknowledged
+        if isExpected || header.sequence == endOfRefused(index) {
             flushPending(&port, now: now)
             if table.isUsed(index) { abort(index, &port) }
         } else if header.sequence > connection.expected, header.sequence <= connection.windowEdge {
@@ -158,7 +160,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if table[index].events.contains(.outputBlocked) {
             keepRefused(header, index, in: arena)
-            table[index].events.insert(.mustAcknowledge)
             return
         }
         let expected = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
@@ -177,8 +178,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         if fresh > 0 {
             if pending.isFull { flushPending(&port, now: now) }
             guard table.isUsed(index) else { return }
-            // A flush that took less has moved what is expected.
-            guard header.sequence + skip == table[index].expected + (pendingIndex == index ? pending.byteCount : 0) else { return }
+            if table[index].events.contains(.outputBlocked) {
+                keepRefused(header, index, in: arena)
+                return
+            }
             pendingIndex = index
             _ = pending.append(arena, offset: header.payloadOffset + skip, length: fresh)
             pendingEnd = header.payloadOffset + header.payloadLength
@@ -199,7 +202,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
     ) {
         if pendingIndex == index { flushPending(&port, now: now) }
-        guard table.isUsed(index), header.sequence + header.payloadLength == table[index].expected else { return }
+        guard table.isUsed(index) else { return }
+        if header.sequence + header.payloadLength == table[index].expected {
+            guestEnds(index, now: now)
+        } else {
+            keepRefusedEnd(header, index)
+        }
+    }
+
+    /// All that the guest has sent was taken, and its FIN is next.
+    mutating func guestEnds(_ index: Int, now: Int64) {
         farEndOwes(index, now: now)
         table[index].expected += 1
         table[index].events.formUnion([.finFromGuest, .mustAcknowledge])

@@ -161,7 +161,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// False when the connection is gone.
     private mutating func acknowledgementIsDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         guard table[index].events.contains(.established) else { return true }
-        if table[index].events.contains(.triesAgain) {
+        if table[index].events.contains(.triesAgain) || table[index].events.contains(.outputBlocked) && hasRoom(index) {
             table[index].events.remove(.triesAgain)
             if !roomAgain(index, &port, now: now) { return false }
         }

@@ -293,7 +293,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
             let code = random.pick([0, 0, 4, 11, 12, 105])
             if code == 0 || code == 11 {
                 all[index].awaitsRoom = true
-                all[index].owesEvent = true
+                // Nothing tells of memory that has come free where nothing is on its way.
+                all[index].owesEvent = all[index].queued > 0
             }
             if code != 0 { return Outcome(-code) }
             count = random.below(count)

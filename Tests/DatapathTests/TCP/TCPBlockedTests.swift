@@ -33,10 +33,77 @@ import Wire
         #expect(!script.tcp.sockets.all[0].isFinished)
         script.tcp.sockets.all[0].sendLimit = 40_000
         script.tcp.sockets.drain(0)
-        _ = script.round()
-        script.guest("FPA", seq: 1, ack: 1, count: 1000)
-        #expect(script.answer() == ["A 1:0 ack 1002"])
+        #expect(script.round() == ["A 1:0 ack 1002"])
         #expect(script.tcp.sockets.all[0].isFinished)
+    }
+
+    /// The FIN of what is kept, with its last segment or behind it, is not the guest's to repeat: its timeout may have doubled far.
+    @Test(arguments: [true, false]) func theEndIsKeptAsWell(_ isAlone: Bool) throws {
+        var script = try TCPScript { $0.sendLimit = 40_000 }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 1000
+        script.guest("PA", seq: 1, ack: 1, count: 1460)
+        #expect(script.round() == ["A 1:0 ack 1001"])
+        script.guest(isAlone ? "PA" : "FPA", seq: 1461, ack: 1, count: 500)
+        if isAlone { script.guest("FA", seq: 1961, ack: 1) }
+        // Nothing comes behind an end.
+        script.guest("PA", seq: 1962, ack: 1, count: 10)
+        #expect(script.round() == ["A 1:0 ack 1001"])
+        script.tcp.sockets.drain(0, 900)
+        #expect(script.round() == ["A 1:0 ack 1901"])
+        script.tcp.sockets.all[0].sendLimit = 40_000
+        script.tcp.sockets.drain(0)
+        _ = script.round()
+        #expect(script.connection().acknowledged - SequenceNumber(script.guestStart) == 1962)
+        #expect(script.tcp.sockets.all[0].isFinished)
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<1960]))
+    }
+
+    /// An end that comes before what is missing of the data is none yet.
+    @Test func anEndBehindAHoleIsNotKept() throws {
+        var script = try TCPScript { $0.sendLimit = 40_000 }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 1000
+        script.guest("PA", seq: 1, ack: 1, count: 1460)
+        _ = script.round()
+        script.guest("FPA", seq: 2921, ack: 1, count: 500)
+        _ = script.round()
+        script.tcp.sockets.all[0].sendLimit = 40_000
+        script.tcp.sockets.drain(0)
+        _ = script.round()
+        #expect(!script.tcp.sockets.all[0].isFinished)
+        script.guest("PA", seq: 1461, ack: 1, count: 1460)
+        script.guest("FPA", seq: 2921, ack: 1, count: 500)
+        #expect(script.answer() == ["A 1:0 ack 3422"])
+        #expect(script.tcp.sockets.all[0].isFinished)
+    }
+
+    /// A guest that gives up counts what was refused as sent; and what it knows of what was taken is what it was told.
+    @Test(arguments: [1, 1001, 1461, 1462]) func aResetIsTheGuestsOwn(_ number: Int) throws {
+        var script = try TCPScript {
+            $0.sendLimit = 40_000
+            $0.roundTrip = 50_000
+        }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 1000
+        script.guest(number == 1462 ? "FPA" : "PA", seq: 1, ack: 1, count: 1460)
+        _ = script.round()
+        script.guest("R", seq: number)
+        _ = script.round()
+        script.expectEmpty()
+    }
+
+    /// The kernel lacked memory and said that the socket is full. Nothing is on its way, so nothing will tell that it is not.
+    @Test func fullWithoutAnEvent() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.sendErrors = [11]
+        script.guest("PA", seq: 1, ack: 1, count: 1000)
+        #expect(script.round() == ["A 1:0 ack 1"])
+        script.tcp.sockets.all[0].awaitsRoom = true
+        #expect(!script.pass(100).isEmpty)
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<1000]))
+        #expect(script.connection().acknowledged - SequenceNumber(script.guestStart) == 1001)
     }
 
     /// The socket is nearly full, and looked at seldom: what fits is acknowledged in the usual time.

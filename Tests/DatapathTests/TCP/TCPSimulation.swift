@@ -297,7 +297,8 @@ struct TCPSimulation: ~Copyable {
         if plan.bufferChanges > 0, more.perMille(plan.bufferChanges) {
             script.tcp.sockets.all[number].sendLimit = more.pick([5000, 40_000, 300_000])
         }
-        script.tcp.sockets.drain(number, 1 + random.below(farEnds[index].drainStep))
+        let drained = 1 + random.below(farEnds[index].drainStep)
+        if script.tcp.sockets.all[number].queued > 0 { script.tcp.sockets.drain(number, drained) }
         let socket = script.tcp.sockets.all[number]
         let left = farEnds[index].total - socket.arrived.count
         let count = min(left, farEnds[index].capacity - socket.unread, 1 + random.below(random.pick([10, 3000, 100_000])))
