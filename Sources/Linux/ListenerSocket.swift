@@ -37,9 +37,7 @@ public struct ListenerSocket: Sendable, Equatable, BitwiseCopyable {
             let place = SocketAddress(Endpoint(address, port), scope: address.isLinkLocal ? interface : 0)
             if isTCP {
                 try socket.setReuseAddress()
-                // Connections have both from here: what comes in small pieces goes on in small pieces, and all of it.
-                try socket.setNoDelay()
-                try socket.keepUrgentInLine()
+                socket.prepareStream()
                 try socket.bind(place)
                 try socket.listen()
             } else {

@@ -79,15 +79,14 @@ extension Descriptor {
     /// buffer with the path's window, and only then does an edge tell when there is room (`tcp_poll`, `tcp_check_space`).
     public func pollForOutput() { _ = awaitOutput(milliseconds: 0) }
 
-    /// Segments leave as they are written: the guest's own stack has already decided on that.
-    public func setNoDelay() throws(Errno) {
-        try set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-    }
-
-    /// Urgent data is part of the stream, where it was sent. Without this, the byte before its end is kept aside, and whoever does not ask for it
-    /// in particular loses it. Reading still ends there once, although more may follow.
-    public func keepUrgentInLine() throws(Errno) {
-        try set(SOL_SOCKET, SO_OOBINLINE, 1)
+    /// What every stream that we pass on needs, and those that a listener accepts have from it: what is written leaves as it is, since its sender's own stack
+    /// has already decided on that; and urgent data is part of the stream, where it was sent. Without the latter, the byte before its end is kept aside, and
+    /// whoever does not ask for it in particular loses it. Reading still ends there once, although more may follow.
+    ///
+    /// No kernel refuses either, and a connection would be worth more.
+    public func prepareStream() {
+        try? set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        try? set(SOL_SOCKET, SO_OOBINLINE, 1)
     }
 
     /// Before connect(2): the acknowledgement that ends the handshake waits for data to travel with (in `tcp_rcv_synsent_state_process`, as with

@@ -57,7 +57,8 @@ struct SavedConnection: BitwiseCopyable, Equatable {
         // The far end's acknowledgements are counted from here on, by a socket that counts from zero.
         connection.farAcknowledged = expected + -unsent
         connection.initialFromGuest = connection.farAcknowledged + -1
-        connection.initialToGuest = initialToGuest
+        // And what it has received, from the queue that it was given: what lies there is told by that (`TCPGathered`).
+        connection.initialToGuest = queueStart + -1
         // What was under way is sent once more: whether the guest has it, only the guest knows.
         connection.next = unacknowledged
         connection.highest = highest

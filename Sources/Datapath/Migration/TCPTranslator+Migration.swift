@@ -166,8 +166,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     private func takeUp(_ saved: SavedConnection, _ socket: Descriptor, _ migration: inout Migration) throws(Errno) {
         migration.numbers[0] = socket.number
         guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
-        try socket.setNoDelay()
-        try socket.keepUrgentInLine()
+        socket.prepareStream()
         // What already comes this way is not ours to acknowledge: the machine may still stay where it is.
         try socket.dropInput()
         if !saved.isInbound, let index = translation.family(of: saved.peer.address).outboundInterface { try socket.bindToInterface(index: index) }

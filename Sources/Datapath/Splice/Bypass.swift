@@ -139,8 +139,7 @@ struct Bypass: ~Copyable {
 
     private static func hostSocket(isIPv4: Bool) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: Bypass.loopback(isIPv4))
-        try? socket.setNoDelay()
-        try? socket.keepUrgentInLine()
+        socket.prepareStream()
         return socket
     }
 

@@ -65,8 +65,7 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: remote.address)
         do {
-            try socket.setNoDelay()
-            try socket.keepUrgentInLine()
+            socket.prepareStream()
             try socket.holdHandshake()
             if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {

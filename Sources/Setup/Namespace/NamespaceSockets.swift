@@ -111,10 +111,7 @@ public struct NamespaceSockets: Sendable {
 
     private static func makeSocket(_ order: SocketOrder) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(order.isTCP ? .stream : .datagram, for: order.address)
-        if order.isTCP {
-            try? socket.setNoDelay()
-            try? socket.keepUrgentInLine()
-        }
+        if order.isTCP { socket.prepareStream() }
         return socket
     }
 }

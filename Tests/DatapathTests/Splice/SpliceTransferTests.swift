@@ -41,7 +41,7 @@ struct SpliceLab: ~Copyable {
     private static func listener() throws -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: loopback)
         // As `ListenerSocket`.
-        try socket.keepUrgentInLine()
+        socket.prepareStream()
         try socket.bind(SocketAddress(Endpoint(loopback, 0)))
         try socket.listen()
         return socket
@@ -53,7 +53,7 @@ struct SpliceLab: ~Copyable {
         _ = try client.connect(try entrance.localAddress())
         let (near, _) = try #require(try entrance.accept())
         let far = try Descriptor.socket(.stream, for: Self.loopback)
-        try far.keepUrgentInLine()
+        far.prepareStream()
         try transfer.open(near: near, far: far, to: try service.localAddress(), &counters)
         run()
         let (server, _) = try #require(try service.accept())
