@@ -21,8 +21,8 @@ public struct Pipe: Sendable, BitwiseCopyable {
         self.slots = slots
     }
 
-    /// What a pipe has where its user has many already (`fs.pipe-user-pages-soft`, pipe(7)).
-    public static var fewestSlots: Int { 2 }
+    /// What a pipe may have where its user has many already (`fs.pipe-user-pages-soft`), or where the system allows no more (`fs.pipe-max-size`, pipe(7)).
+    public static var fewestSlots: Int { 1 }
 
     /// The same pipe, as large as the kernel lets it be, up to `byteCount`. (fcntl)
     public func resized(to byteCount: Int) -> Pipe {

@@ -35,6 +35,10 @@ public struct TCPPath: Sendable, BitwiseCopyable {
 public struct SendBuffer: Sendable, BitwiseCopyable {
     public var limit: UInt32
     public var queued: UInt32
+
+    public var free: UInt32 { limit > queued ? limit - queued : 0 }
+    /// As `sk_stream_is_writeable`: an output event tells when this becomes true.
+    public var isWritable: Bool { free >= queued / 2 }
 }
 
 extension Descriptor {

@@ -10,9 +10,11 @@ struct PipePool: ~Copyable {
     private var freeNumbers: FixedTable<UInt32>
     private var freeCount = 0
     private var untouched = 0
-    /// Numbers of empty pipes.
+    /// Numbers of empty pipes, the largest last.
     private var idle: FixedTable<UInt32>
     private(set) var idleCount = 0
+    /// Where goes what nobody wants any more.
+    private var waste: Mapping
 
     /// Empty pipes that are kept. Every page of a pipe counts against what its user may have (`fs.pipe-user-pages-soft`).
     static var mostIdle: Int { 16 }
@@ -21,9 +23,11 @@ struct PipePool: ~Copyable {
         let pipes = try FixedTable<Pipe>(count: capacity)
         let freeNumbers = try FixedTable<UInt32>(count: capacity)
         let idle = try FixedTable<UInt32>(count: PipePool.mostIdle)
+        let waste = try Mapping(byteCount: 1 << 16)
         self.pipes = pipes
         self.freeNumbers = freeNumbers
         self.idle = idle
+        self.waste = waste
     }
 
     subscript(number: Int) -> Pipe { pipes[number] }
@@ -41,7 +45,7 @@ struct PipePool: ~Copyable {
 
     private static var largeSize: Int { 1 << 20 }
 
-    /// An empty pipe: the one that was given back last. Errors are those of pipe2(2).
+    /// An empty pipe: of the largest, the one that was given back last. Errors are those of pipe2(2).
     mutating func take() throws(Errno) -> Int {
         if idleCount > 0 {
             idleCount -= 1
@@ -69,25 +73,37 @@ struct PipePool: ~Copyable {
         return number
     }
 
-    /// Takes back a pipe that is empty.
+    /// Takes back a pipe that is empty. What is one too many is one of the smallest.
     mutating func giveBack(_ number: Int) {
-        guard idleCount < PipePool.mostIdle else { return discard(number) }
-        idle[idleCount] = UInt32(truncatingIfNeeded: number)
+        var place = idleCount
+        while place > 0, pipes[Int(idle[place - 1])].slots > pipes[number].slots { place -= 1 }
+        if idleCount == PipePool.mostIdle {
+            guard place > 0 else { return discard(number) }
+            discard(Int(idle[0]))
+            for earlier in 1..<idleCount { idle[earlier - 1] = idle[earlier] }
+            idleCount -= 1
+            place -= 1
+        }
+        for later in stride(from: idleCount, to: place, by: -1) { idle[later] = idle[later - 1] }
+        idle[place] = UInt32(truncatingIfNeeded: number)
         idleCount += 1
     }
 
+    /// Takes back a pipe that still holds `count` bytes of a connection that is over. There is no way to another one as large.
+    mutating func giveBack(_ number: Int, holding count: Int) {
+        var left = count
+        while left > 0 {
+            let outcome = pipes[number].reading.read(into: &waste, offset: 0, length: min(left, waste.byteCount))
+            guard outcome.raw > 0 else { return discard(number) }
+            left -= outcome.raw
+        }
+        giveBack(number)
+    }
+
     /// Closes a pipe, with what is in it.
-    mutating func discard(_ number: Int) {
+    private mutating func discard(_ number: Int) {
         pipes[number].close()
         freeNumbers[freeCount] = UInt32(truncatingIfNeeded: number)
         freeCount += 1
-    }
-
-    /// Closes one that is kept for later, to make room for others. False when there is none.
-    mutating func discardIdle() -> Bool {
-        guard idleCount > 0 else { return false }
-        idleCount -= 1
-        discard(Int(idle[idleCount]))
-        return true
     }
 }

@@ -51,6 +51,8 @@ struct SpliceFlow: BitwiseCopyable {
     let far: Descriptor
     /// The client is in the namespace.
     let isOutbound: Bool
+    /// The far socket has its connection.
+    var isConnected = false
     /// From near to far.
     var forth = SpliceDirection()
     /// From far to near.

@@ -37,9 +37,10 @@ struct SpliceTransfer: ~Copyable {
     /// (lesson 30); ENFILE: the table is full.
     mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, isOutbound: Bool = false, _ counters: inout Counters) throws(Errno) {
         if table.isFull { throw Errno(23) }  // ENFILE
-        // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput.
+        // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput. Only a target that is named may
+        // be on another host.
         try? near.setCongestionControl(.reno)
-        try? far.setCongestionControl(.reno)
+        if destination.endpoint?.address.isLoopback == true { try? far.setCongestionControl(.reno) }
         _ = try far.connect(destination)
         guard let index = table.insert(SpliceFlow(near: near, far: far, isOutbound: isOutbound)) else { throw Errno(23) }
         do throws(Errno) {
@@ -81,8 +82,7 @@ struct SpliceTransfer: ~Copyable {
 
     private mutating func release(_ direction: SpliceDirection) {
         guard direction.pipe != 0 else { return }
-        let number = Int(direction.pipe) - 1
-        if direction.held == 0 { pipes.giveBack(number) } else { pipes.discard(number) }
+        pipes.giveBack(Int(direction.pipe) - 1, holding: Int(direction.held))
     }
 
     // MARK: Events
@@ -99,6 +99,7 @@ struct SpliceTransfer: ~Copyable {
         // A reset looks like an end to who does not ask for the error.
         if events.contains(.readHangUp), !events.contains(.error) { from.flags.insert(.ending) }
         if hasEnded || events.contains(.output) { to.flags.remove(.blocked) }
+        if isFar, events.contains(.output), !events.contains(.error) { table[index].isConnected = true }
         if isFar { (table[index].back, table[index].forth) = (from, to) } else { (table[index].forth, table[index].back) = (from, to) }
         guard move(index, &counters, now: now), events.contains(.error) else { return }
         // An end that no call has met, as when this side had finished before.
@@ -131,7 +132,8 @@ struct SpliceTransfer: ~Copyable {
     private mutating func move(_ index: Int, _ counters: inout Counters, now: Int64) -> Bool {
         var flow = table[index]
         let forth = move(&flow.forth, from: flow.near, to: flow.far)
-        let back = forth == .failed ? .idle : move(&flow.back, from: flow.far, to: flow.near)
+        // A server that answers and closes without having read all resets the connection behind its answer, which is still there to be read (lesson 30).
+        let back = move(&flow.back, from: flow.far, to: flow.near)
         table[index].forth = flow.forth
         table[index].back = flow.back
         counters.add(.splicedBytes, moved)
@@ -144,7 +146,8 @@ struct SpliceTransfer: ~Copyable {
             close(index, &counters)
             return false
         }
-        if flow.forth.isDone, !flow.forth.flags.contains(.told) {
+        // shutdown(2) would end an attempt to connect.
+        if flow.forth.isDone, flow.isConnected, !flow.forth.flags.contains(.told) {
             table[index].forth.flags.insert(.told)
             try? flow.far.shutdown(1)
         }

@@ -13,6 +13,7 @@
 //   TCPFromGuest      segments from the guest: acknowledgements, data, FIN, RST
 //   TCPFromHost       data and end of stream towards the guest, retransmission
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
+//   TCPSendRoom       how much more a socket's send buffer holds
 //   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
 //   TCPGathered       queues of the host's sockets that are too costly to look at
 //   KeptData          bytes of both

@@ -101,6 +101,14 @@ struct SpliceLab: ~Copyable {
 }
 
 extension Descriptor {
+    func write(_ bytes: [UInt8]) -> Int { unsafe bytes.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress, $0.count) } }
+
+    /// A read finds nothing, and no end.
+    var receiveNothing: Bool {
+        var byte: UInt8 = 0
+        return unsafe Glibc.read(number, &byte, 1) < 0
+    }
+
     /// As much as the kernel takes.
     func sendSome(_ bytes: ArraySlice<UInt8>, flags: Int32 = 0) -> Int {
         unsafe bytes.withUnsafeBytes { unsafe Glibc.send(number, $0.baseAddress, $0.count, flags | 0x4040) }
@@ -250,6 +258,55 @@ extension Descriptor {
         #expect(count == 0)
     }
 
+    /// The server has heard enough: its answer arrives, and behind it the reset, although what the client sends fails first.
+    @Test func lesson30_anEarlyAnswerIsReadBehindAFullUpload() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        for _ in 0..<100 {
+            _ = client.sendSome(Self.pattern[0...])
+            lab.run()
+        }
+        #expect(server.sendSome(Self.pattern[0..<1000]) == 1000)
+        server.close()
+        lab.run()
+        let answer = client.receiveSome()
+        #expect(answer.bytes == Array(Self.pattern[0..<1000]) && answer.error == ECONNRESET)
+        client.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
+    /// A client that has nothing to say ends its side before the other connection is there.
+    @Test func halfCloseBeforeTheOtherSideIsConnected() throws {
+        var lab = try SpliceLab()
+        let service = try Descriptor.socket(.stream, for: SpliceLab.loopback)
+        try service.bind(SocketAddress(Endpoint(SpliceLab.loopback, 0)))
+        #expect(listen(service.number, 0) == 0)
+        let address = try service.localAddress()
+        // With one connection that nobody has accepted, the next SYN is dropped, and comes again after a second.
+        let first = try Descriptor.socket(.stream, for: SpliceLab.loopback)
+        _ = try first.connect(address)
+        let (client, near) = try lab.accept()
+        let far = try Descriptor.socket(.stream, for: SpliceLab.loopback)
+        try lab.transfer.open(near: near, far: far, to: address, &lab.counters)
+        try client.shutdown(1)
+        lab.run()
+        #expect(client.receiveSome().error == 0)
+        let (one, _) = try #require(try service.accept())
+        var server = Descriptor.none
+        for _ in 0..<300 where !server.isOpen {
+            usleep(10_000)
+            lab.run()
+            if let (other, _) = try service.accept() { server = other }
+        }
+        try #require(server.isOpen)
+        #expect(server.sendSome([1, 2, 3]) == 3)
+        lab.run()
+        #expect(server.receiveSome().isEnd)
+        #expect(client.receiveSome().bytes == [1, 2, 3])
+        for socket in [one, first, client, server, service] { socket.close() }
+    }
+
     @Test func lesson30_connectThatFailsAtOnceIsOrdinary() throws {
         var lab = try SpliceLab()
         let (client, near) = try lab.accept()
@@ -361,6 +418,29 @@ extension Descriptor {
         }
         client.close()
         server.close()
+    }
+
+    /// The large pipe is the only one that there will be, and is what most go through.
+    @Test func theLargestPipeIsKept() throws {
+        var pool = try PipePool(capacity: 64)
+        pool.prepare()
+        let large = try pool.take()
+        let slots = pool[large].slots
+        #expect(slots > 16)
+        // Its connection ends with something in it; and others are given back behind it.
+        #expect(pool[large].writing.write(Array(Self.pattern[0..<100_000])) == 100_000)
+        let small = try pool.take()
+        pool.giveBack(large, holding: 100_000)
+        pool.giveBack(small)
+        var taken: [Int] = []
+        for _ in 0..<(PipePool.mostIdle + 2) { taken.append(try pool.take()) }
+        #expect(taken[0] == large)
+        for number in taken.reversed() { pool.giveBack(number) }
+        let idle = pool.idleCount
+        #expect(idle == PipePool.mostIdle)
+        let again = try pool.take()
+        #expect(again == large)
+        #expect(pool[large].reading.receiveNothing)
     }
 
     @Test func quietConnectionsShareAPipe() throws {
