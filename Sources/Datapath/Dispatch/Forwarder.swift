@@ -60,6 +60,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var fullAccepts = 0
     private var fullBatches = 0
     private var nextEvent = 0
+    /// When the last wait ended, in nanoseconds.
+    private var woke: Int64 = 0
     private var eagerWait = EagerWait()
     private var hasToldOfPing = false
 
@@ -127,7 +129,10 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
                 return .pingForbidden
             }
             nextEvent = 0
-            try wait(now: now, deadline: deadline)
+            let finished = monotonicNanoseconds()
+            tcp.isLate = finished - woke > TCPTranslator<Sockets>.longRound
+            try wait(now: finished, deadline: deadline)
+            woke = monotonicNanoseconds()
             port.counters.add(.wakeUps)
         }
     }

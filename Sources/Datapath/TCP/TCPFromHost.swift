@@ -22,6 +22,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Sends to the guest what its window and the socket allow. False when the connection is gone.
     mutating func pump<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         table[index].events.remove(.hasMore)
+        if isLate, table[index].events.contains(.hasInput) { attendPieces(index) }
         // What was acknowledged makes room for more.
         if table[index].gatheredPlace != 0 || table[index].looksBriefly {
             // Each takes something, or is the last: urgent data ends one early.

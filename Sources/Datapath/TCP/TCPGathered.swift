@@ -13,12 +13,17 @@ internal import Wire
 //
 // All that was in flight comes along, so nothing of the queue is looked at any more until all of it is empty. Where no place is free, little is looked at and
 // in flight at a time, and what the guest has is taken from the queue at once.
+//
+// A queue is examined where it may have grown unseen: when the guest's window opens, after many looks that took nothing, and in a round behind one that took long,
+// as it does where a single queue was looked at that should not have been: each that grew meanwhile would cost as much, and all stand still for seconds.
 
 extension TCPTranslator where Sockets: ~Copyable {
     /// Bytes in one look at a queue in small pieces.
     static var briefLook: Int { 512 }
     /// Looks after which a queue that nothing was taken from is examined. A conversation of requests and answers takes something after sixteen.
     private static var looksBeforeDoubt: UInt8 { 32 }
+    /// Nanoseconds from which on a round was so long that queues may have grown unseen meanwhile.
+    static var longRound: Int64 { 3_000_000 }
     /// Bytes of such a queue that may be in flight.
     static var briefFlight: Int { 4 * briefLook }
     /// A queue that takes less of the kernel's memory than this, in bytes, is short; and pieces are small where they take so many times what they hold.

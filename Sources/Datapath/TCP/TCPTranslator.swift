@@ -34,6 +34,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var leftovers: Leftovers
     var refused: KeptData
     var gathered: KeptData
+    /// The last round took so long that queues may have grown unseen; see `TCPGathered`.
+    var isLate = false
     var postponed: Postponed
     /// Connections that are not open yet, the oldest first: those of the guest, and those of others.
     var halfOpenOut: UsageOrder

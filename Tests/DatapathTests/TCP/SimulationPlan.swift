@@ -61,6 +61,8 @@ struct SimulationPlan {
     private(set) var bufferChanges = 0
     private(set) var urgency = 0
     private(set) var pieceCost = 1
+    /// Rounds take long.
+    private(set) var isOftenLate = false
     private(set) var peekOffsetCalls = Int.max
     private(set) var capacity = 8
     private(set) var blackHole = Int64.max...Int64.max
@@ -90,6 +92,7 @@ struct SimulationPlan {
         if seed >= 10_000_000 { urgency = [30, 300, 1000][Int(seed % 3)] }
         // And buffers of which each byte takes a multiple.
         if seed >= 11_000_000 { (urgency, pieceCost) = ([0, 300][Int(seed % 2)], [20, 300][Int(seed / 2 % 2)]) }
+        if seed >= 11_000_000 { isOftenLate = seed / 4 % 2 == 0 }
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
             if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }

@@ -33,6 +33,26 @@ import Wire
         #expect(script.tcp.sockets.calls.take == takes)
     }
 
+    /// The guest's window was open all the time, but a round took long.
+    @Test(arguments: [true, false]) func lesson54_aQueueThatHasGrownUnseenIsExamined(_ isLate: Bool) throws {
+        var script = try TCPScript { $0.pieceCost = 100 }
+        script.open()
+        script.arrive(40_000)
+        script.tcp.isLate = isLate
+        let sent = script.segments()
+        #expect(sent.reduce(0) { $0 + $1.payload.count } > 10_000)
+        #expect((script.connection().gatheredPlace != 0) == isLate)
+        #expect((script.tcp.sockets.all[0].longestFineLook > 1) != isLate)
+        // A conversation costs one look more.
+        script.guest("A", seq: 1, ack: 40_001)
+        _ = script.round()
+        let calls = script.tcp.sockets.calls
+        script.arrive(100)
+        #expect(script.round() == ["PA 40001:100 ack 1"])
+        #expect(script.tcp.sockets.calls.receiveMemory - calls.receiveMemory == (isLate ? 1 : 0))
+        #expect(script.tcp.sockets.calls.take == calls.take)
+    }
+
     /// Loss, an end, and a reset behind what was gathered.
     @Test(arguments: [true, false]) func whatWasGatheredIsSentAgain(_ fails: Bool) throws {
         var script = try TCPScript { $0.pieceCost = 100 }

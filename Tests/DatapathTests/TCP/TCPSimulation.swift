@@ -202,6 +202,7 @@ struct TCPSimulation: ~Copyable {
         }
         deliverToHost()
         script.tcp.sockets.payEvents(&more)
+        if plan.isOftenLate { script.tcp.isLate = now % 3 == 0 }
         script.runRound()
         collect()
         findSockets()
