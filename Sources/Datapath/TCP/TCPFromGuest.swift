@@ -104,7 +104,11 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else {
             table[index].retransmissions = 0
             table[index].retransmitAt = 0
-            if table[index].flight > 0 { startRetransmitTimer(index, now: now) }
+            if table[index].flight > 0 {
+                // What met a closed window was dropped there, and too little follows it now for three equal acknowledgements.
+                table[index].next = table[index].unacknowledged
+                startRetransmitTimer(index, now: now)
+            }
             attendPieces(index)
         }
     }

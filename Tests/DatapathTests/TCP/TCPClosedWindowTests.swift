@@ -102,6 +102,24 @@ import Wire
         #expect(script.round() == ["PA 257:4744 ack 1"])
     }
 
+    /// A few bytes met a window that had just closed, and the guest's stack dropped them. What follows is one segment only.
+    @Test func whatMetAClosedWindowIsSentAgainWithoutATimer() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(100)
+        #expect(script.round() == ["PA 1:100 ack 1"])
+        script.arrive(3)
+        #expect(script.round() == ["PA 101:3 ack 1"])
+        script.guest("A", seq: 1, ack: 101, window: 0)
+        script.arrive(1000)
+        #expect(script.round().isEmpty)
+        script.guest("A", seq: 1, ack: 101, window: 10)
+        #expect(script.round() == ["PA 101:1003 ack 1"])
+        script.guest("A", seq: 1, ack: 1104, window: 10)
+        #expect(script.round().isEmpty)
+        #expect(script.connection().retransmitAt == 0)
+    }
+
     @Test func closedWindowWithNothingToSendIsLeftAlone() throws {
         var script = try TCPScript()
         script.open(window: 2560)
