@@ -6,10 +6,10 @@ internal import Setup
 extension PasstDaemon {
     /// The run itself to its end, under the filter; see `PastaDaemon.runClosed`.
     func runClosed<Work: Worker & ~Copyable>(
-        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?, _ control: inout PortControlServer?
+        _ worker: inout Work, _ signals: QuitSignals, _ hostFeed: inout HostFeed?, _ control: inout PortControlServer?
     ) -> Int32 {
         do throws(Errno) {
-            let status = try forward(&worker, signals, &neighbours, &control)
+            let status = try forward(&worker, signals, &hostFeed, &control)
             worker.leave()
             return Process.leave(status)
         } catch {
@@ -19,7 +19,7 @@ extension PasstDaemon {
     }
 
     private func forward<Work: Worker & ~Copyable>(
-        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: inout NeighbourFeed?, _ control: inout PortControlServer?
+        _ worker: inout Work, _ signals: QuitSignals, _ hostFeed: inout HostFeed?, _ control: inout PortControlServer?
     ) throws(Errno) -> Int32 {
         let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
         var deadline = interval.map { monotonicNanoseconds() + $0 }
@@ -35,7 +35,7 @@ extension PasstDaemon {
             case .external(Watched.controlClient):
                 control?.receive(&worker)
             case .external:
-                neighbours?.read(into: &worker)
+                hostFeed?.read(into: &worker)
             case .guest(let notice):
                 tell(notice)
             case .guestGone:

@@ -74,30 +74,30 @@ struct PasstDaemon: ProgramRun {
         _ control: Descriptor?, _ signals: QuitSignals, _ pidFile: PidFile?
     ) throws(SetupError) -> Int32 {
         var worker = given
-        var neighbours = NeighbourFeed.open(network, &worker, log)
+        var hostFeed = HostFeed.open(network, &worker, log)
         try listen(&worker, listeners)
         var server = try self.control(&worker, control, network, options.forwardRules, namespaceEphemeral: nil)
-        if machine.awaitsSender { return try runWithSender(machine, &worker, &neighbours, control, &server, signals, pidFile) }
+        if machine.awaitsSender { return try runWithSender(machine, &worker, &hostFeed, control, &server, signals, pidFile) }
         try hide()
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
         // Only now: a descriptor of signals wakes up the process that began to watch it.
-        try watchEvents(&worker, signals, neighbours?.descriptor, control)
+        try watchEvents(&worker, signals, hostFeed?.descriptor, control)
         try Isolation.close()
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         let filter = try SeccompFilter(permissions(Work.systemCalls)).prepared()
         try tellReady(readiness)
         try filter.install()
-        return runClosed(&worker, signals, &neighbours, &server)
+        return runClosed(&worker, signals, &hostFeed, &server)
     }
 
     /// The same for a machine that has to be answered at its path: files are reachable until it has sent something. Nothing of that is looked at before.
     private mutating func runWithSender<Work: Worker & ~Copyable>(
-        _ machine: MachineSocket, _ worker: inout Work, _ neighbours: inout NeighbourFeed?, _ control: Descriptor?,
+        _ machine: MachineSocket, _ worker: inout Work, _ hostFeed: inout HostFeed?, _ control: Descriptor?,
         _ server: inout PortControlServer?, _ signals: QuitSignals, _ pidFile: PidFile?
     ) throws(SetupError) -> Int32 {
         _ = try Isolation.enterUserNamespace(log: log)
         let readiness = options.foreground ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
-        try watchEvents(&worker, signals, neighbours?.descriptor, control)
+        try watchEvents(&worker, signals, hostFeed?.descriptor, control)
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         try tellReady(readiness)
         guard try machine.awaitSender(signals, log: log) else { return 0 }
@@ -105,7 +105,7 @@ struct PasstDaemon: ProgramRun {
         try Isolation.close()
         try SeccompFilter(permissions(Work.systemCalls)).prepared().install()
         log.info("Virtual machine connected")
-        return runClosed(&worker, signals, &neighbours, &server)
+        return runClosed(&worker, signals, &hostFeed, &server)
     }
 
     private func make<Work: Worker & ~Copyable>(_ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
@@ -119,7 +119,7 @@ struct PasstDaemon: ProgramRun {
     // MARK: What the filter lets through
 
     private func permissions(_ worker: [SystemCall.Permission]) -> [SystemCall.Permission] {
-        var calls = worker + NeighbourFeed.systemCalls + log.systemCalls + SystemCall.end
+        var calls = worker + HostFeed.systemCalls + log.systemCalls + SystemCall.end
         if options.captureFile != nil { calls += PastaWorker.captureCalls }
         if options.controlPath != nil { calls += PortControlServer.systemCalls }
         if options.vhostUser, options.repairSocket != .none { calls += SystemCall.repair }
@@ -133,6 +133,6 @@ struct PasstDaemon: ProgramRun {
     static var mostPermissionsOverMemory: [SystemCall.Permission] { mostPermissions(VhostWorker.systemCalls + SystemCall.repair) }
 
     private static func mostPermissions(_ worker: [SystemCall.Permission]) -> [SystemCall.Permission] {
-        worker + PastaWorker.captureCalls + PortControlServer.systemCalls + NeighbourFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
+        worker + PastaWorker.captureCalls + PortControlServer.systemCalls + HostFeed.systemCalls + Log.systemCalls(toFile: true, toSystemLog: true) + SystemCall.end
     }
 }

@@ -7,11 +7,11 @@ extension PastaDaemon {
     /// The run itself to its end, under the filter. It ends the process and returns a status only in form, because who owns `worker` would
     /// then unmap its tables, which is not permitted any more.
     func runClosed(
-        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ hostFeed: inout HostFeed?,
         _ control: inout PortControlServer?, _ spawned: SpawnedCommand?
     ) -> Int32 {
         do throws(SetupError) {
-            let status = try forward(&worker, signals, watch, &neighbours, &control, spawned)
+            let status = try forward(&worker, signals, watch, &hostFeed, &control, spawned)
             worker.leave()
             return Process.leave(status)
         } catch {
@@ -22,7 +22,7 @@ extension PastaDaemon {
 
     /// Returns the exit status.
     func forward(
-        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ neighbours: inout NeighbourFeed?,
+        _ worker: inout PastaWorker, _ signals: QuitSignals, _ watch: NamespaceWatch?, _ hostFeed: inout HostFeed?,
         _ control: inout PortControlServer?, _ spawned: SpawnedCommand?
     ) throws(SetupError) -> Int32 {
         // The command may have ended before its signal was watched for.
@@ -37,8 +37,8 @@ extension PastaDaemon {
             switch wake {
             case .external(Watched.signals):
                 if let status = handle(signals, spawned, worker) { return status }
-            case .external(Watched.neighbours):
-                neighbours?.read(into: &worker)
+            case .external(Watched.hostFeed):
+                hostFeed?.read(into: &worker)
             case .external(Watched.control):
                 control?.accept(&worker)
             case .external(Watched.controlClient):

@@ -54,7 +54,7 @@ struct PastaDaemon: ProgramRun {
             var network = network
             network.guestMAC = network.guestMAC ?? opened.mac
             var worker = try makeWorker(opened.tap, network, capture)
-            var neighbours = NeighbourFeed.open(network, &worker, log)
+            var hostFeed = HostFeed.open(network, &worker, log)
             let namespacePorts = try namespacePorts(rules, from: helper.channel)
             let sockets = try connect(&worker, to: helper, rules)
             try listen(&worker, listeners + sockets)
@@ -66,7 +66,7 @@ struct PastaDaemon: ProgramRun {
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             // Only now: a descriptor of signals wakes up the process that began to watch it.
-            try watchEvents(&worker, signals, neighbours?.descriptor, control, namespace: watch?.descriptor)
+            try watchEvents(&worker, signals, hostFeed?.descriptor, control, namespace: watch?.descriptor)
             try Isolation.close()
             try pidFile?.write(readiness?.processID ?? Process.identifier)
             let filter = try SeccompFilter(permissions(watch, spawned)).prepared()
@@ -76,7 +76,7 @@ struct PastaDaemon: ProgramRun {
                 spawned.release()
                 log.commandStarted()
             }
-            return runClosed(&worker, signals, watch, &neighbours, &server, spawned)
+            return runClosed(&worker, signals, watch, &hostFeed, &server, spawned)
         } catch {
             spawned?.abandon()
             throw error

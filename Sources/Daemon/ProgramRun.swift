@@ -16,7 +16,7 @@ protocol ProgramRun {
 enum Watched {
     static var signals: Int { 0 }
     static var namespace: Int { 1 }
-    static var neighbours: Int { 2 }
+    static var hostFeed: Int { 2 }
     static var control: Int { 3 }
     static var controlClient: Int { 4 }
 }
@@ -62,12 +62,12 @@ extension ProgramRun {
     }
 
     func watchEvents<Work: Worker & ~Copyable>(
-        _ worker: inout Work, _ signals: QuitSignals, _ neighbours: Descriptor?, _ control: Descriptor?, namespace: Descriptor? = nil
+        _ worker: inout Work, _ signals: QuitSignals, _ hostFeed: Descriptor?, _ control: Descriptor?, namespace: Descriptor? = nil
     ) throws(SetupError) {
         do throws(Errno) {
             try worker.watch(signals.descriptor, number: Watched.signals)
             if let namespace { try worker.watch(namespace, number: Watched.namespace) }
-            if let neighbours { try worker.watch(neighbours, number: Watched.neighbours) }
+            if let hostFeed { try worker.watch(hostFeed, number: Watched.hostFeed) }
             if let control { try worker.watch(control, number: Watched.control) }
         } catch {
             throw SetupError(.sockets, "Couldn't set up the event loop", error)

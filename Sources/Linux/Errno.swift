@@ -38,6 +38,8 @@ public struct Errno: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
 
 // What a later try may find better.
 extension Errno {
+    /// A connected datagram socket's source address may be gone: the kernel refuses it, or an attempt to find another has failed.
+    public var mayBeLostSource: Bool { code == EINVAL || code == EADDRNOTAVAIL || code == EDESTADDRREQ }
     public var isLackOfDescriptors: Bool { code == EMFILE || code == ENFILE }
     /// Of descriptors, those on their way to another process among them, or of memory.
     public var isLackOfResources: Bool { isLackOfDescriptors || code == ENOMEM || code == ENOBUFS || code == ETOOMANYREFS }

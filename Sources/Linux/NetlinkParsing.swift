@@ -159,6 +159,19 @@ extension InterfaceAddress {
         address = own
         if let other, other != own { peer = other }
     }
+
+    /// RTM_DELADDR: the address.
+    @_noAllocation @_noLocks
+    static func gone(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> IPAddress? {
+        guard header.type == Int32(RTM_DELADDR), var attributes = header.attributes(behind: 8) else { return nil }
+        var local: IPAddress?
+        var other: IPAddress?
+        while let attribute = attributes.next(bytes) {
+            if attribute.type == Int(IFA_LOCAL) { local = attribute.address(bytes) }
+            if attribute.type == Int(IFA_ADDRESS) { other = attribute.address(bytes) }
+        }
+        return local ?? other
+    }
 }
 
 extension Route {

@@ -52,6 +52,13 @@ extension Descriptor {
         return true
     }
 
+    /// A datagram socket chooses its source address anew, and its port where it was given none. Where there is no way to `address` now, it is left unconnected.
+    public func reconnect(to address: SocketAddress) throws(Errno) {
+        // AF_UNSPEC dissolves the association (connect(2)); only then is another source looked for.
+        _ = try connect(SocketAddress())
+        _ = try connect(address)
+    }
+
     public func listen(backlog: Int32 = 4096) throws(Errno) {
         try Errno.check(linux_listen(number, backlog))
     }

@@ -59,6 +59,29 @@ import Testing
         }
     }
 
+    /// The host moves to another network while the guest goes on sending: with the old source address, nothing would arrive any more, or no answer.
+    @Test(arguments: Family.allCases)
+    func lesson55_theHostsAddressChangesUnderAFlowInUse(_ family: Family) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest()
+            let sender = try guest.start(["python3", Helpers.path("client.py"), "udp-lasting", family.server, "4000", "4"])
+            let ping = try guest.start(["ping", family.flag, "-n", "-c", "30", "-i", "0.1", "-W", "1", family.server])
+            Thread.sleep(forTimeInterval: 1)
+            if family == .v4 {
+                try network.host.sh("ip addr add 198.51.100.9/24 dev wan0; ip addr del 198.51.100.1/24 dev wan0; ip addr replace 198.51.100.9/24 dev wan0; ip route replace default via 198.51.100.254").check()
+            } else {
+                try network.host.sh("ip addr add 2001:db8:1::9/64 dev wan0 nodad; ip addr del 2001:db8:1::1/64 dev wan0").check()
+            }
+            let longest = try sender.wait().check().text
+            #expect(Double(longest) ?? 99 < 2, "\(longest)")
+            let output = ping.wait().out
+            let received = output.split(separator: " ").map(String.init)
+            let count = received.firstIndex(of: "received,").flatMap { Int(received[$0 - 1]) } ?? 0
+            #expect(count >= 20, "\(output)")
+        }
+    }
+
     @Test(arguments: Family.allCases)
     func iperf3UDPCompletes(_ family: Family) throws {
         try withNetwork { network in

@@ -118,7 +118,7 @@ import Wire
     }
 
     @Test func listenerHasNothingToSay() throws {
-        let listener = try NeighbourListener()
+        let listener = try AnnouncementListener()
         defer { listener.descriptor.close() }
         var buffer = [UInt8](repeating: 0, count: 8192)
         var span = buffer.mutableSpan

@@ -168,12 +168,21 @@ import Wire
     @Test func listenerFindsEntriesOneByOne() {
         var gone = Self.neighbour
         gone[4] = 29  // RTM_DELNEIGH
-        let datagram = Self.neighbour + message(16, []) + gone
+        let head: [UInt8] = [2, 32, 0, 0] + le32(3)
+        let addresses = attribute(1, [192, 0, 2, 77]) + attribute(2, [192, 0, 2, 1])  // IFA_ADDRESS, the peer's; IFA_LOCAL
+        // RTM_NEWADDR, RTM_DELADDR, and one without an address.
+        let datagram = Self.neighbour + message(16, []) + message(20, head + addresses) + message(21, head + addresses) + message(21, head) + gone
         var offset = 0
         var found: [Neighbour] = []
+        var lost: [IPAddress] = []
         let bytes = unsafe datagram.span.bytes
-        while let neighbour = NeighbourListener.next(in: bytes, at: &offset) { found.append(neighbour) }
-        #expect(found.count == 2)
+        while let announcement = AnnouncementListener.next(in: bytes, at: &offset) {
+            switch announcement {
+            case .neighbour(let neighbour): found.append(neighbour)
+            case .addressGone(let address): lost.append(address)
+            }
+        }
+        #expect(found.count == 2 && lost == [IPAddress(IPv4Address("192.0.2.1")!)])
         #expect(found.last?.mac == nil && found.last?.state == 0 && found.last?.isValid == false)
     }
 }

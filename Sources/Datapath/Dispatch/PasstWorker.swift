@@ -20,7 +20,7 @@ public struct PasstWorker: Worker, ~Copyable {
 
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
 
-    public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
+    public mutating func abandon(_ address: IPAddress) { forwarder.abandon(address) }
 
     public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }
 

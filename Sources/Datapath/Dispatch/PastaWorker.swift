@@ -19,7 +19,7 @@ public struct PastaWorker: Worker, ~Copyable {
 
     public mutating func learn(neighbour: Neighbour) { forwarder.services.learn(neighbour) }
 
-    public mutating func forget(neighbour address: IPAddress) { forwarder.services.neighbours.remove(address) }
+    public mutating func abandon(_ address: IPAddress) { forwarder.abandon(address) }
 
     /// Lets connections between loopback addresses go straight to sockets of the guest's namespace, which come over `channel`
     /// (`SocketCourier`), and outbound ones work at all.

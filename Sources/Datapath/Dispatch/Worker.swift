@@ -16,7 +16,8 @@ public protocol Worker: ~Copyable {
     /// Notes a host's link-layer address, or that it is not valid any more. Allocates nothing.
     mutating func learn(neighbour: Neighbour)
 
-    mutating func forget(neighbour address: IPAddress)
+    /// The host has lost an address of its own.
+    mutating func abandon(_ address: IPAddress)
 
     /// Takes over a bound socket: its index, for what stops it again. ENOSPC when there are too many, and then the socket is still the caller's.
     mutating func listen(on port: ForwardedPort) throws(Errno) -> Int
@@ -69,6 +70,11 @@ extension Forwarder where Link: ~Copyable, Sockets == KernelSockets {
 }
 
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    mutating func abandon(_ address: IPAddress) {
+        udp.abandon(address)
+        ping.abandon(address)
+    }
+
     func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
         try epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
     }

@@ -71,9 +71,24 @@ struct PingTranslator: ~Copyable {
         if outcome.error != nil, !outcome.wouldBlock {
             // That of an earlier request, perhaps.
             takeErrors(index, &port)
+            if outcome.error?.mayBeLostSource == true { reconnect(index) }
             outcome = outgoing.send(on: flow.socket)
         }
         if let error = outcome.error, let problem = Unreachable(error) { report(problem, echo, &port) }
+    }
+
+    /// The host has lost `address`: flows that send from it choose another (`UDPSource`).
+    mutating func abandon(_ address: IPAddress) {
+        for index in 0..<table.highWater where table.isUsed(index) && table[index].remote.isIPv4 == address.isIPv4 {
+            guard let source = try? table[index].socket.localAddress().endpoint, source.address == address else { continue }
+            reconnect(index)
+        }
+    }
+
+    private func reconnect(_ index: Int) {
+        let remote = table[index].remote
+        guard translation.family(of: remote).outboundAddress == nil else { return }
+        try? table[index].socket.reconnect(to: SocketAddress(Endpoint(remote, 0), scope: remote.needsScope ? translation.templateInterface : 0))
     }
 
     /// Something happened on the socket of `index`; the caller has checked that it is still the same flow.

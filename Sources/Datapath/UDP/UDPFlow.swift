@@ -13,6 +13,7 @@
 //
 //   UDPFlow         one flow, and what comes in
 //   UDPInbound      what others send to forwarded ports
+//   UDPSource       which address of the host datagrams leave from, when that changes
 //   UDPTranslator   the owner of it all, its entry points, and the end of a flow
 //   UDPOpening      sockets: made, bound, connected
 //   PortClaims      which ports are ours and may be shared

@@ -133,6 +133,7 @@ extension UDPTranslator {
             case .retry:
                 retried = sent
                 takeErrors(index, &port)
+                if error.mayBeLostSource, !isSegmented, choosesSource(flow) { reconnect(index) }
             case .sendSingly:
                 if error.code == 5 {
                     canSegment = false

@@ -342,6 +342,28 @@ def error(make):
         return f"{name(failure)} {time.monotonic() - start:.2f}"
 
 
+def udp_lasting(seconds):
+    """One socket that never stops to send. The longest time without an answer."""
+    sock = udp(0.05)
+    start = last = time.monotonic()
+    longest = 0
+    while last - start < seconds:
+        try:
+            sock.send(b"still there?")
+            sock.recv(100)
+            answered = True
+            time.sleep(0.05)
+        except OSError:
+            answered = False
+        now = time.monotonic()
+        longest = max(longest, now - last)
+        if answered:
+            last = now
+        elif now - last > 10:
+            break
+    return f"{longest:.2f}"
+
+
 def udp_error():
     """The error may arrive after the first datagram, so several are sent."""
     sock = udp(0.5)
@@ -378,7 +400,7 @@ def udp_ask(word):
 actions = {
     "send": send, "receive": receive, "duplex": echo, "late": late, "first": first, "abort": abort, "parallel": parallel,
     "stop": stop, "stop-peer": stop_peer, "tiny": tiny, "drips": drips, "urgent": urgent, "hold": lambda *_: hold(numbers[0], rest[1]), "turns": turns,
-    "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst,
+    "udp-sizes": lambda *sizes: udp_sizes(sizes), "udp-flows": udp_flows, "udp-burst": udp_burst, "udp-lasting": udp_lasting,
     "ask": lambda *_: ask(" ".join(rest)), "error": lambda *_: error(lambda: connect(timeout=10)), "reset": reset,
     "downloads": downloads, "udp-ask": lambda *_: udp_ask(rest[0]), "udp-error": udp_error,
 }

@@ -1,14 +1,22 @@
 internal import CLinux
-internal import Wire
+public import Wire
 
-/// Changes of the neighbour table, as the kernel announces them (RTMGRP_NEIGH). A socket of its own.
-public struct NeighbourListener: Sendable {
+/// What the kernel tells all who listen.
+public enum Announcement: Sendable, BitwiseCopyable {
+    /// A deleted entry has neither MAC nor state.
+    case neighbour(Neighbour)
+    /// The host has this address no more, on one of its interfaces.
+    case addressGone(IPAddress)
+}
+
+/// Changes of the neighbour table, and addresses that go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
+public struct AnnouncementListener: Sendable {
     /// Readable when there is something to read; whoever keeps the listener closes it.
     public let descriptor: Descriptor
 
     /// Listens in the calling thread's network namespace. Open it before dumping the table, so that no change is lost in between.
     public init() throws(Errno) {
-        (descriptor, _) = try Descriptor.netlink(groups: UInt32(RTMGRP_NEIGH), nonBlocking: true)
+        (descriptor, _) = try Descriptor.netlink(groups: UInt32(RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), nonBlocking: true)
     }
 
     /// Reads one datagram: its bytes, 0 when there is none, or `-errno`. ENOBUFS says that announcements were lost.
@@ -17,13 +25,13 @@ public struct NeighbourListener: Sendable {
         return result == -Int(EAGAIN) ? 0 : result
     }
 
-    /// The next entry in a datagram from `offset` on, which moves behind it; nil at the end. A deleted entry has
-    /// neither MAC nor state.
+    /// The next one in a datagram from `offset` on, which moves behind it; nil at the end.
     @_noAllocation @_noLocks
-    public static func next(in bytes: borrowing RawSpan, at offset: inout Int) -> Neighbour? {
+    public static func next(in bytes: borrowing RawSpan, at offset: inout Int) -> Announcement? {
         while let header = NetlinkHeader(bytes, at: offset) {
             offset = header.next
-            if let neighbour = Neighbour(bytes, header) { return neighbour }
+            if let neighbour = Neighbour(bytes, header) { return .neighbour(neighbour) }
+            if let address = InterfaceAddress.gone(bytes, header) { return .addressGone(address) }
         }
         return nil
     }

@@ -3,21 +3,24 @@ internal import Linux
 internal import Settings
 internal import Setup
 
-/// What the host's kernel says of the hosts on the template interface's link: the guest hears their own link-layer addresses.
-/// Purely for show, since every frame of the guest comes to us whatever its destination, so nothing here is fatal,
-/// and announcements that the kernel lost stay lost.
-struct NeighbourFeed: ~Copyable {
+/// What the host's kernel says of the hosts on the template interface's link, and of the host's own addresses that go.
+///
+/// The guest hears the former's own link-layer addresses, purely for show, since every frame of the guest comes to us whatever its destination. Flows that send from
+/// an address that has gone choose another. Nothing here is fatal, and announcements that the kernel lost stay lost.
+struct HostFeed: ~Copyable {
     /// Readable when something has changed.
     let descriptor: Descriptor
-    private let listener: NeighbourListener
+    private let listener: AnnouncementListener
+    /// The template interface; 0 without one.
     private let interface: Int32
     private var buffer: Mapping
 
-    /// Listens, and tells `worker` what is known already. nil where there is no interface to look at, or the kernel does not let us.
-    static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> NeighbourFeed? {
-        guard let interface = network.templateInterfaceIndex else { return nil }
+    /// Listens, and tells `worker` what is known already. nil where the kernel does not let us.
+    static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> HostFeed? {
+        let interface = network.templateInterfaceIndex ?? 0
         do throws(Errno) {
-            let feed = try NeighbourFeed(interface)
+            let feed = try HostFeed(interface)
+            guard interface != 0 else { return feed }
             var netlink = try NetlinkSocket()
             let known = try netlink.neighbours(index: interface)
             for neighbour in known { worker.learn(neighbour: neighbour) }
@@ -34,7 +37,7 @@ struct NeighbourFeed: ~Copyable {
     private init(_ interface: Int32) throws(Errno) {
         let buffer = try Mapping(byteCount: 16 << 10)
         // Before the table is read, so that no change is lost in between.
-        listener = try NeighbourListener()
+        listener = try AnnouncementListener()
         descriptor = listener.descriptor
         self.interface = interface
         self.buffer = buffer
@@ -51,8 +54,11 @@ struct NeighbourFeed: ~Copyable {
             if count < 0 { continue }
             let received = buffer.bytes.extracting(0..<count)
             var offset = 0
-            while let neighbour = NeighbourListener.next(in: received, at: &offset) {
-                if neighbour.index == interface { worker.learn(neighbour: neighbour) }
+            while let announcement = AnnouncementListener.next(in: received, at: &offset) {
+                switch announcement {
+                case .neighbour(let neighbour): if neighbour.index == interface { worker.learn(neighbour: neighbour) }
+                case .addressGone(let address): worker.abandon(address)
+                }
             }
         }
     }

@@ -1,0 +1,29 @@
+internal import Linux
+internal import Wire
+
+// Where a flow's datagrams come from. connect(2) has chosen one of the host's addresses, and the socket keeps that for good, although a host changes its networks,
+// and IPv6's temporary addresses last for a day. Without an address, IPv4 refuses to send, and IPv6 sends what no answer can come to. A flow that is in use would
+// never end by that, so its socket is connected anew, and its next datagram leaves from where the host is now.
+
+extension UDPTranslator {
+    /// The host has lost `address`.
+    mutating func abandon(_ address: IPAddress) {
+        for index in 0..<table.highWater where table.isUsed(index) && table[index].remote.address.isIPv4 == address.isIPv4 && choosesSource(table[index]) {
+            guard let source = try? table[index].socket.localAddress().endpoint, source.address == address else { continue }
+            reconnect(index)
+        }
+    }
+
+    /// The source is of nobody's choice but the kernel's.
+    func choosesSource(_ flow: UDPFlow) -> Bool {
+        flow.flags.isDisjoint(with: [.group, .byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
+    }
+
+    mutating func reconnect(_ index: Int) {
+        let remote = table[index].remote
+        // Where there is no way now, the next datagram tries again.
+        try? table[index].socket.reconnect(to: SocketAddress(remote, scope: remote.address.isLinkLocal ? translation.templateInterface : 0))
+        // A source that is not there looks like a message that cannot be cut.
+        table[index].segmentLimit = .max
+    }
+}
