@@ -6,6 +6,8 @@ public struct Network: Sendable, Equatable {
     public struct Family<Address: Sendable & Equatable>: Sendable, Equatable {
         /// The guest's assigned address; nil where it only has what it makes itself (IPv6 local mode).
         public var address: Address?
+        /// An option names it, or it is set in the namespace: the guest has it, whatever else it is seen to send from.
+        public var isFixed = false
         public var prefixLength: Int
         /// The address that we answer for as router; nil where the host has none.
         public var gateway: Address?

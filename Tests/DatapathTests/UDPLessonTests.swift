@@ -50,6 +50,20 @@ import Wire
         #expect(host.port.counters[.udpStrays] == 1)
     }
 
+    /// A datagram that came in fragments may need them again behind the guest.
+    @Test func datagramsMayBeCutBehindTheGuest() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send([1], from: 40203, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        try far.send([2], to: source)
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        // No flags, and an identification to put fragments together by.
+        #expect(frame.word(20) == 0 && frame.word(18) != 0)
+    }
+
     /// What the guest does not take is read and dropped.
     @Test(arguments: [LinkVerdict.full, .refused])
     func lesson33_undeliverableDatagramsDoNotSpin(_ verdict: LinkVerdict) throws {

@@ -22,6 +22,24 @@ import Testing
         }
     }
 
+    /// A packet of a container behind the guest leads nobody there.
+    @Test func lesson42_theGuestsAddressIsWhatItWasGiven() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000"])
+            try guest.serveTests()
+            try guest.sh("ip addr add 10.89.0.2/32 dev lo; ip addr add 2001:db8:9::2/128 dev lo nodad").check()
+            for (source, family) in [("10.89.0.2", Family.v4), ("2001:db8:9::2", Family.v6)] {
+                try guest.run(["python3", "-c", """
+                    import socket
+                    sock = socket.socket(socket.\(family == .v4 ? "AF_INET" : "AF_INET6"), socket.SOCK_DGRAM)
+                    sock.bind(("\(source)", 0))
+                    sock.sendto(b"hello", ("\(family.server)", 9))
+                    """]).check()
+                #expect(try network.remote.client("ask", family.hostAddress, 8080, "contacted").check().text == family.hostAddress)
+            }
+        }
+    }
+
     /// The guest has the host's address itself, and no use for a peer on loopback: the host is the gateway to it. Only what takes no detour
     /// comes from where it goes to.
     @Test(arguments: Family.allCases)

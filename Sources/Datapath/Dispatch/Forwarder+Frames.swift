@@ -49,7 +49,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             }
             if guest.ipv4 != source {
                 guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
-                guest.ipv4 = source
+                guest.note(source)
             }
         }
         let payload = L4Payload(
@@ -70,7 +70,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return port.counters.add(.droppedAddress) }
         if guest.ipv6 != source, guest.linkLocal != source, !source.isAny {
             guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
-            if source.isLinkLocal { guest.linkLocal = source } else { guest.ipv6 = source }
+            guest.note(source)
         }
         let payload = L4Payload(
             proto: upper.proto, source: IPAddress(source), destination: IPAddress(header.destination),

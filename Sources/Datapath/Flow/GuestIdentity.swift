@@ -3,20 +3,34 @@ internal import Wire
 
 /// Who the guest is, as seen from its frames.
 struct GuestIdentity: BitwiseCopyable {
-    /// The addresses it used last as a source.
+    /// The addresses it used last as a source, or those that it has in any case: containers and routers behind it may have others (lesson 42).
     var ipv4: IPv4Address?
     var ipv6: IPv6Address?
     var linkLocal: IPv6Address?
     let hasIPv4, hasIPv6: Bool
+    private let isFixed4, isFixed6: Bool
 
     init(_ network: Network) {
         ipv4 = network.ipv4?.address
         ipv6 = network.ipv6?.address
         hasIPv4 = network.ipv4 != nil
         hasIPv6 = network.ipv6 != nil
+        isFixed4 = network.ipv4?.isFixed == true
+        isFixed6 = network.ipv6?.isFixed == true
     }
 
-    /// Where a sender that the guest sees as `source` reaches it: the address that it used last, or `target` if there is one. A link-local
+    /// A packet came from `source`.
+    @_noAllocation @_noLocks
+    mutating func note(_ source: IPv4Address) {
+        if !isFixed4 { ipv4 = source }
+    }
+
+    @_noAllocation @_noLocks
+    mutating func note(_ source: IPv6Address) {
+        if source.isLinkLocal { linkLocal = source } else if !isFixed6 { ipv6 = source }
+    }
+
+    /// Where a sender that the guest sees as `source` reaches it: its own address, or `target` if there is one. A link-local
     /// sender reaches the link-local address, which can be told from the MAC until it was seen. nil where there is none.
     @_noAllocation @_noLocks
     func destination(for source: IPAddress, target: IPAddress?, mac: MACAddress) -> IPAddress? {

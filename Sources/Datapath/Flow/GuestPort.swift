@@ -120,7 +120,9 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         EthernetHeader(destination: mac, source: gatewayMAC, type: .ipv4).write(to: &bytes, at: slot + linkHeadroom)
         IPv4Header(
             source: source4, destination: destination4, proto: proto, payloadLength: payloadLength,
-            timeToLive: hopLimit, typeOfService: typeOfService, identification: identification
+            timeToLive: hopLimit, typeOfService: typeOfService, identification: identification,
+            // A datagram may have come in fragments, and whoever the guest passes it on to may need them again. TCP follows the guest's MSS.
+            dontFragment: proto == .tcp
         ).write(to: &bytes, at: ip)
         return ip + IPv4Header.length
     }

@@ -78,6 +78,7 @@ extension Network {
 
         let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
         var family = Family(address: address, prefixLength: prefix, gateway: gateway)
+        family.isFixed = options.address4 != nil || options.configureNetwork
         family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress4, default: nil)
         family.outboundAddress = options.outbound4
@@ -93,6 +94,7 @@ extension Network {
         let gateway = options.gateway6 ?? (template == nil ? LocalMode.router : template?.gateway?.ipv6)
         // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
         var family = Family(address: address, prefixLength: 64, gateway: gateway)
+        family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
         family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
         family.outboundAddress = options.outbound6

@@ -11,6 +11,7 @@ A TCP client's first line says what it wants:
   first N   sends N bytes, closes its sending side, then reads to the end; "report" tells of it
   report    what the last "first" or "abort" saw: "COUNT SHA256 END", END being "eof" or an error's name
   whoami    the client's address
+  contacted the address that the client came to
   reset     resets the connection
   abort     reads until the connection ends, for "report"
 UDP datagrams are echoed; "whoami" is answered with the sender's address, "count" with how many came before from all.
@@ -89,6 +90,8 @@ class Handler(socketserver.StreamRequestHandler):
             self.request.sendall(report.encode())
         elif word == "whoami":
             self.request.sendall(self.client_address[0].removeprefix("::ffff:").encode())
+        elif word == "contacted":
+            self.request.sendall(self.request.getsockname()[0].removeprefix("::ffff:").encode())
         elif word == "reset":
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.request.close()
