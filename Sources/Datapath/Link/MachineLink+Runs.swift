@@ -45,7 +45,7 @@ extension MachineLink {
         if outcome.count > 0 { lent.lent(from: (offset - SlotLayout.runs) / SlotLayout.runSize) }
         if outcome.count == length { return }
         _ = pieces.append(arena, offset: offset + outcome.count, length: length - outcome.count)
-        if outcome.succeeded || outcome.wouldBlock { return keepPieces(behind: 0) }
+        if outcome.succeeded || MachineLink.isPassing(outcome) { return keepPieces(behind: 0) }
         // Copying will tell whether it was the lending that was refused.
         lendsMemory = false
     }

@@ -35,6 +35,10 @@ struct MachineLink: GuestLink, ~Copyable {
     private static var eagerFlush: Int { 256 << 10 }
     /// While there is a backlog, frames up to this length still go behind it: what the guest must hear to go on.
     private static var smallFrame: Int { 640 }
+    /// And these, while the backlog is no longer than what one call will empty: datagrams, which nobody sends again, and which a bulk transfer of TCP, that makes
+    /// the backlog, would keep away for as long as it lasts.
+    private static var plainFrame: Int { 2048 }
+    private static var emptiedAtOnce: Int { 256 << 10 }
     /// What the kernel may hold for the guest, if it lets us.
     private static var sendBuffer: Int { 1 << 20 }
     private static var headerStride: Int { 128 }
@@ -114,7 +118,9 @@ struct MachineLink: GuestLink, ~Copyable {
     mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
         guard client.isOpen else { return .refused }
         if !backlog.isEmpty {
-            guard frame.length <= MachineLink.smallFrame, backlog.byteCount + pieces.byteCount < backlog.capacity / 2 else { return .full }
+            let byteCount = backlog.byteCount + pieces.byteCount
+            let isPlain = frame.length <= MachineLink.plainFrame && frame.offload.segmentation == .none && byteCount < MachineLink.emptiedAtOnce
+            guard isPlain || frame.length <= MachineLink.smallFrame && byteCount < backlog.capacity / 2 else { return .full }
         }
         if frame.gap > 0 {
             if !sendRun(frame, &arena) { return .refused }
@@ -174,13 +180,16 @@ struct MachineLink: GuestLink, ~Copyable {
             let outcome = pieces.send(on: client)
             figures.batchesToGuest += 1
             lent.wrote(outcome.count)
-            if outcome.count < pieces.byteCount, outcome.succeeded || outcome.wouldBlock {
+            if outcome.count < pieces.byteCount, outcome.succeeded || MachineLink.isPassing(outcome) {
                 keepPieces(behind: outcome.count)
             }
             // Any other error is the guest's end, which reading will find.
         }
         forgetPieces()
     }
+
+    /// The socket is as before, and may take the same bytes later: there was no room, or no memory.
+    static func isPassing(_ outcome: Outcome) -> Bool { outcome.wouldBlock || outcome.error?.isLackOfResources == true }
 
     private mutating func forgetPieces() {
         pieces.removeAll()
@@ -203,7 +212,8 @@ struct MachineLink: GuestLink, ~Copyable {
             let outcome = backlog.write(to: client)
             figures.batchesToGuest += 1
             lent.wrote(outcome.count)
-            if !outcome.succeeded, !outcome.wouldBlock { backlog.removeAll() }
+            // What was begun must be ended: a frame that lacks its rest would shift all that follow.
+            if !outcome.succeeded, !MachineLink.isPassing(outcome) { backlog.removeAll() }
         }
         guard backlog.isEmpty else { return false }
         watchOutput(false)

@@ -115,6 +115,41 @@ import Wire
         #expect(pair.figures.batchesToGuest == 1)
     }
 
+    /// A bulk transfer keeps the socket full, and datagrams still have their turn; large frames wait.
+    @Test func lesson41_datagramsGoBehindALittleBacklog() throws {
+        let pair = try MachinePair()
+        var accepted: [[UInt8]] = []
+        while accepted.count < 1000 {
+            let frame = patterned(40_000, seed: accepted.count)
+            guard pair.send(frame) == .sent else { break }
+            accepted.append(frame)
+            pair.flush()
+        }
+        #expect(accepted.count < 1000 && !pair.hasRoom)
+        var datagrams = 0
+        while datagrams < 1000 {
+            let frame = patterned(1442, seed: datagrams)
+            guard pair.send(frame) == .sent else { break }
+            accepted.append(frame)
+            datagrams += 1
+            pair.flush()
+        }
+        #expect((100...190).contains(datagrams), "\(datagrams)")
+        #expect(pair.send(patterned(2049)) == .full)
+        var stream: [UInt8] = []
+        while !pair.hasRoom {
+            stream += pair.read()
+            _ = pair.attend(.output)
+        }
+        stream += pair.read()
+        let isWhole = frames(of: stream) == accepted
+        #expect(isWhole)
+    }
+
+    /// A lack of memory is not the end of a machine, whose stream must go on where it stopped.
+    @Test(arguments: [(11, true), (12, true), (105, true), (32, false), (104, false)])
+    func whatPasses(_ code: Int, _ passes: Bool) { #expect(MachineLink.isPassing(Outcome(-code)) == passes) }
+
     /// A guest that does not read: what was accepted comes whole and in order once it does, wherever its socket got full; nothing blocks.
     @Test(arguments: [60, 1514, 9014, 65549])
     func lesson41_aFullSocketTearsNoFrame(_ length: Int) throws {
