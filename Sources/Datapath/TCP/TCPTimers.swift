@@ -86,9 +86,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private mutating func resetAgain<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
-        table[index].retransmissions += 1
-        let tries = table[index].retransmissions
-        if resetGuest(index, &port) || tries >= TCPTranslator.resetTries {
+        let tries = min(table[index].retransmissions + 1, TCPTranslator.resetTries)
+        table[index].retransmissions = tries
+        // A machine that stands still may go on at any time, and if it only waits for data it would wait for ever.
+        if resetGuest(index, &port) || tries == TCPTranslator.resetTries && port.link.hasRoom {
             remove(index, &port)
         } else {
             timers.set(index, at: now + TCPTranslator.resetInterval << Int64(tries))
@@ -111,6 +112,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             sendSyn(index, &port, now: now)
             return true
         }
+        // What cannot be sent at all, as to a machine that stands still, is no try; though the next segment still is one that was lost.
+        if !port.link.hasRoom { table[index].retransmissions = max(table[index].retransmissions - 1, 1) }
         guard table[index].retransmissions <= TCPTranslator.dataRetries else {
             endByReset(index, &port, now: now)
             return false

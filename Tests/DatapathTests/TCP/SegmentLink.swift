@@ -27,6 +27,9 @@ struct SegmentLink: GuestLink, ~Copyable {
     var now: Int64 = 0
     /// So many of the next frames are not taken.
     var refusals = 0
+    /// The machine stands still: nothing is taken.
+    var isStopped = false
+    var hasRoom: Bool { !isStopped }
     var flushes = 0
     /// Whether there are slots for runs now.
     var hasRuns = true
@@ -44,6 +47,7 @@ struct SegmentLink: GuestLink, ~Copyable {
     }
 
     mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
+        if isStopped { return .refused }
         if refusals > 0 {
             refusals -= 1
             return .full

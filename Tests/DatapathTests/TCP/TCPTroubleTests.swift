@@ -223,4 +223,36 @@ import Wire
         // And then there is nothing more to do.
         #expect(script.pass(10_000).isEmpty && script.lastSteps <= 1)
     }
+
+    /// A machine stands still for an hour, while data is under way to it: not its fault, and its connections are not given up.
+    @Test func aMachineThatStandsStillKeepsItsConnections() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(1000)
+        #expect(script.round() == ["PA 1:1000 ack 1"])
+        script.port.link.isStopped = true
+        #expect(script.pass(3_600_000).isEmpty)
+        script.port.link.isStopped = false
+        #expect(script.pass(10_000).contains { $0.hasSuffix("PA 1:1000 ack 1") })
+        script.guest("A", seq: 1, ack: 1001)
+        _ = script.round()
+        #expect(script.connection().retransmitAt == 0)
+    }
+
+    /// And one that has ended meanwhile is told of when it goes on: it may be waiting for nothing but data.
+    @Test func aMachineThatStandsStillHearsOfAResetLater() throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 0
+        script.guest("PA", seq: 1, ack: 1, count: 100)
+        _ = script.round()
+        script.port.link.isStopped = true
+        script.tcp.sockets.sendErrors = [32]
+        script.tcp.sockets.all[0].sendLimit = 70_000
+        script.tcp.sockets.drain(0)
+        #expect((script.round() + script.pass(3_600_000)).isEmpty)
+        script.port.link.isStopped = false
+        #expect(script.pass(11_000).contains { $0.hasSuffix("RA 1:0 ack 1") })
+        script.expectEmpty()
+    }
 }
