@@ -19,7 +19,9 @@ func fuzzNetlink(_ input: [UInt8]) {
         _ = header.error(bytes)
     }
     var place = 0
-    while let neighbour = NeighbourListener.next(in: bytes, at: &place) { _ = neighbour.isValid }
+    while let announcement = AnnouncementListener.next(in: bytes, at: &place) {
+        if case .neighbour(let neighbour) = announcement { _ = neighbour.isValid }
+    }
     guard let first else { return }
     for (position, _) in NetlinkReply.errors(in: input[...], from: first.sequence, count: 5, port: first.port) { precondition((0..<5).contains(position)) }
     model(

@@ -7,6 +7,8 @@ internal import Wire
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
     private static var others: Int { 24 }
+    /// Milliseconds from one try whether there are more again to the next.
+    private static var limitRetry: Int64 { 10_000 }
 
     // `mutating`, although they change nothing: to borrow `self`, the compiler copies all of it, seven kilobytes each time.
 
@@ -24,8 +26,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     /// `count` frames of the guest are about to be worked off, each of which may open a flow.
-    mutating func limitFlows(by count: Int) {
-        if tcp.lacksDescriptors || udp.lacksDescriptors || ping.lacksDescriptors { learnLimit() }
+    mutating func limitFlows(by count: Int, now: Int64) {
+        if tcp.lacksDescriptors || udp.lacksDescriptors || ping.lacksDescriptors { learnLimit(now: now) }
+        if descriptors < mostDescriptors, now - limitLearnedAt >= Forwarder.limitRetry {
+            descriptors = min(2 * descriptors, mostDescriptors)
+            limitLearnedAt = now
+        }
         let isScarce = flowCount + count > mostOfGuest
         if descriptorsAreScarce && !isScarce { allow(.max) }
         descriptorsAreScarce = isScarce
@@ -45,9 +51,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private mutating func allow(_ openings: Int) { (tcp.openings, udp.openings, ping.openings) = (openings, openings, openings) }
 
-    /// The kernel refuses descriptors earlier than was expected: somebody has changed the limit.
-    private mutating func learnLimit() {
+    /// The kernel refuses descriptors earlier than was expected: somebody has changed the limit, or the whole system had none left for a moment.
+    private mutating func learnLimit(now: Int64) {
         descriptors = min(descriptors, flowCount + notFlows)
+        limitLearnedAt = now
         (tcp.lacksDescriptors, udp.lacksDescriptors, ping.lacksDescriptors) = (false, false, false)
     }
 

@@ -52,6 +52,9 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let unknownGuest: GuestIdentity
     /// As many as this process may have; see `Forwarder+Limits`.
     var descriptors: Int
+    /// What it was at first, and when it became less, or was raised again, in milliseconds.
+    let mostDescriptors: Int
+    var limitLearnedAt: Int64 = 0
     var descriptorsAreScarce = false
     /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
     private var batchLimit = 1
@@ -103,6 +106,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         nextAdvertisement = network.ipv6 != nil && network.ndp && network.routerAdvertisements ? now + 1000 : .max
         enabled = EnabledHandlers(network)
         self.descriptors = min(descriptors, 1 << 30)
+        mostDescriptors = min(descriptors, 1 << 30)
     }
 
     /// Forwards until something happens that is not the data path's: see `Wake`. `deadline` is in nanoseconds of the monotonic clock.
@@ -201,7 +205,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let isOpen = port.link.receive(into: &inbound)
         let count = inbound.count
         adaptBatch(count)
-        limitFlows(by: count)
+        limitFlows(by: count, now: now)
         for index in 0..<count where !takeTrain(index) { dispatch(inbound[index], now: now) }
         // The payloads lie in this batch.
         tcp.flushPending(&port, now: now)

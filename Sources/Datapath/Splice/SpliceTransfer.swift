@@ -26,8 +26,9 @@ struct SpliceTransfer: ~Copyable {
     private static var watched: Epoll.Events { [.input, .priority, .output, .readHangUp, .edge] }
     /// What one call may move, in bytes: more than any pipe holds.
     private static var most: Int { 1 << 24 }
-    /// Pipes full of data before others have their turn.
+    /// Pipes full of data, and bytes, before others have their turn.
     private static var budget: Int { 16 }
+    private static var share: Int { 4 << 20 }
     /// Milliseconds until a flow without a pipe tries again.
     private static var pause: Int64 { 50 }
 
@@ -167,7 +168,8 @@ struct SpliceTransfer: ~Copyable {
     /// One direction's turn. The pipe is emptied before it is filled again, so that its content is always all that is on the way (lesson 28), and
     /// EAGAIN on filling can only mean that there is nothing.
     private mutating func move(_ direction: inout SpliceDirection, from source: Descriptor, to sink: Descriptor) -> Turn {
-        for _ in 0..<SpliceTransfer.budget {
+        let start = moved
+        for _ in 0..<SpliceTransfer.budget where moved - start < SpliceTransfer.share {
             while direction.held > 0 {
                 if direction.flags.contains(.blocked) { return .idle }
                 let outcome = sink.drain(pipes[Int(direction.pipe) - 1], Int(direction.held))

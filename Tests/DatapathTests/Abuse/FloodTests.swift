@@ -88,6 +88,20 @@ import Wire
         #expect(host.count(.listenersPaused) == 0)
     }
 
+    /// The system had no descriptors left for a moment. What was learned from that does not count for ever.
+    @Test func aLackOfDescriptorsPasses() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 300)
+        host.forwarder.tcp.lacksDescriptors = true
+        var found: [Int] = []
+        for now in [50_000, 59_999, 60_000, 60_001, 70_000, 80_000, 90_000, 100_000, 110_000] as [Int64] {
+            host.forwarder.limitFlows(by: 1, now: now)
+            found.append(host.forwarder.descriptors)
+        }
+        let first = found[0]
+        #expect(first < 100 && found[1] == first && found[2] == 2 * first && found[3] == 2 * first && found[4] == 4 * first, "\(found)")
+        #expect(found.last == 300)
+    }
+
     /// Where everything is taken by connections that are open, new ones are refused, others still get in, and an end makes room.
     @Test func tableFull() throws {
         var host = try AbuseHost(flows: 16)
