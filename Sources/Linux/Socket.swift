@@ -59,6 +59,9 @@ extension Descriptor {
         _ = try connect(address)
     }
 
+    /// Whether what the socket sends comes from `address`, by its own choice or another's.
+    public func sends(from address: IPAddress) -> Bool { (try? localAddress().endpoint?.address) == address }
+
     public func listen(backlog: Int32 = 4096) throws(Errno) {
         try Errno.check(linux_listen(number, backlog))
     }

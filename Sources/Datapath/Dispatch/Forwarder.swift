@@ -105,8 +105,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         services = LocalServices(network)
         nextAdvertisement = network.ipv6 != nil && network.ndp && network.routerAdvertisements ? now + 1000 : .max
         enabled = EnabledHandlers(network)
-        self.descriptors = min(descriptors, 1 << 30)
         mostDescriptors = min(descriptors, 1 << 30)
+        self.descriptors = mostDescriptors
     }
 
     /// Forwards until something happens that is not the data path's: see `Wake`. `deadline` is in nanoseconds of the monotonic clock.

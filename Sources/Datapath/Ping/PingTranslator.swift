@@ -80,15 +80,19 @@ struct PingTranslator: ~Copyable {
     /// The host has lost `address`: flows that send from it choose another (`UDPSource`).
     mutating func abandon(_ address: IPAddress) {
         for index in 0..<table.highWater where table.isUsed(index) && table[index].remote.isIPv4 == address.isIPv4 {
-            guard let source = try? table[index].socket.localAddress().endpoint, source.address == address else { continue }
-            reconnect(index)
+            if table[index].socket.sends(from: address) { reconnect(index) }
         }
     }
 
     private func reconnect(_ index: Int) {
         let remote = table[index].remote
         guard translation.family(of: remote).outboundAddress == nil else { return }
-        try? table[index].socket.reconnect(to: SocketAddress(Endpoint(remote, 0), scope: remote.needsScope ? translation.templateInterface : 0))
+        try? table[index].socket.reconnect(to: peer(remote))
+    }
+
+    /// What a flow's socket is connected to.
+    private func peer(_ remote: IPAddress) -> SocketAddress {
+        SocketAddress(Endpoint(remote, 0), scope: remote.needsScope ? translation.templateInterface : 0)
     }
 
     /// Something happened on the socket of `index`; the caller has checked that it is still the same flow.
@@ -196,8 +200,7 @@ struct PingTranslator: ~Copyable {
                     try socket.setMulticastInterface(index: translation.templateInterface, isIPv4: isIPv4)
                 }
             }
-            let scope = remote.needsScope ? translation.templateInterface : 0
-            _ = try socket.connect(SocketAddress(Endpoint(remote, 0), scope: scope))
+            _ = try socket.connect(peer(remote))
             return socket
         } catch {
             socket.close()

@@ -115,9 +115,8 @@ extension UDPTranslator {
                 opened.flags.insert(.group)
                 return opened
             }
-            let scope = remote.address.isLinkLocal ? translation.templateInterface : 0
             do throws(Errno) {
-                _ = try socket.connect(SocketAddress(remote, scope: scope))
+                _ = try socket.connect(peer(remote))
             } catch {
                 // EACCES: the broadcast address of a network that the host is in.
                 guard error.code == 13, isIPv4 else { throw error }

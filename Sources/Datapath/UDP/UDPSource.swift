@@ -9,8 +9,7 @@ extension UDPTranslator {
     /// The host has lost `address`.
     mutating func abandon(_ address: IPAddress) {
         for index in 0..<table.highWater where table.isUsed(index) && table[index].remote.address.isIPv4 == address.isIPv4 && choosesSource(table[index]) {
-            guard let source = try? table[index].socket.localAddress().endpoint, source.address == address else { continue }
-            reconnect(index)
+            if table[index].socket.sends(from: address) { reconnect(index) }
         }
     }
 
@@ -19,10 +18,14 @@ extension UDPTranslator {
         flow.flags.isDisjoint(with: [.group, .byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
     }
 
+    /// What a flow's socket is connected to.
+    func peer(_ remote: Endpoint) -> SocketAddress {
+        SocketAddress(remote, scope: remote.address.isLinkLocal ? translation.templateInterface : 0)
+    }
+
     mutating func reconnect(_ index: Int) {
-        let remote = table[index].remote
         // Where there is no way now, the next datagram tries again.
-        try? table[index].socket.reconnect(to: SocketAddress(remote, scope: remote.address.isLinkLocal ? translation.templateInterface : 0))
+        try? table[index].socket.reconnect(to: peer(table[index].remote))
         // A source that is not there looks like a message that cannot be cut.
         table[index].segmentLimit = .max
     }

@@ -4,12 +4,20 @@ import Wire
 @testable import Datapath
 @testable import Linux
 
+extension TCPScript {
+    /// A connection whose guest has been promised 40 000 bytes, of which the socket takes `room`.
+    static func nearlyFull(_ room: Int) throws -> TCPScript {
+        var script = try TCPScript { $0.sendLimit = 40_000 }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = room
+        return script
+    }
+}
+
 /// Sockets that have no room for the guest's data.
 @Suite struct TCPBlockedTests {
     @Test func partialSendIsRepairedAtOnce() throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 2000  // Less than was told.
+        var script = try TCPScript.nearlyFull(2000)  // Less than was told.
         for start in [0, 1460, 2920] { script.guest("A", seq: 1 + start, ack: 1, count: 1460) }
         #expect(script.answer() == ["A 1:0 ack 2001"])
         #expect(script.port.counters[.tcpPartialSends] == 1)
@@ -25,9 +33,7 @@ import Wire
     }
 
     @Test func nothingTakenAtAll() throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 0
+        var script = try TCPScript.nearlyFull(0)
         script.guest("FPA", seq: 1, ack: 1, count: 1000)
         #expect(script.round() == ["A 1:0 ack 1"])
         #expect(!script.tcp.sockets.all[0].isFinished)
@@ -39,9 +45,7 @@ import Wire
 
     /// The FIN of what is kept, with its last segment or behind it, is not the guest's to repeat: its timeout may have doubled far.
     @Test(arguments: [true, false]) func theEndIsKeptAsWell(_ isAlone: Bool) throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 1000
+        var script = try TCPScript.nearlyFull(1000)
         script.guest("PA", seq: 1, ack: 1, count: 1460)
         #expect(script.round() == ["A 1:0 ack 1001"])
         script.guest(isAlone ? "PA" : "FPA", seq: 1461, ack: 1, count: 500)
@@ -61,9 +65,7 @@ import Wire
 
     /// An end that comes before what is missing of the data is none yet.
     @Test func anEndBehindAHoleIsNotKept() throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 1000
+        var script = try TCPScript.nearlyFull(1000)
         script.guest("PA", seq: 1, ack: 1, count: 1460)
         _ = script.round()
         script.guest("FPA", seq: 2921, ack: 1, count: 500)
@@ -230,9 +232,7 @@ import Wire
 
     /// The socket takes what was kept a little at a time.
     @Test func whatWasKeptGoesOutInPieces() throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 300
+        var script = try TCPScript.nearlyFull(300)
         script.guest("PA", seq: 1, ack: 1, count: 1000)
         _ = script.answer()
         for end in [600, 900] {
@@ -246,9 +246,7 @@ import Wire
 
     /// A link that has no room for the last acknowledgements gets them a little later.
     @Test func acknowledgementsThatTheLinkRefusesAreRepeated() throws {
-        var script = try TCPScript { $0.sendLimit = 40_000 }
-        script.open()
-        script.tcp.sockets.all[0].sendLimit = 300
+        var script = try TCPScript.nearlyFull(300)
         script.guest("PA", seq: 1, ack: 1, count: 1000)
         _ = script.answer()
         script.tcp.sockets.all[0].sendLimit = 40_000
