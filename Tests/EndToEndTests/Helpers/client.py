@@ -178,7 +178,11 @@ def tiny(count, seconds):
     sock = connect(f"stall {seconds}", timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     data = pattern(count)
-    for position in range(count):
+    # The server's window closes by large segments: with small ones its buffer is full first, drops, and leaves the host's kernel waiting by itself.
+    large = count // 4
+    sock.sendall(data[:large])
+    time.sleep(0.5)
+    for position in range(large, count):
         sock.sendall(data[position:position + 1])
     sock.shutdown(socket.SHUT_WR)
     *answer, gap = receive_text(sock).split()
