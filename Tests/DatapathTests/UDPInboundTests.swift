@@ -67,7 +67,7 @@ import Wire
             try second.send([2, UInt8(number)], to: place)
         }
         host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
-        #expect(host.frames.count == 24 && host.udp.table.count == 2)
+        #expect(host.frames.count == 24 && host.udp.table.count == 2 && host.udp.socketCount == 2)
         // From now on the flow's own sockets take them.
         for number in 12..<20 {
             try first.send([1, UInt8(number)], to: place)
@@ -125,6 +125,99 @@ import Wire
         try second.send([4], to: Endpoint(Self.v4, listener.port))
         host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         #expect(host.frames.count == 3 && host.port.counters[.udpTableFull] == 1 && host.port.counters[.udpGaveWay] == 2)
+    }
+
+    /// What a client of the guest's port 53 may do until it has a socket of its own, and what it hears.
+    @Test("Lesson 56: who asks once has no socket, who goes on has one", arguments: ["client", "guest"], [v4, v6])
+    func lesson56_aConversationHasASocket(_ whoGoesOn: String, _ loopback: IPAddress) throws {
+        var host = try TestHost()
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let client = try FarEnd(loopback)
+        let place = Endpoint(loopback, listener.port)
+        try client.send([1], to: place)
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        host.send([2], from: 53, to: client.seen)
+        host.endRound()
+        #expect(host.udp.table.count == 1 && host.udp.socketCount == 0)
+        if whoGoesOn == "client" {
+            try client.send([3], to: place)
+            host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        } else {
+            host.send([3], from: 53, to: client.seen)
+            host.endRound()
+        }
+        #expect(host.udp.table.count == 1 && host.udp.socketCount == 1)
+        // Both ways by it, from here on.
+        try client.send([4], to: place)
+        try host.run(untilFrames: host.frames.count + 1)
+        host.send([5], from: 53, to: client.seen)
+        host.endRound()
+        let answers = try client.receive(whoGoesOn == "client" ? 2 : 3)
+        #expect(answers.map(\.payload) == (whoGoesOn == "client" ? [[2], [5]] : [[2], [3], [5]]))
+        #expect(answers.allSatisfy { $0.source == place })
+        #expect(host.frames.map(\.udpPayload) == (whoGoesOn == "client" ? [[1], [3], [4]] : [[1], [4]]))
+        host.udp.endFlows(of: 0, &host.port)
+        #expect(host.udp.table.count == 0 && host.udp.socketCount == 0)
+    }
+
+    @Test func lesson56_aStreamOfOneDirectionHasASocket() throws {
+        var host = try TestHost()
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let client = try FarEnd()
+        for number in 1...UDPTranslator.mostArrivals {
+            #expect(host.udp.socketCount == 0)
+            try client.send([number], to: Endpoint(Self.v4, listener.port))
+            host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        }
+        #expect(host.udp.socketCount == 1 && host.frames.count == 8)
+    }
+
+    /// All are served, and no more than 256 of a listener have sockets; who ends makes room for others.
+    @Test func lesson56_theKernelSearchesAmongFewSockets() throws {
+        var host = try TestHost(capacity: 1024)
+        let listener = try Self.listener()
+        defer { listener.socket.close() }
+        let most = Int(UDPTranslator.mostSeparated)
+        var clients: [Descriptor] = []
+        defer { for client in clients { client.close() } }
+        for number in 0..<most + 20 {
+            let client = try Descriptor.socket(.datagram, for: Self.v4)
+            clients.append(client)
+            _ = try client.connect(SocketAddress(Endpoint(Self.v4, listener.port)))
+            let seen = Endpoint(TestHost.mapped4, try #require(try client.localAddress().endpoint).port)
+            for question in [UInt8(1), 2] {
+                try Self.say(question, client)
+                host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+                host.endRound()
+                host.send([10 + question], from: 53, to: seen)
+                host.endRound()
+            }
+            #expect(host.udp.socketCount == min(number + 1, most))
+        }
+        #expect(host.frames.count == 2 * (most + 20))
+        for client in clients { #expect(Self.heard(client) == [11, 12]) }
+        let port = try #require(try clients[0].localAddress().endpoint).port
+        let found = host.udp.table.find(FlowKey(guest: TestHost.guest4, guestPort: 53, remote: TestHost.mapped4, remotePort: port))
+        let first = try #require(found)
+        host.udp.close(first, &host.port)
+        try Self.say(3, clients[most])
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        #expect(host.udp.socketCount == most)
+    }
+
+    private static func say(_ byte: UInt8, _ socket: Descriptor) throws {
+        var bytes = [byte]
+        try #require(unsafe send(socket.number, &bytes, 1, 0) == 1)
+    }
+
+    /// First bytes of all datagrams that have come.
+    private static func heard(_ socket: Descriptor) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 8)
+        var result: [UInt8] = []
+        while unsafe recv(socket.number, &bytes, 8, Int32(MSG_DONTWAIT)) > 0 { result.append(bytes[0]) }
+        return result
     }
 
     @Test("What stands for whom", arguments: [

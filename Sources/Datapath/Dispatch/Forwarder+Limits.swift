@@ -22,7 +22,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
     }
     var flowCount: Int {
-        mutating get { tcp.table.count + tcp.postponed.closingCount + udp.table.count + ping.table.count + bypass.guestDescriptors }
+        mutating get { tcp.table.count + tcp.postponed.closingCount + udp.socketCount + ping.table.count + bypass.guestDescriptors }
     }
 
     /// `count` frames of the guest are about to be worked off, each of which may open a flow.

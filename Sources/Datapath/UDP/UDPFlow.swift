@@ -13,6 +13,7 @@
 //
 //   UDPFlow         one flow, and what comes in
 //   UDPInbound      what others send to forwarded ports
+//   UDPSeparation   which of them have sockets of their own
 //   UDPSource       which address of the host datagrams leave from, when that changes
 //   UDPTranslator   the owner of it all, its entry points, and the end of a flow
 //   UDPOpening      sockets: made, bound, connected
@@ -45,26 +46,32 @@ struct UDPFlow: FlowEntry {
         static var answered: Flags { Flags(rawValue: 1 << 1) }
         /// The guest's port is claimed.
         static var claimsPort: Flags { Flags(rawValue: 1 << 2) }
-        /// Opened by the remote: the socket is bound to what the remote contacted, beside a listener.
+        /// Opened by the remote, by way of a listener.
         static var inbound: Flags { Flags(rawValue: 1 << 3) }
         /// The guest's port is one that we listen on: before it was connected, the socket may have taken what is a listener's.
         static var besideListener: Flags { Flags(rawValue: 1 << 4) }
-        /// The socket is the listener's: this process has no right to bind the port once more.
+        /// The socket is the listener's.
         static var byListener: Flags { Flags(rawValue: 1 << 5) }
+        /// With `byListener`: there was no socket of its own to be had.
+        static var staysWithListener: Flags { Flags(rawValue: 1 << 6) }
     }
 
     let key: FlowKey
     /// The remote endpoint as the host sees it.
     let remote: Endpoint
-    let socket: Descriptor
-    /// Index + 1 of the listener that it came by, and ends with; 0: none.
-    var listener: UInt32 = 0
-    /// With `byListener`: our address that the remote contacted.
+    var socket: Descriptor
+    /// The listener that it came by, and ends with.
+    var origin = UDPOrigin()
+    /// With a listener: our address that the remote contacted.
     var contacted = IPAddress(IPv4Address.any)
+    /// The interface by which a link-local remote is reached; 0 for others.
+    var scope: Int32 = 0
     var flags: Flags
     /// What the socket uses now.
     var hopLimit: UInt8
     var typeOfService: UInt8 = 0
+    /// Datagrams that came by the listener, up to as many as matter.
+    var arrivals: UInt8 = 0
     /// Datagrams that the next call asks the socket for.
     var burst: UInt8 = 2
     /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU.

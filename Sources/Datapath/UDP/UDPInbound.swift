@@ -1,23 +1,9 @@
 internal import Linux
 internal import Wire
 
-/// Datagrams to forwarded ports. The first one of a client is taken from the listener, and makes a flow whose socket is bound to the very
-/// address that the client contacted (lesson 31) and connected to the client: from then on, the kernel gives that socket what the client sends.
-///
-///     listener  0.0.0.0:53                     first datagrams, and what was queued behind them
-///     flow      198.51.100.1:53 > client:1234  the rest, and all answers
-///
-/// Where the port may not be bound a second time, as one below 1024 without the right to it, the listener speaks for the client: all comes and goes there.
-///
-/// Between its bind and its connect, a flow's socket may be given datagrams of other clients: those are treated as if they had come to
-/// the listener (lesson 32).
+/// Datagrams to forwarded ports. What a client sends first is taken from the listener, which speaks for it until the two are in conversation
+/// (`UDPSeparation`).
 extension UDPTranslator {
-    /// Where a client's datagram came in: a listener's socket, if it was that one, and its index + 1.
-    struct Origin {
-        let socket: Descriptor
-        let number: UInt32
-    }
-
     private static var inboundBudget: Int { 4 }
     /// IPv4's limit; IPv6's is lower here, for it shares the frame with a longer header.
     private static var mostInbound: Int { 65507 }
@@ -80,7 +66,7 @@ extension UDPTranslator {
         let key = FlowKey(guest: destination, guestPort: listener.target.port, remote: seen, remotePort: source.port)
         let local = Endpoint(contacted.address, listener.port)
         let start = slot + SlotLayout.udpPayload(IPAddress(IPv6Address.any)) - SlotLayout.udpPayload(destination)
-        let origin = Origin(socket: listener.socket, number: UInt32(truncatingIfNeeded: index + 1))
+        let origin = UDPOrigin(listener, index)
         enter(number, slot: start, key, from: source, to: local, origin, &port, now: now)
     }
 
@@ -96,13 +82,13 @@ extension UDPTranslator {
             return
         }
         let key = FlowKey(guest: flow.key.guest, guestPort: flow.key.guestPort, remote: seen, remotePort: source.port)
-        enter(number, slot: slot, key, from: source, to: local, Origin(socket: .none, number: flow.listener), &port, now: now)
+        enter(number, slot: slot, key, from: source, to: local, flow.origin, &port, now: now)
     }
 
     /// Passes a datagram on through its flow, which is made if need be. One that leads elsewhere gives way: the client has contacted
     /// another of our addresses, from which it expects the answer.
     private mutating func enter<Link: GuestLink & ~Copyable>(
-        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: Origin, _ port: inout GuestPort<Link>,
+        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: UDPOrigin, _ port: inout GuestPort<Link>,
         now: Int64
     ) {
         var key = key
@@ -122,6 +108,7 @@ extension UDPTranslator {
             index = openToGuest(key, from: source, to: local, origin, scope: incoming.sourceScope(number), &port, now: now)
         }
         guard let index else { return }
+        noteArrival(index, &port)
         use(index, now: now)
         pass(number, slot: slot, key, &port)
     }
@@ -134,7 +121,7 @@ extension UDPTranslator {
     // MARK: Opening
 
     private mutating func openToGuest<Link: GuestLink & ~Copyable>(
-        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: Origin, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
+        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: UDPOrigin, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         if !makeRoom(inbound: true, &port, now: now) {
             port.counters.add(.udpTableFull)
@@ -142,26 +129,19 @@ extension UDPTranslator {
         }
         let coalesces = port.offloads.contains(.udpSegmentation)
         do throws(Errno) {
-            // A listener that comes back finds the port in the hands of flows that may share it.
-            var opened = OpenSocket(socket: .none, flags: local.port == key.guestPort ? [.inbound, .claimsPort] : .inbound)
-            do throws(Errno) {
-                opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
-            } catch {
-                if error.code == 13, origin.socket.isOpen {  // EACCES
-                    opened = OpenSocket(socket: origin.socket, flags: [.inbound, .byListener], contacted: local.address)
-                } else {
-                    // Another flow may hold what is missing.
-                    guard error.isLackOfDescriptors else { throw error }
-                    lacksDescriptors = true
-                    guard endOldest(&port, now: now) else { throw error }
-                    opened.socket = try openSocket(from: source, to: local, scope: scope, coalesces: coalesces)
-                }
+            var opened: OpenSocket
+            if origin.isListener {
+                opened = OpenSocket(socket: origin.socket, flags: [.inbound, .byListener])
+            } else {
+                // A socket of the guest's own has taken what is a listener's, between its bind and its connect.
+                opened = OpenSocket(socket: try openBeside(local, source, scope: scope, coalesces: coalesces), flags: .inbound)
             }
-            opened.listener = origin.number
+            (opened.origin, opened.contacted, opened.scope) = (origin, local.address, scope)
             let index = try insert(key, source, opened, &port, now: now)
             port.counters.add(.udpAccepted)
             return index
         } catch {
+            if error.isLackOfDescriptors { lacksDescriptors = true }
             port.counters.add(.udpSocketFailed)
             return nil
         }
@@ -172,27 +152,8 @@ extension UDPTranslator {
         let number = UInt32(truncatingIfNeeded: listener + 1)
         var index = 0
         while listenerFlows[listener + 1] > 0, index < table.highWater {
-            if table.isUsed(index), table[index].listener == number { close(index, &port) }
+            if table.isUsed(index), table[index].origin.number == number { close(index, &port) }
             index += 1
-        }
-    }
-
-    private func openSocket(from source: Endpoint, to local: Endpoint, scope: Int32, coalesces: Bool) throws(Errno) -> Descriptor {
-        let socket = try Descriptor.socket(.datagram, for: source.address)
-        do throws(Errno) {
-            let isIPv4 = source.address.isIPv4
-            if !isIPv4 { try socket.setIPv6Only() }
-            try socket.setReportErrors(isIPv4: isIPv4)
-            try socket.setMayFragment(isIPv4: isIPv4)
-            if coalesces { try? socket.setCoalescing() }
-            if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
-            try socket.setReuseAddress()
-            try socket.bind(SocketAddress(local, scope: scope))
-            _ = try socket.connect(SocketAddress(source, scope: scope))
-            return socket
-        } catch {
-            socket.close()
-            throw error
         }
     }
 }

@@ -13,27 +13,32 @@ extension UDPTranslator {
     mutating func makeRoom<Link: GuestLink & ~Copyable>(inbound: Bool, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         if !inbound && openings <= 0 { return false }
         let own = inbound ? inboundCount : table.count - inboundCount
-        if own < mostOfOneSide { return table.count < table.capacity || endOldest(&port, now: now) }
-        if let oldest = inbound ? waitingIn.oldest : waitingOut.oldest {
+        let mayHaveMore = own < mostOfOneSide
+        if mayHaveMore, table.count < table.capacity { return true }
+        // Who has had his share gives way himself, or else the side that has more of those that wait.
+        let fromOthers = mayHaveMore ? sharedWaiting.count + waitingIn.count > waitingOut.count : inbound
+        if let oldest = fromOthers ? sharedWaiting.oldest ?? waitingIn.oldest : waitingOut.oldest {
             giveWay(oldest, &port, now: now)
             return true
         }
-        guard let oldest = answered.oldest, table[oldest].flags.contains(.inbound) == inbound else { return false }
-        return endIdle(&port, now: now)
+        if mayHaveMore || inbound, endIdle(sharedAnswered.oldest, &port, now: now) { return true }
+        guard let oldest = answered.oldest, mayHaveMore || table[oldest].flags.contains(.inbound) == inbound else { return false }
+        return endIdle(oldest, &port, now: now)
     }
 
-    /// Ends the oldest flow of the side that has more of those that wait for an answer, or else one that is idle. False when there is none.
+    /// Gives a descriptor back: ends the oldest flow with a socket of its own of the side that has more of those that wait for an answer, or else one that
+    /// is idle. False when there is none.
     mutating func endOldest<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) -> Bool {
         guard let oldest = waitingIn.count > waitingOut.count ? waitingIn.oldest : waitingOut.oldest else {
-            return endIdle(&port, now: now)
+            return endIdle(answered.oldest, &port, now: now)
         }
         giveWay(oldest, &port, now: now)
         return true
     }
 
-    private mutating func endIdle<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) -> Bool {
-        guard let oldest = answered.oldest, table[oldest].usedAt + timeouts.givesWay <= now else { return false }
-        giveWay(oldest, &port, now: now)
+    private mutating func endIdle<Link: GuestLink & ~Copyable>(_ index: Int?, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        guard let index, table[index].usedAt + timeouts.givesWay <= now else { return false }
+        giveWay(index, &port, now: now)
         return true
     }
 
@@ -47,7 +52,9 @@ extension UDPTranslator {
     /// Something was sent either way.
     mutating func noteUse(_ index: Int) {
         let flags = table[index].flags
-        if flags.contains(.answered) {
+        if flags.contains(.byListener) {
+            if flags.contains(.answered) { sharedAnswered.use(index) } else { sharedWaiting.use(index) }
+        } else if flags.contains(.answered) {
             answered.use(index)
         } else if flags.contains(.inbound) {
             waitingIn.use(index)
@@ -57,6 +64,8 @@ extension UDPTranslator {
     }
 
     mutating func forgetUse(_ index: Int) {
+        sharedAnswered.remove(index)
+        sharedWaiting.remove(index)
         answered.remove(index)
         waitingOut.remove(index)
         waitingIn.remove(index)

@@ -46,7 +46,7 @@ extension UDPTranslator {
         let isIPv4 = remote.address.isIPv4
         let isOwn = !opened.flags.contains(.byListener)
         let flow = UDPFlow(
-            key: key, remote: remote, socket: opened.socket, listener: opened.listener, contacted: opened.contacted, flags: opened.flags,
+            key: key, remote: remote, socket: opened.socket, origin: opened.origin, contacted: opened.contacted, scope: opened.scope, flags: opened.flags,
             hopLimit: remote.address.isMulticast ? 1 : isIPv4 ? defaultHopLimit.ipv4 : defaultHopLimit.ipv6, usedAt: now)
         guard let index = table.insert(flow) else {
             if isOwn { opened.socket.close() }
@@ -61,7 +61,11 @@ extension UDPTranslator {
             throw error
         }
         if opened.flags.contains(.claimsPort) { ports.claim(key.guestPort, isIPv4: isIPv4) }
-        if opened.listener != 0 { listenerFlows[Int(opened.listener)] += 1 }
+        if opened.origin.isListener {
+            listenerFlows[Int(opened.origin.number)] += 1
+            if isOwn { separated[Int(opened.origin.number)] += 1 }
+        }
+        if !isOwn { sharedCount += 1 }
         timers.set(index, at: now + timeouts.oneWay)
         if opened.flags.contains(.inbound) { inboundCount += 1 }
         noteUse(index)
@@ -83,8 +87,9 @@ extension UDPTranslator {
     struct OpenSocket {
         var socket: Descriptor
         var flags: UDPFlow.Flags
-        var listener: UInt32 = 0
+        var origin = UDPOrigin()
         var contacted = IPAddress(IPv4Address.any)
+        var scope: Int32 = 0
     }
 
     private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {

@@ -13,10 +13,17 @@ struct UDPTranslator: ~Copyable {
     var answered: UsageOrder
     var waitingOut: UsageOrder
     var waitingIn: UsageOrder
+    /// The same of those without a socket of their own.
+    var sharedAnswered: UsageOrder
+    var sharedWaiting: UsageOrder
+    /// Flows without a socket of their own.
+    var sharedCount = 0
     /// Flows that others have opened.
     var inboundCount = 0
     /// How many of them there are of each listener, by its index + 1.
     var listenerFlows: FixedTable<UInt32>
+    /// Those with a socket of their own.
+    var separated: FixedTable<UInt32>
     /// Flows that the guest may still open in this batch: there are descriptors for no more.
     var openings = Int.max
     /// The kernel has refused a descriptor since this was last looked at.
@@ -42,9 +49,12 @@ struct UDPTranslator: ~Copyable {
         let table = try FlowTable<UDPFlow>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
         let listenerFlows = try FixedTable<UInt32>(count: ListenerTable.capacity + 1)
+        let separated = try FixedTable<UInt32>(count: ListenerTable.capacity + 1)
         let answered = try UsageOrder(capacity: capacity)
         let waitingOut = try UsageOrder(capacity: capacity)
         let waitingIn = try UsageOrder(capacity: capacity)
+        let sharedAnswered = try UsageOrder(capacity: capacity)
+        let sharedWaiting = try UsageOrder(capacity: capacity)
         let ports = try PortClaims()
         let outgoing = try SendBatch(payloads: UDPTranslator.mostPending, messages: 64)
         let pending = try FixedTable<PendingDatagram>(count: UDPTranslator.mostPending)
@@ -56,6 +66,8 @@ struct UDPTranslator: ~Copyable {
         self.answered = answered
         self.waitingOut = waitingOut
         self.waitingIn = waitingIn
+        self.sharedAnswered = sharedAnswered
+        self.sharedWaiting = sharedWaiting
         self.ports = ports
         self.outgoing = outgoing
         self.pending = pending
@@ -63,6 +75,7 @@ struct UDPTranslator: ~Copyable {
         self.touched = touched
         self.incoming = incoming
         self.listenerFlows = listenerFlows
+        self.separated = separated
         self.epoll = epoll
         self.translation = translation
         self.timeouts = timeouts
@@ -90,6 +103,7 @@ struct UDPTranslator: ~Copyable {
     ) {
         port.counters.add(.udpDatagramsFromGuest)
         guard let index = table.find(datagram.key) ?? openToHost(datagram, &port, now: now) else { return }
+        if table[index].flags.isSuperset(of: [.byListener, .answered]) { separate(index, &port) }
         if !adopt(datagram, index, &port, now: now) { return }
         if !outgoing.hasRoomForPayload { flushPending(&port, now: now) }
         let number = outgoing.note(arena, offset: datagram.payloadOffset, length: datagram.payloadLength)
@@ -140,6 +154,8 @@ struct UDPTranslator: ~Copyable {
 
     // MARK: Use and the end
 
+    var socketCount: Int { table.count - sharedCount }
+
     private var isBusy: Bool { table.count > table.capacity / 2 }
 
     mutating func use(_ index: Int, now: Int64) {
@@ -159,8 +175,12 @@ struct UDPTranslator: ~Copyable {
     /// The only way in which a flow ends (lessons 26 and 34). Closing takes the socket out of epoll, too.
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         let flow = table[index]
-        if !flow.flags.contains(.byListener) { flow.socket.close() }
-        if flow.listener != 0 { listenerFlows[Int(flow.listener)] -= 1 }
+        let isOwn = !flow.flags.contains(.byListener)
+        if isOwn { flow.socket.close() } else { sharedCount -= 1 }
+        if flow.origin.isListener {
+            listenerFlows[Int(flow.origin.number)] -= 1
+            if isOwn { separated[Int(flow.origin.number)] -= 1 }
+        }
         if flow.flags.contains(.claimsPort) { ports.release(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
         timers.cancel(index)
         forgetUse(index)
