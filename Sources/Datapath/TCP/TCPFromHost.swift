@@ -2,7 +2,7 @@ internal import Linux
 internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
-    /// Calls for one connection, and bytes, before others have their turn: about as much as a batch of frames from the guest.
+    /// Calls for one connection, and bytes, in one round: about as much as a batch of frames from the guest. See `DownloadTurns`.
     private static var budget: Int { 2 }
     private static var share: Int { 128 << 10 }
     /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
@@ -29,6 +29,20 @@ extension TCPTranslator where Sockets: ~Copyable {
             while takeAcknowledged(index) {}
         }
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
+        if table[index].events.isSuperset(of: [.bulk, .hasInput]), !turns.begin(index, now: now) {
+            discardAcknowledged(index, now: now)
+            table[index].events.insert(.hasMore)
+            return true
+        }
+        let start = table[index].next
+        guard sendShare(index, &port, now: now) else { return false }
+        turns.sent(table[index].next - start, by: index, hasMore: table[index].events.contains(.hasMore), now: now)
+        discardAcknowledged(index, now: now)
+        return true
+    }
+
+    /// What one connection may send in a round. False when it is gone.
+    private mutating func sendShare<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         var rounds = 0
         let start = table[index].next
         while rounds < TCPTranslator.budget, table[index].next - start < TCPTranslator.share {
@@ -36,13 +50,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             switch pumpOnce(index, &port, now: now) {
             case .again: continue
             case .gone: return false
-            case .done:
-                discardAcknowledged(index, now: now)
-                return true
+            case .done: return true
             }
         }
-        discardAcknowledged(index, now: now)
-        // Its turn comes again in the next round, which a timer starts at once.
+        // There is more in the next round, which a timer starts at once.
         table[index].events.insert(.hasMore)
         return true
     }

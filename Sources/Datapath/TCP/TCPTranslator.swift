@@ -42,6 +42,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var halfOpenIn: UsageOrder
     /// Connections that others have opened.
     var inboundCount = 0
+    var turns: DownloadTurns
     /// Connections that the guest may still open in this batch: there are descriptors for no more.
     var openings = Int.max
     /// The kernel has refused a descriptor since this was last looked at.
@@ -60,6 +61,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let scrap = try Mapping(byteCount: 65536)
         let halfOpenOut = try UsageOrder(capacity: capacity)
         let halfOpenIn = try UsageOrder(capacity: capacity)
+        let turns = try DownloadTurns(capacity: capacity)
         let touched = try FixedTable<UInt32>(count: TCPTranslator.touchedCapacity)
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
@@ -68,6 +70,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let gathered = try KeptData()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
+        self.turns = turns
         self.timers = timers
         self.pending = pending
         self.slots = slots
@@ -238,6 +241,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     }
 
     mutating func remove<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        turns.forget(index)
         forgetPending(index)
         forgetHalfOpen(index)
         forgetPostponed(index)

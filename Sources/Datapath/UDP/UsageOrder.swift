@@ -16,6 +16,8 @@ struct UsageOrder: ~Copyable {
 
     init(capacity: Int) throws(Errno) { nodes = try FixedTable(count: capacity) }
 
+    func contains(_ id: Int) -> Bool { nodes[id].isIn }
+
     var oldest: Int? { first == 0 ? nil : Int(first) - 1 }
 
     /// Makes `id` the one that was used last.
