@@ -69,12 +69,10 @@ struct MachineLink: GuestLink, ~Copyable {
     var hasRoom: Bool { client.isOpen && backlog.isEmpty }
 
     /// As many frames as one read can bring.
-    var batchSize: LinkBatch {
-        let messages = MachineLink.mostMessages * MachineLink.messageStride
-        if kind != .stream { return LinkBatch(frames: 64, bytes: messages, mostBytes: messages) }
+    var batchSize: (frames: Int, bytes: Int) {
+        if kind != .stream { return (64, MachineLink.mostMessages * MachineLink.messageStride) }
         let bytes = 192 << 10
-        let frames = (bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1
-        return LinkBatch(frames: frames, bytes: bytes, mostBytes: bytes)
+        return ((bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1, bytes)
     }
 
     // MARK: Guests
