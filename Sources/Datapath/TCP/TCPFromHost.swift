@@ -29,7 +29,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             while takeAcknowledged(index) {}
         }
         if table[index].events.contains(.resendsFirst), !resendFirst(index, &port, now: now) { return false }
-        if table[index].events.isSuperset(of: [.bulk, .hasInput]), !turns.begin(index, now: now) {
+        if table[index].events.contains(.bulk), table[index].events.contains(.hasInput), !turns.begin(index, now: now) {
             discardAcknowledged(index, now: now)
             table[index].events.insert(.hasMore)
             return true

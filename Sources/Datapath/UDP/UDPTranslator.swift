@@ -103,7 +103,7 @@ struct UDPTranslator: ~Copyable {
     ) {
         port.counters.add(.udpDatagramsFromGuest)
         guard let index = table.find(datagram.key) ?? openToHost(datagram, &port, now: now) else { return }
-        if table[index].flags.isSuperset(of: [.byListener, .answered]) { separate(index, &port) }
+        if table[index].flags.contains(.byListener), table[index].flags.contains(.answered) { separate(index, &port) }
         if !adopt(datagram, index, &port, now: now) { return }
         if !outgoing.hasRoomForPayload { flushPending(&port, now: now) }
         let number = outgoing.note(arena, offset: datagram.payloadOffset, length: datagram.payloadLength)
