@@ -10,8 +10,8 @@ internal import Linux
 //      rounds    A A A A A A | B B B B B B | C C C C C C | A ...
 //      in each   the guest's acknowledgements, sockets, timers, and 128 KiB or so of whose turn it is
 //
-// A turn ends when there is nothing more to send, or no room for it; after 8 MiB, or less where more than four take part, so that a whole circle takes about
-// ten milliseconds; and after three milliseconds.
+// A turn ends when there is nothing more to send, or no room for it; after 16 MiB, or less where more than four take part, so that a whole circle takes about
+// as long as that of four; and after five milliseconds.
 
 struct DownloadTurns: ~Copyable {
     /// Index + 1 of the connection whose turn it is; 0: nobody's.

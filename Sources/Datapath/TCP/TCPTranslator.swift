@@ -42,6 +42,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var halfOpenIn: UsageOrder
     /// Connections that others have opened.
     var inboundCount = 0
+    /// Which of those with much for the guest may send it.
     var turns: DownloadTurns
     /// Connections that the guest may still open in this batch: there are descriptors for no more.
     var openings = Int.max
