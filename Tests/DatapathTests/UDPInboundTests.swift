@@ -188,7 +188,7 @@ import Wire
             _ = try client.connect(SocketAddress(Endpoint(Self.v4, listener.port)))
             let seen = Endpoint(TestHost.mapped4, try #require(try client.localAddress().endpoint).port)
             for question in [UInt8(1), 2] {
-                try Self.say(question, client)
+                #expect(client.sendSome([question]) == 1)
                 host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
                 host.endRound()
                 host.send([10 + question], from: 53, to: seen)
@@ -197,27 +197,14 @@ import Wire
             #expect(host.udp.socketCount == min(number + 1, most))
         }
         #expect(host.frames.count == 2 * (most + 20))
-        for client in clients { #expect(Self.heard(client) == [11, 12]) }
+        for client in clients { #expect(client.receiveSome().bytes == [11, 12]) }
         let port = try #require(try clients[0].localAddress().endpoint).port
         let found = host.udp.table.find(FlowKey(guest: TestHost.guest4, guestPort: 53, remote: TestHost.mapped4, remotePort: port))
         let first = try #require(found)
         host.udp.close(first, &host.port)
-        try Self.say(3, clients[most])
+        #expect(clients[most].sendSome([3]) == 1)
         host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
         #expect(host.udp.socketCount == most)
-    }
-
-    private static func say(_ byte: UInt8, _ socket: Descriptor) throws {
-        var bytes = [byte]
-        try #require(unsafe send(socket.number, &bytes, 1, 0) == 1)
-    }
-
-    /// First bytes of all datagrams that have come.
-    private static func heard(_ socket: Descriptor) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 8)
-        var result: [UInt8] = []
-        while unsafe recv(socket.number, &bytes, 8, Int32(MSG_DONTWAIT)) > 0 { result.append(bytes[0]) }
-        return result
     }
 
     @Test("What stands for whom", arguments: [

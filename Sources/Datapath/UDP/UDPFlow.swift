@@ -46,7 +46,7 @@ struct UDPFlow: FlowEntry {
         static var answered: Flags { Flags(rawValue: 1 << 1) }
         /// The guest's port is claimed.
         static var claimsPort: Flags { Flags(rawValue: 1 << 2) }
-        /// Opened by the remote, by way of a listener.
+        /// Opened by the remote.
         static var inbound: Flags { Flags(rawValue: 1 << 3) }
         /// The guest's port is one that we listen on: before it was connected, the socket may have taken what is a listener's.
         static var besideListener: Flags { Flags(rawValue: 1 << 4) }
@@ -60,12 +60,8 @@ struct UDPFlow: FlowEntry {
     /// The remote endpoint as the host sees it.
     let remote: Endpoint
     var socket: Descriptor
-    /// The listener that it came by, and ends with.
+    /// With `inbound`: how it came, and the listener that it ends with.
     var origin = UDPOrigin()
-    /// With a listener: our address that the remote contacted.
-    var contacted = IPAddress(IPv4Address.any)
-    /// The interface by which a link-local remote is reached; 0 for others.
-    var scope: Int32 = 0
     var flags: Flags
     /// What the socket uses now.
     var hopLimit: UInt8

@@ -116,10 +116,10 @@ extension UDPTranslator {
         _ index: Int, behind: PendingPosition, _ port: inout GuestPort<Link>
     ) -> PendingPosition {
         let flow = table[index]
-        let scope = flow.scope != 0 ? flow.scope : flow.remote.address.needsScope ? translation.templateInterface : 0
+        let scope = flow.origin.scope != 0 ? flow.origin.scope : flow.remote.address.needsScope ? translation.templateInterface : 0
         let isConnected = flow.flags.isDisjoint(with: [.group, .byListener])
         let destination = isConnected ? nil : SocketAddress(flow.remote, scope: scope)
-        let source = flow.flags.contains(.byListener) ? flow.contacted : nil
+        let source = flow.flags.contains(.byListener) ? flow.origin.local.address : nil
         var sent = 0
         var retried = -1
         while sent < outgoing.count {

@@ -64,10 +64,11 @@ extension UDPTranslator {
         }
         if incoming.length(number) > SlotLayout.mostUDPPayload(destination) { return port.counters.add(.udpTooLong) }
         let key = FlowKey(guest: destination, guestPort: listener.target.port, remote: seen, remotePort: source.port)
-        let local = Endpoint(contacted.address, listener.port)
         let start = slot + SlotLayout.udpPayload(IPAddress(IPv6Address.any)) - SlotLayout.udpPayload(destination)
-        let origin = UDPOrigin(listener, index)
-        enter(number, slot: start, key, from: source, to: local, origin, &port, now: now)
+        let origin = UDPOrigin(
+            socket: listener.socket, number: UInt32(truncatingIfNeeded: index + 1), interface: listener.interface,
+            scope: incoming.sourceScope(number), local: Endpoint(contacted.address, listener.port))
+        enter(number, slot: start, key, from: source, origin, &port, now: now)
     }
 
     /// A datagram of another than the flow's remote, which a listener should have been given.
@@ -82,14 +83,15 @@ extension UDPTranslator {
             return
         }
         let key = FlowKey(guest: flow.key.guest, guestPort: flow.key.guestPort, remote: seen, remotePort: source.port)
-        enter(number, slot: slot, key, from: source, to: local, flow.origin, &port, now: now)
+        var origin = flow.origin
+        (origin.local, origin.scope) = (local, incoming.sourceScope(number))
+        enter(number, slot: slot, key, from: source, origin, &port, now: now)
     }
 
     /// Passes a datagram on through its flow, which is made if need be. One that leads elsewhere gives way: the client has contacted
     /// another of our addresses, from which it expects the answer.
     private mutating func enter<Link: GuestLink & ~Copyable>(
-        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: UDPOrigin, _ port: inout GuestPort<Link>,
-        now: Int64
+        _ number: Int, slot: Int, _ key: FlowKey, from source: Endpoint, _ origin: UDPOrigin, _ port: inout GuestPort<Link>, now: Int64
     ) {
         var key = key
         // Several addresses of the host may be one to the guest, where their ports must differ.
@@ -100,12 +102,12 @@ extension UDPTranslator {
             }
         }
         var index = table.find(key)
-        if let found = index, !leads(table[found], from: local, origin.socket) {
+        if let found = index, !leads(table[found], from: origin) {
             close(found, &port)
             index = nil
         }
         if index == nil {
-            index = openToGuest(key, from: source, to: local, origin, scope: incoming.sourceScope(number), &port, now: now)
+            index = openToGuest(key, from: source, origin, &port, now: now)
         }
         guard let index else { return }
         noteArrival(index, &port)
@@ -113,15 +115,16 @@ extension UDPTranslator {
         pass(number, slot: slot, key, &port)
     }
 
-    private func leads(_ flow: UDPFlow, from local: Endpoint, _ listener: Descriptor) -> Bool {
-        if flow.flags.contains(.byListener) { return flow.socket == listener && flow.contacted == local.address }
-        return (try? flow.socket.localAddress().endpoint) == local
+    private func leads(_ flow: UDPFlow, from origin: UDPOrigin) -> Bool {
+        if flow.flags.contains(.byListener), flow.socket != origin.socket { return false }
+        if flow.flags.contains(.inbound) { return flow.origin.local == origin.local }
+        return (try? flow.socket.localAddress().endpoint) == origin.local
     }
 
     // MARK: Opening
 
     private mutating func openToGuest<Link: GuestLink & ~Copyable>(
-        _ key: FlowKey, from source: Endpoint, to local: Endpoint, _ origin: UDPOrigin, scope: Int32, _ port: inout GuestPort<Link>, now: Int64
+        _ key: FlowKey, from source: Endpoint, _ origin: UDPOrigin, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         if !makeRoom(inbound: true, &port, now: now) {
             port.counters.add(.udpTableFull)
@@ -134,14 +137,16 @@ extension UDPTranslator {
                 opened = OpenSocket(socket: origin.socket, flags: [.inbound, .byListener])
             } else {
                 // A socket of the guest's own has taken what is a listener's, between its bind and its connect.
-                opened = OpenSocket(socket: try openBeside(local, source, scope: scope, coalesces: coalesces), flags: .inbound)
+                let flags: UDPFlow.Flags = origin.local.port == key.guestPort ? [.inbound, .claimsPort] : .inbound
+                opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in
+                    OpenSocket(socket: try udp.openBeside(origin, source, coalesces: coalesces), flags: flags)
+                }
             }
-            (opened.origin, opened.contacted, opened.scope) = (origin, local.address, scope)
+            opened.origin = origin
             let index = try insert(key, source, opened, &port, now: now)
             port.counters.add(.udpAccepted)
             return index
         } catch {
-            if error.isLackOfDescriptors { lacksDescriptors = true }
             port.counters.add(.udpSocketFailed)
             return nil
         }

@@ -20,22 +20,27 @@ extension UDPTranslator {
         }
         do throws(Errno) {
             let coalesces = port.offloads.contains(.udpSegmentation)
-            var opened: OpenSocket
-            do throws(Errno) {
-                opened = try openSocket(key, remote, coalesces: coalesces)
-            } catch {
-                // Another flow may hold what is missing.
-                guard error.isLackOfDescriptors else { throw error }
-                lacksDescriptors = true
-                guard endOldest(&port, now: now) else { throw error }
-                opened = try openSocket(key, remote, coalesces: coalesces)
-            }
+            let opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in try udp.openSocket(key, remote, coalesces: coalesces) }
             openings -= 1
             return try insert(key, remote, opened, &port, now: now)
         } catch {
             port.counters.add(.udpSocketFailed)
             report(Unreachable(error) ?? .prohibited, datagram, &port)
             return nil
+        }
+    }
+
+    /// What `open` makes: where it lacks a descriptor, once more with that of another flow.
+    mutating func openMakingRoom<Link: GuestLink & ~Copyable>(
+        _ port: inout GuestPort<Link>, now: Int64, _ open: (borrowing UDPTranslator) throws(Errno) -> OpenSocket
+    ) throws(Errno) -> OpenSocket {
+        do throws(Errno) {
+            return try open(self)
+        } catch {
+            guard error.isLackOfDescriptors else { throw error }
+            lacksDescriptors = true
+            guard endOldest(&port, now: now) else { throw error }
+            return try open(self)
         }
     }
 
@@ -46,7 +51,7 @@ extension UDPTranslator {
         let isIPv4 = remote.address.isIPv4
         let isOwn = !opened.flags.contains(.byListener)
         let flow = UDPFlow(
-            key: key, remote: remote, socket: opened.socket, origin: opened.origin, contacted: opened.contacted, scope: opened.scope, flags: opened.flags,
+            key: key, remote: remote, socket: opened.socket, origin: opened.origin, flags: opened.flags,
             hopLimit: remote.address.isMulticast ? 1 : isIPv4 ? defaultHopLimit.ipv4 : defaultHopLimit.ipv6, usedAt: now)
         guard let index = table.insert(flow) else {
             if isOwn { opened.socket.close() }
@@ -65,7 +70,6 @@ extension UDPTranslator {
             listenerFlows[Int(opened.origin.number)] += 1
             if isOwn { separated[Int(opened.origin.number)] += 1 }
         }
-        if !isOwn { sharedCount += 1 }
         timers.set(index, at: now + timeouts.oneWay)
         if opened.flags.contains(.inbound) { inboundCount += 1 }
         noteUse(index)
@@ -88,8 +92,6 @@ extension UDPTranslator {
         var socket: Descriptor
         var flags: UDPFlow.Flags
         var origin = UDPOrigin()
-        var contacted = IPAddress(IPv4Address.any)
-        var scope: Int32 = 0
     }
 
     private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {

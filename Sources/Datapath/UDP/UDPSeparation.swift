@@ -16,23 +16,18 @@ internal import Wire
 // Between its bind and its connect, a flow's socket may be given datagrams of other clients: those are treated as if they had come to the listener
 // (lesson 32).
 
-/// The listener that a client has come by.
+/// How a client has come to us.
 struct UDPOrigin: BitwiseCopyable {
+    /// The listener's; none for what a socket of the guest's own has taken.
     var socket = Descriptor.none
     /// Its index + 1; 0: none.
     var number: UInt32 = 0
-    var port: UInt16 = 0
     /// Index of the only interface that it hears; 0: any.
     var interface: Int32 = 0
-
-    init() {}
-
-    init(_ listener: ListenerEntry, _ index: Int) {
-        socket = listener.socket
-        number = UInt32(truncatingIfNeeded: index + 1)
-        port = listener.port
-        interface = listener.interface
-    }
+    /// The interface by which a link-local client is reached; 0 for others.
+    var scope: Int32 = 0
+    /// Our end that the client has contacted.
+    var local = Endpoint(IPAddress(IPv4Address.any), 0)
 
     var isListener: Bool { @_noAllocation @_noLocks get { number != 0 } }
 }
@@ -60,9 +55,12 @@ extension UDPTranslator {
             table[index].socket = socket
             table[index].flags.remove(.byListener)
             noteUse(index)
-            sharedCount -= 1
             separated[Int(flow.origin.number)] += 1
-            claimPort(index)
+            // A listener that comes back finds the port in the hands of flows that may share it.
+            if flow.origin.local.port == flow.key.guestPort {
+                table[index].flags.insert(.claimsPort)
+                ports.claim(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4)
+            }
         } catch {
             // One try each.
             table[index].flags.insert(.staysWithListener)
@@ -70,18 +68,10 @@ extension UDPTranslator {
         }
     }
 
-    /// A listener that comes back finds the port in the hands of flows that may share it.
-    mutating func claimPort(_ index: Int) {
-        let flow = table[index]
-        guard flow.origin.port == flow.key.guestPort else { return }
-        table[index].flags.insert(.claimsPort)
-        ports.claim(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4)
-    }
-
     private func openSeparate(_ index: Int, coalesces: Bool) throws(Errno) -> Descriptor {
         let flow = table[index]
         let tag = EventTag(.udp, index: index, generation: table.generation(of: index))
-        let socket = try openBeside(Endpoint(flow.contacted, flow.origin.port), flow.remote, scope: flow.scope, coalesces: coalesces)
+        let socket = try openBeside(flow.origin, flow.remote, coalesces: coalesces)
         do throws(Errno) {
             if flow.origin.interface > 0 { try socket.bindToInterface(index: flow.origin.interface) }
             try epoll.add(socket, .input, tag: tag.bits)
@@ -93,7 +83,7 @@ extension UDPTranslator {
     }
 
     /// A socket bound to what a client has contacted, and connected to the client.
-    func openBeside(_ local: Endpoint, _ client: Endpoint, scope: Int32, coalesces: Bool) throws(Errno) -> Descriptor {
+    func openBeside(_ origin: UDPOrigin, _ client: Endpoint, coalesces: Bool) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.datagram, for: client.address)
         do throws(Errno) {
             let isIPv4 = client.address.isIPv4
@@ -103,8 +93,8 @@ extension UDPTranslator {
             if coalesces { try? socket.setCoalescing() }
             if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
             try socket.setReuseAddress()
-            try socket.bind(SocketAddress(local, scope: scope))
-            _ = try socket.connect(SocketAddress(client, scope: scope))
+            try socket.bind(SocketAddress(origin.local, scope: origin.scope))
+            _ = try socket.connect(SocketAddress(client, scope: origin.scope))
             return socket
         } catch {
             socket.close()

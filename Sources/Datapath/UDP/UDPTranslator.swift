@@ -16,8 +16,6 @@ struct UDPTranslator: ~Copyable {
     /// The same of those without a socket of their own.
     var sharedAnswered: UsageOrder
     var sharedWaiting: UsageOrder
-    /// Flows without a socket of their own.
-    var sharedCount = 0
     /// Flows that others have opened.
     var inboundCount = 0
     /// How many of them there are of each listener, by its index + 1.
@@ -154,7 +152,8 @@ struct UDPTranslator: ~Copyable {
 
     // MARK: Use and the end
 
-    var socketCount: Int { table.count - sharedCount }
+    /// Flows that have a descriptor.
+    var socketCount: Int { table.count - sharedAnswered.count - sharedWaiting.count }
 
     private var isBusy: Bool { table.count > table.capacity / 2 }
 
@@ -176,7 +175,7 @@ struct UDPTranslator: ~Copyable {
     mutating func close<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         let flow = table[index]
         let isOwn = !flow.flags.contains(.byListener)
-        if isOwn { flow.socket.close() } else { sharedCount -= 1 }
+        if isOwn { flow.socket.close() }
         if flow.origin.isListener {
             listenerFlows[Int(flow.origin.number)] -= 1
             if isOwn { separated[Int(flow.origin.number)] -= 1 }
