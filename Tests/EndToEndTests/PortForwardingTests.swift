@@ -4,19 +4,6 @@ import Testing
 @Suite struct PortForwardingTests {
     // MARK: Who reaches whom
 
-    /// Each of many clients would be one more socket for the kernel to search among, and a descriptor: who asks once is not worth one.
-    @Test(arguments: Family.allCases)
-    func lesson56_manyUDPClientsTakeNoDescriptors(_ family: Family) throws {
-        try withNetwork { network in
-            let guest = try network.guest(["--config-net", "-u", "8080:4000"])
-            try guest.serveTests()
-            let before = try network.descriptorCount()
-            for _ in 0..<4 { try network.remote.client("udp-flows", family.hostAddress, 8080, 500, seconds: 60).check() }
-            // A few may have had to ask again.
-            #expect(try network.descriptorCount() < before + 300)
-        }
-    }
-
     @Test(arguments: Family.allCases)
     func theRemoteHostReachesTheGuestAndKeepsItsAddress(_ family: Family) throws {
         try withNetwork { network in
@@ -288,6 +275,19 @@ import Testing
     }
 
     // MARK: Lessons
+
+    /// Each of many clients would be one more socket for the kernel to search among, and a descriptor: who asks once is not worth one.
+    @Test(arguments: Family.allCases)
+    func lesson56_manyUDPClientsTakeNoDescriptors(_ family: Family) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-u", "8080:4000"])
+            try guest.serveTests()
+            let before = try network.descriptorCount()
+            for _ in 0..<4 { try network.remote.client("udp-flows", family.hostAddress, 8080, 500, seconds: 60).check() }
+            // A few may have had to ask again.
+            #expect(try network.descriptorCount() < before + 300)
+        }
+    }
 
     /// Clients that are connected to the address they contacted see no answer from another one.
     @Test(arguments: Family.allCases)
