@@ -81,7 +81,7 @@ extension Descriptor {
 
     /// Looks whether the socket can take more. Where it cannot, the kernel notes that someone waits: only then does it grow the send
     /// buffer with the path's window, and only then does an edge tell when there is room (`tcp_poll`, `tcp_check_space`).
-    public func pollForOutput() { _ = awaitOutput(milliseconds: 0) }
+    public func pollForOutput() -> Bool { awaitOutput(milliseconds: 0) }
 
     /// What every stream that we pass on needs, and those that a listener accepts have from it: what is written leaves as it is, since its sender's own stack
     /// has already decided on that; and urgent data is part of the stream, where it was sent. Without the latter, the byte before its end is kept aside, and

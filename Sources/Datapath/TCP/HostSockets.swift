@@ -26,8 +26,9 @@ protocol HostSockets: ~Copyable {
     /// `connect` leaves the last acknowledgement of the handshake to the first data; this sends it, if it was not sent yet.
     mutating func completeHandshake(_ socket: Descriptor)
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer?
-    /// Asks for an output event once there is room again, and lets the kernel grow its buffer by then.
-    mutating func awaitRoom(_ socket: Descriptor)
+    /// Asks for an output event once there is room again, and lets the kernel grow its buffer by then. True: there is room already, and no event will come.
+    @discardableResult
+    mutating func awaitRoom(_ socket: Descriptor) -> Bool
     /// Whether CUBIC may end slow start before anything is lost; see `TCPSlowStart`. False where nothing changed: the socket has another congestion
     /// control, or this kernel would not let it have CUBIC again.
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool
@@ -113,7 +114,8 @@ struct KernelSockets: HostSockets, ~Copyable {
 
     mutating func sendBuffer(_ socket: Descriptor) -> SendBuffer? { socket.sendBuffer() }
 
-    mutating func awaitRoom(_ socket: Descriptor) { socket.pollForOutput() }
+    @discardableResult
+    mutating func awaitRoom(_ socket: Descriptor) -> Bool { socket.pollForOutput() }
 
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool {
         guard isOn || socket.congestionControl() == .cubic && mayLeaveCubic else { return false }

@@ -8,21 +8,28 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func lookAtSendSpace(_ index: Int, now: Int64) {
         let used = table[index].sentSinceLook
         table[index].sentSinceLook = 0
-        guard let buffer = sockets.sendBuffer(table[index].socket) else {
+        guard var buffer = sockets.sendBuffer(table[index].socket) else {
             table[index].sendSpace = 65536
             return
+        }
+        // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell. It takes note only while less
+        // than half as much is free as is queued (`sk_stream_is_writeable`).
+        if !buffer.isWritable, !table[index].events.contains(.awaitsRoom) {
+            if sockets.awaitRoom(table[index].socket) {
+                // The far end has made room between the two calls, so that nothing was noted and no event will tell (lesson 57).
+                buffer = sockets.sendBuffer(table[index].socket) ?? buffer
+            } else {
+                table[index].events.insert(.awaitsRoom)
+                table[index].vainLooks = 0
+            }
         }
         if buffer.queued > TCPTranslator.tellingQueue { look(index, now: now) }
         let space = min(capacity(buffer, table[index]), 16 << 20)
         table[index].sendSpace = min(space, mostPromised(table[index], used: used))
-        // An empty buffer has no more room than this, whatever it once had.
-        if table[index].largestSpace < space || buffer.queued < buffer.limit / 8 { table[index].largestSpace = space }
-        // Where the buffer fills up, the kernel must know that we wait, or it will neither grow it nor tell. It takes note only while less
-        // than half as much is free as is queued (`sk_stream_is_writeable`).
-        if !buffer.isWritable, !table[index].events.contains(.awaitsRoom) {
-            table[index].events.insert(.awaitsRoom)
-            sockets.awaitRoom(table[index].socket)
-        }
+        // An empty buffer has no more room than this, whatever it once had. With data in it, this may be far too little: the queue is that of a moment ago, and
+        // the far end has acknowledged most of it since. A guest would be thought to go on with half of that (lesson 58).
+        let isEmpty = buffer.queued < min(buffer.limit / 8, TCPTranslator.tellingQueue)
+        if table[index].largestSpace < space || isEmpty { table[index].largestSpace = space }
     }
 
     /// Bytes in a send buffer from which on they tell what data takes there.

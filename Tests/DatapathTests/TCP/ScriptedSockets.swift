@@ -7,6 +7,9 @@ import Wire
 @testable import Datapath
 @testable import Linux
 
+/// When the far end acknowledges all at once, or nearly so.
+enum Draining { case never, beforeAwaitRoom, beforePath }
+
 /// One socket of the host, with its kernel and the far end behind it.
 struct HostSocket {
     let number: Int
@@ -25,6 +28,8 @@ struct HostSocket {
     var bookkeeping = 1
     /// The kernel knows that someone waits for room (SOCK_NOSPACE).
     var awaitsRoom = false
+    /// The far end takes all that is queued between two calls.
+    var drains = Draining.never
     /// shutdown(SHUT_WR) was called.
     var isFinished = false
 
@@ -379,6 +384,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     mutating func path(_ socket: Descriptor) -> TCPPath? {
         guard let index = index(socket, "path") else { return nil }
         calls.path += 1
+        if all[index].drains == .beforePath { all[index].drained = max(all[index].drained, all[index].taken.count - 72) }
         let socket = all[index]
         // The kernel counts the SYN of a connection that it has opened, and a FIN.
         let syn = socket.isAccepted ? 0 : 1
@@ -421,10 +427,13 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         return SendBuffer(limit: UInt32(all[index].sendLimit), queued: UInt32(all[index].booked))
     }
 
-    mutating func awaitRoom(_ socket: Descriptor) {
-        guard let index = index(socket, "awaitRoom") else { return }
+    @discardableResult
+    mutating func awaitRoom(_ socket: Descriptor) -> Bool {
+        guard let index = index(socket, "awaitRoom") else { return false }
         calls.awaitRoom += 1
+        if all[index].drains == .beforeAwaitRoom { all[index].drained = all[index].taken.count }
         if !all[index].isWritable { all[index].awaitsRoom = true }
+        return all[index].isWritable
     }
 
     mutating func close(_ socket: Descriptor) {

@@ -275,6 +275,29 @@ extension TCPScript {
         script.expectEmpty()
     }
 
+    /// The far end makes room after the buffer was found full and before the kernel could note that somebody waits, of which no event tells (lesson 57); or after
+    /// the queue was measured and before it was asked for what it has acknowledged, so that a full queue seems to hold hardly any data (lesson 58).
+    /// The guest's stack goes on with whole segments only, where the window was once larger than one.
+    @Test(arguments: [(Draining.beforeAwaitRoom, 400_000), (.beforePath, 4 << 20)])
+    func lesson57_58_roomThatComesBetweenTwoCallsIsSeen(_ draining: Draining, _ limit: Int) throws {
+        var script = try TCPScript(mtu: 65520) { $0.sendLimit = limit }
+        script.open(mss: 65480)
+        script.tcp.sockets.all[0].drains = draining
+        var position = 1
+        while position < Stream.length - 3 * 65480 {
+            // What the guest has read is rounded by its scale.
+            let connection = script.connection()
+            let window = (connection.windowEdge - connection.acknowledged) & ~255 - (connection.expected - connection.acknowledged)
+            try #require(window >= 65480 || position == 1, "stands still after \(position) bytes")
+            for _ in 0..<max(min(window / 65480, 3), 1) {
+                script.guest("PA", seq: position, ack: 1, count: min(window, 65480))
+                position += min(window, 65480)
+            }
+            _ = script.round()
+        }
+        #expect(!script.tcp.sockets.all[0].awaitsRoom)
+    }
+
     /// Buffers that hold a sixth of what they seem to, since each byte has a header of its own: the guest fills them, and nothing is refused.
     @Test(arguments: [1500, 65520]) func aBufferThatHoldsLittleIsNotPromised(_ mtu: Int) throws {
         var script = try TCPScript(mtu: mtu) {
