@@ -1,5 +1,6 @@
 // Dispatch: one worker. `Forwarder` owns the link, the translators and the timers, and turns events into calls;
-// `Forwarder+Frames` takes the guest's frames apart and hands each to who understands it; what carries on the frame before it goes a shorter way (`SegmentTrain`).
+// `Forwarder+Batch` takes the guest's frames, as many at once as is good (`BatchSize`); `Forwarder+Frames` takes them apart and hands each to who
+// understands it; what carries on the frame before it goes a shorter way (`SegmentTrain`).
 //
 //      epoll_wait --> link readable: a batch of frames --> translators --> endRound: sends, acknowledgements
 //                 --> socket event:  its flow's translator ------------------^
@@ -56,12 +57,10 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let mostDescriptors: Int
     var limitLearnedAt: Int64 = 0
     var descriptorsAreScarce = false
-    /// Frames taken per wake-up: more while the guest sends in bursts, one while it does not, which saves asking a second time.
-    private var batchLimit = 1
+    var batchSize: BatchSize
     /// Connections accepted per wake-up of a listener, likewise.
     var acceptLimit = 1
     var fullAccepts = 0
-    private var fullBatches = 0
     private var nextEvent = 0
     /// When the last wait ended, in nanoseconds.
     private var woke: Int64 = 0
@@ -85,7 +84,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let portWatch = try PortWatch()
         let portTables = try PortTables()
         let migration = try Migration()
-        let inbound = try FrameBatch(capacity: batch.frames, byteLimit: batch.bytes)
+        let inbound = try FrameBatch(capacity: batch.frames, mostBytes: batch.mostBytes)
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
         self.port = port
@@ -98,6 +97,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.portTables = portTables
         self.migration = migration
         self.inbound = inbound
+        batchSize = BatchSize(bytes: batch.bytes, mostBytes: batch.mostBytes)
         self.events = events
         self.epoll = epoll
         unknownGuest = GuestIdentity(network)
@@ -195,34 +195,6 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         if event.contains(.arrived) { guestArrived(now: now) }
         if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }
         if event.contains(.frames) { receive(now: now) }
-    }
-
-    /// Takes one batch from the guest and works it off.
-    private mutating func receive(now: Int64) {
-        if migration.phase != .idle { guestIsHere(now: now) }
-        inbound.removeAll()
-        inbound.limit = batchLimit
-        let isOpen = port.link.receive(into: &inbound)
-        let count = inbound.count
-        adaptBatch(count)
-        limitFlows(by: count, now: now)
-        for index in 0..<count where !takeTrain(index) { dispatch(inbound[index], now: now) }
-        // The payloads lie in this batch.
-        tcp.flushPending(&port, now: now)
-        udp.flushPending(&port, now: now)
-        if !isOpen { guestLeft() }
-    }
-
-    /// A batch that was not full has cost one call to find that out. Full ones in a row mean a burst: then it pays to ask on.
-    private mutating func adaptBatch(_ count: Int) {
-        guard count >= batchLimit else {
-            batchLimit = max(count, 1)
-            fullBatches = 0
-            return
-        }
-        fullBatches += 1
-        let isBulk = count > 0 && inbound[count - 1].length > 4096
-        if isBulk || fullBatches >= 4 { batchLimit = min(batchLimit * 2, inbound.capacity) }
     }
 
     private mutating func endRound(now: Int64) {

@@ -16,7 +16,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var offloads: LinkOffloads { capture == nil ? inner.offloads : inner.offloads.subtracting(.runs) }
     var hasRoom: Bool { mutating get { inner.hasRoom } }
     var hasNews: Bool { inner.hasNews }
-    var batchSize: (frames: Int, bytes: Int) { inner.batchSize }
+    var batchSize: LinkBatch { inner.batchSize }
     var figures: LinkFigures { inner.figures }
     var moreDescriptors: Int { inner.moreDescriptors }
     var hasLostGuest: Bool { inner.hasLostGuest }

@@ -110,7 +110,7 @@ protocol GuestLink: ~Copyable {
     /// Whether a large frame would be taken now. If not, `room` is told once it is so.
     var hasRoom: Bool { mutating get }
     /// Frames and bytes of a batch.
-    var batchSize: (frames: Int, bytes: Int) { get }
+    var batchSize: LinkBatch { get }
     var figures: LinkFigures { get }
 
     /// How many it may have open besides.
@@ -159,10 +159,17 @@ protocol GuestLink: ~Copyable {
     mutating func flush(_ arena: inout Mapping)
 }
 
+/// What a link may bring at once.
+struct LinkBatch: BitwiseCopyable {
+    let frames: Int
+    /// As a rule, and where nobody else has anything to do.
+    let bytes, mostBytes: Int
+}
+
 /// A link whose guest is there from the start, and the only one.
 extension GuestLink where Self: ~Copyable {
     var hasRoom: Bool { true }
-    var batchSize: (frames: Int, bytes: Int) { (64, 192 << 10) }
+    var batchSize: LinkBatch { LinkBatch(frames: 64, bytes: 192 << 10, mostBytes: 64 * (64 << 10)) }
     var figures: LinkFigures { LinkFigures() }
     var moreDescriptors: Int { 0 }
     var hasNews: Bool { false }
@@ -194,25 +201,26 @@ struct FrameBatch: ~Copyable {
     let capacity: Int
     /// The same for the next batch only, at most `capacity`.
     var limit: Int
-    private let byteLimit: Int
+    /// The next batch counts as full when it holds more than this.
+    var byteLimit: Int
     /// What was read of a frame that goes on in the next batch, where it comes first.
     private var kept = 0..<0
 
-    /// `byteLimit` is what a batch may hold before it counts as full; one more frame still fits behind it.
-    init(capacity: Int, byteLimit: Int) throws(Errno) {
+    /// `mostBytes` is what a batch may hold before it counts as full; one more frame still fits behind it.
+    init(capacity: Int, mostBytes: Int) throws(Errno) {
         let frames = try FixedTable<Frame>(count: capacity)
-        let arena = try Mapping(byteCount: byteLimit + FrameBatch.room)
+        let arena = try Mapping(byteCount: mostBytes + FrameBatch.room)
         self.frames = frames
         self.arena = arena
         self.capacity = capacity
         limit = capacity
-        self.byteLimit = byteLimit
+        byteLimit = mostBytes
     }
 
     /// What the link may fill at a time: headroom and the largest frame.
     static var room: Int { linkHeadroom + largestFrame + 64 }
 
-    var isFull: Bool { count >= min(limit, capacity) || end > byteLimit }
+    var isFull: Bool { @_noAllocation @_noLocks get { count >= min(limit, capacity) || end > byteLimit } }
 
     /// Where the next frame's Ethernet header goes; `largestFrame` bytes fit.
     var nextOffset: Int { end + linkHeadroom }

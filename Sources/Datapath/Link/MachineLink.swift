@@ -69,10 +69,12 @@ struct MachineLink: GuestLink, ~Copyable {
     var hasRoom: Bool { client.isOpen && backlog.isEmpty }
 
     /// As many frames as one read can bring.
-    var batchSize: (frames: Int, bytes: Int) {
-        if kind != .stream { return (64, MachineLink.mostMessages * MachineLink.messageStride) }
+    var batchSize: LinkBatch {
+        let messages = MachineLink.mostMessages * MachineLink.messageStride
+        if kind != .stream { return LinkBatch(frames: 64, bytes: messages, mostBytes: messages) }
         let bytes = 192 << 10
-        return ((bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1, bytes)
+        let frames = (bytes + FrameBatch.room) / (StreamFraming.prefix + StreamFraming.shortest) + 1
+        return LinkBatch(frames: frames, bytes: bytes, mostBytes: bytes)
     }
 
     // MARK: Guests

@@ -29,6 +29,9 @@ struct DownloadTurns: ~Copyable {
 
     init(capacity: Int) throws(Errno) { waiting = try UsageOrder(capacity: capacity) }
 
+    /// Nobody has much to send.
+    var areFree: Bool { holder == 0 }
+
     /// Whether a connection that has much to send may do so. If not, it is asked again when others are done, and must ask in each round.
     mutating func begin(_ index: Int, now: Int64) -> Bool {
         if holder == 0 {

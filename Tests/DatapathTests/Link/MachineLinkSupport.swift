@@ -29,7 +29,7 @@ final class MachinePair {
         var link = try MachineLink(kind, listener: .none, client: ours, isOneOff: true)
         try link.watch(by: epoll)
         let size = link.batchSize
-        let batch = try FrameBatch(capacity: size.frames, byteLimit: size.bytes)
+        let batch = try FrameBatch(capacity: size.frames, mostBytes: size.mostBytes)
         self.epoll = epoll
         self.batch = batch
         self.slots = slots

@@ -52,7 +52,7 @@ import Wire
         var link = try VhostLink(listener: .none, client: ours, isOneOff: true)
         try link.watch(by: epoll)
         let size = link.batchSize
-        let batch = try FrameBatch(capacity: size.frames, byteLimit: size.bytes)
+        let batch = try FrameBatch(capacity: size.frames, mostBytes: size.mostBytes)
         let slots = try Mapping(byteCount: SlotLayout.count * SlotLayout.size)
         frontEnd = ends[1]
         func counter() throws -> Int32 { try Descriptor.eventCounter().number }
