@@ -10,6 +10,9 @@ extension Descriptor {
     /// Waits for what hardly ever comes, urgent data.
     public func awaitPriorityInput(milliseconds: Int32) -> Bool { awaits(Int16(POLLPRI), milliseconds) }
 
+    /// Whether its other end is gone, although there may be something left to read.
+    public var hasHungUp: Bool { awaits(0, 0) }
+
     private func awaits(_ events: Int16, _ milliseconds: Int32) -> Bool {
         var entry = pollfd(fd: number, events: events, revents: 0)
         // SAFETY: one entry, which the kernel reads and writes during the call.

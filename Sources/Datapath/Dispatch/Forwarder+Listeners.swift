@@ -79,9 +79,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             } catch {
                 // What went wrong with one connection says nothing of the next (accept(2)).
                 guard error.isLackOfResources else { continue }
-                port.counters.add(.listenersPaused)
                 listeners.pause(index, in: epoll)
-                listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
+                pauseListening(now: now)
                 return
             }
         }
@@ -89,9 +88,16 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         if fullAccepts >= 8 { acceptLimit = min(limit * 2, Forwarder.budget) }
     }
 
+    /// A listener was told to wait, and must be told to go on.
+    mutating func pauseListening(now: Int64) {
+        port.counters.add(.listenersPaused)
+        listenersResumeAt = min(listenersResumeAt, now + Forwarder.pause)
+    }
+
     mutating func resumeListeners() {
         listenersResumeAt = .max
         listeners.resumeAll(in: epoll)
+        port.link.resume()
     }
 
     private mutating func openInbound(_ socket: Descriptor, _ source: SocketAddress, _ listener: ListenerEntry, now: Int64) {

@@ -191,6 +191,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
 
     private mutating func attend(_ event: LinkEvent, now: Int64) {
         if event.isEmpty { return }
+        if event.contains(.waits) { pauseListening(now: now) }
         if event.contains(.transfer) { transferState(now: now) }
         if event.contains(.arrived) { guestArrived(now: now) }
         if event.contains(.room) { tcp.linkHasRoom(&port, now: now) }

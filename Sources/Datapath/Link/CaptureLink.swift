@@ -23,6 +23,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { inner.attend(part, events) }
+    mutating func resume() { inner.resume() }
     mutating func takeNews() -> LinkEvent { inner.takeNews() }
     mutating func prepareToWait() -> Bool { inner.prepareToWait() }
     mutating func awaitAnother() -> Bool { inner.awaitAnother() }

@@ -66,6 +66,8 @@ struct LinkEvent: OptionSet, BitwiseCopyable {
     static var arrived: LinkEvent { LinkEvent(rawValue: 4) }
     /// `takeTransfer` has one.
     static var transfer: LinkEvent { LinkEvent(rawValue: 8) }
+    /// Whoever would be the guest has to wait, since descriptors or memory are lacking: `resume` in a moment.
+    static var waits: LinkEvent { LinkEvent(rawValue: 16) }
 }
 
 /// What happened to the link itself, for who writes the log.
@@ -121,6 +123,9 @@ protocol GuestLink: ~Copyable {
 
     /// Does what an event asks of the link itself. `part` is the index in the event's tag.
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent
+
+    /// Lets in again who had to wait.
+    mutating func resume()
 
     /// Whether something has come that no event tells of: memory that is shared with the guest can be looked at for nothing.
     var hasNews: Bool { get }
@@ -179,6 +184,7 @@ extension GuestLink where Self: ~Copyable {
     mutating func watch(by epoll: Epoll) throws(Errno) { try epoll.add(descriptor, .input, tag: EventTag(.link).bits) }
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent { .frames }
     mutating func awaitAnother() -> Bool { false }
+    mutating func resume() {}
     mutating func takeTransfer() -> StateTransfer? { nil }
     mutating func endTransfer(_ isDone: Bool) {}
     mutating func takeNotice() -> GuestNotice? { nil }

@@ -32,18 +32,34 @@ struct MachineConnection: BitwiseCopyable {
         if client.isOpen { try begin(client, &figures) }
     }
 
-    /// Somebody connects. True when it is the machine now, because there was none.
-    mutating func accept(_ figures: inout LinkFigures) -> Bool {
-        guard let (socket, _) = try? listener.accept() else { return false }
-        if client.isOpen {
-            figures.turnedAway += 1
-            note(.turnedAway)
-        } else if (try? begin(socket, &figures)) != nil {
-            note(.arrived)
-            return true
+    /// Somebody connects: `arrived` when it is the machine now, because there was none.
+    mutating func accept(_ figures: inout LinkFigures) -> LinkEvent {
+        // Its successor is here before we have read its last words: it waits where it is until that is done.
+        if client.isOpen, client.hasHungUp { return [] }
+        do throws(Errno) {
+            guard let (socket, _) = try listener.accept() else { return [] }
+            if client.isOpen {
+                figures.turnedAway += 1
+                note(.turnedAway)
+            } else if (try? begin(socket, &figures)) != nil {
+                note(.arrived)
+                return .arrived
+            }
+            socket.close()
+            return []
+        } catch {
+            // What went wrong with one connection says nothing of the next (accept(2)).
+            guard error.isLackOfResources else { return [] }
+            watchListener(false)
+            return .waits
         }
-        socket.close()
-        return false
+    }
+
+    /// After `waits`.
+    func resume() { if listener.isOpen { watchListener(true) } }
+
+    private func watchListener(_ on: Bool) {
+        try? epoll?.modify(listener, on ? .input : [], tag: EventTag(.link, index: Part.listener).bits)
     }
 
     /// Takes in a machine's socket, from now on ours to close.

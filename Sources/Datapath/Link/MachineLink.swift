@@ -101,10 +101,12 @@ struct MachineLink: GuestLink, ~Copyable {
     }
 
     private mutating func acceptGuest() -> LinkEvent {
-        guard connection.accept(&figures) else { return [] }
-        begin()
-        return .arrived
+        let event = connection.accept(&figures)
+        if event.contains(.arrived) { begin() }
+        return event
     }
+
+    mutating func resume() { connection.resume() }
 
     mutating func awaitAnother() -> Bool {
         hasLostGuest = false

@@ -102,7 +102,8 @@ import Wire
     @Test func lesson43_offloadsAreWhatWasAgreed() throws {
         let all: VirtioFeatures = [.version1, .mergeableBuffers, .guestChecksum, .guestTCP4, .guestTCP6, .guestUDP4, .guestUDP6]
         for (features, size, expected) in [
-            (all, 256, [.checksum, .tcpSegmentation, .udpSegmentation]), (all, 32, [.checksum]), (all.subtracting(.guestChecksum), 256, []),
+            (all, 256, [.checksum, .tcpSegmentation, .udpSegmentation]), (all, 64, [.checksum]), (all.subtracting(.guestChecksum), 256, []),
+            (all, 128, [.checksum, .tcpSegmentation, .udpSegmentation]),
             (all.subtracting(.guestTCP6), 256, [.checksum, .udpSegmentation]), (all.subtracting(.guestUDP4), 256, [.checksum, .tcpSegmentation]),
             ([.version1], 256, []), (all.subtracting(.mergeableBuffers), 32, [.checksum, .tcpSegmentation, .udpSegmentation]),
         ] as [(VirtioFeatures, Int, LinkOffloads)] {

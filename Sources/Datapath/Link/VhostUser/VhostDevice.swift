@@ -42,8 +42,9 @@ struct VhostDevice: ~Copyable {
     static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement, .deviceState] }
     /// Pairs of rings.
     static var queuePairs: UInt64 { 1 }
-    /// Rings that are smaller may not hold a super-frame in the smallest buffers that a driver has, of a page's third.
-    static var smallestForSegmentation: Int { 64 }
+    /// Half of a ring must hold a super-frame in the smallest buffers that Linux' driver has, of 1536 bytes: it fills its ring anew only once half of it is
+    /// used, and nothing uses it before there is room.
+    static var smallestForSegmentation: Int { 128 }
 
     /// Length of the header before each frame: the short one is for drivers of before virtio 1 only.
     var headerLength: Int {

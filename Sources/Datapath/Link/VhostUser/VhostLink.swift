@@ -69,6 +69,8 @@ struct VhostLink: GuestLink, ~Copyable {
         return connection.end()
     }
 
+    mutating func resume() { connection.resume() }
+
     mutating func takeTransfer() -> StateTransfer? { device.takeTransfer() }
 
     mutating func endTransfer(_ isDone: Bool) { device.endTransfer(isDone) }
@@ -77,7 +79,7 @@ struct VhostLink: GuestLink, ~Copyable {
 
     mutating func attend(_ part: Int, _ events: Epoll.Events) -> LinkEvent {
         switch part {
-        case MachineConnection.Part.listener: _ = connection.accept(&figures)
+        case MachineConnection.Part.listener: return connection.accept(&figures).intersection(.waits)
         case MachineConnection.Part.client where connection.client.isOpen: return serveMessages()
         default: break  // A kick: the rings are looked at anyway.
         }
