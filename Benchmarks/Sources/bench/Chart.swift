@@ -8,7 +8,7 @@ struct Chart {
     /// - Parameter chosen: the figures to show; those that were not measured are left out.
     static func svg(_ results: Results, _ peers: [String], chosen: (Figure) -> Bool, caption: String) -> String {
         let relays = Array(peers.dropFirst())
-        let rows = results.figures.filter { figure in chosen(figure) && results.median(figure, peers[0]) != nil }
+        let rows = results.figures.filter { figure in chosen(figure) && results.value(figure, peers[0]) != nil }
         let group = Double(relays.count) * bar + gap
         let height = top + Double(rows.count) * group + 30
         let scale = width - left - right
@@ -34,7 +34,7 @@ struct Chart {
             for (place, relay) in relays.enumerated() {
                 guard let ratio = results.ratio(figure, relay, to: peers[0]) else { continue }
                 let length = max(1, min(1, ratio) * scale), barTop = y + Double(place) * bar
-                let label = "\(Table.short(results.median(figure, relay))) \(figure.unit)"
+                let label = "\(Table.short(results.value(figure, relay))) \(figure.unit)"
                 body += "<rect x=\"\(left)\" y=\"\(barTop)\" width=\"\(length)\" height=\"\(bar - 2)\" fill=\"\(colour(relay))\"/>"
                 body += "<text x=\"\(left + length + 5)\" y=\"\(barTop + 9.5)\" font-size=\"10\" class=\"faint\">\(escape(label))</text>\n"
             }

@@ -7,8 +7,8 @@ struct Measuring {
     let setting: String
     var results: Results
 
-    private mutating func add(_ name: String, _ unit: String, _ value: Double?, betterLow: Bool = false) {
-        results.add(Figure(setting: setting, name: name, unit: unit, isBetterHigh: !betterLow), session.peer.name, value)
+    private mutating func add(_ name: String, _ unit: String, _ value: Double?, betterLow: Bool = false, isWorstCase: Bool = false) {
+        results.add(Figure(setting: setting, name: name, unit: unit, isBetterHigh: !betterLow, isWorstCase: isWorstCase), session.peer.name, value)
     }
 
     /// Each direction alone.
@@ -21,7 +21,7 @@ struct Measuring {
             let bulk = try Bulk(line, mode)
             let label = streams == 1 ? name : "\(name), \(streams) streams"
             add(label, "Gbit/s", bulk.gigabits)
-            add("\(label): worst of median", "", bulk.steadiness)
+            add("\(label): worst of median", "", bulk.steadiness, isWorstCase: true)
             if bulk.failures > 0 { results.note("\(session.peer.name), \(setting), \(label): \(bulk.failures) streams did not end") }
             if withRoundTrip, mode == "up" { add("guest's smoothed RTT, sending", "ms", bulk.rtt) }
             if mode == "up", bulk.bytes > 0 { add("\(label): retransmissions", "/GB", bulk.retransmissions / (bulk.bytes / 1e9), betterLow: true) }

@@ -6,6 +6,8 @@ struct Figure: Hashable {
     let name: String
     let unit: String
     var isBetterHigh = true
+    /// A moment's failure, which a median of several runs would hide: the worst of them counts.
+    var isWorstCase = false
 }
 
 /// Every value that was measured, in the order the figures came.
@@ -26,17 +28,21 @@ struct Results {
     }
 
     func values(_ figure: Figure, _ peer: String) -> [Double] { samples[figure]?[peer] ?? [] }
-    func median(_ figure: Figure, _ peer: String) -> Double? { bench.median(values(figure, peer)) }
+    /// The median of all runs, or the worst of them.
+    func value(_ figure: Figure, _ peer: String) -> Double? {
+        if figure.isWorstCase { return figure.isBetterHigh ? values(figure, peer).min() : values(figure, peer).max() }
+        return median(values(figure, peer))
+    }
 
     /// How much better `peer` is than `other`: above 1 is better, whichever way the figure counts.
     func ratio(_ figure: Figure, _ peer: String, to other: String) -> Double? {
-        guard let ours = median(figure, peer), let theirs = median(figure, other) else { return nil }
+        guard let ours = value(figure, peer), let theirs = value(figure, other) else { return nil }
         let (top, bottom) = figure.isBetterHigh ? (ours, theirs) : (theirs, ours)
         return bottom > 0 ? top / bottom : nil
     }
 }
 
-/// The figures as a Markdown table of medians and ratios.
+/// The figures as a Markdown table, with ratios.
 enum Table {
     static func text(_ results: Results, _ peers: [String]) -> String {
         var rows = [["setting", "figure", "unit"] + peers]
@@ -44,7 +50,7 @@ enum Table {
         rows[0] += peers.count > 1 ? ["of no relay"] + others.map { "vs \($0)" } : []
         for figure in results.figures {
             var row = [figure.setting, figure.name, figure.unit]
-            row += peers.map { short(results.median(figure, $0)) }
+            row += peers.map { short(results.value(figure, $0)) }
             if peers.count > 1 {
                 row.append(short(results.ratio(figure, peers[1], to: peers[0])))
                 row += others.map { results.ratio(figure, peers[1], to: $0).map { short($0) + "x" } ?? "-" }
@@ -67,17 +73,17 @@ enum Table {
     }
 }
 
-/// Everything as JSON: identities, each sample, medians.
+/// Everything as JSON: identities, each sample, and what they come to.
 enum Report {
     static func data(_ results: Results, _ peers: [String], identities: [String: [String: String]], machine: [String: String]) throws -> Data {
         let figures: [[String: Any]] = results.figures.map { figure in
-            var samples: [String: [Double]] = [:], medians: [String: Double] = [:]
+            var samples: [String: [Double]] = [:], outcomes: [String: Double] = [:]
             for peer in peers where !results.values(figure, peer).isEmpty {
                 samples[peer] = results.values(figure, peer)
-                medians[peer] = results.median(figure, peer)
+                outcomes[peer] = results.value(figure, peer)
             }
             return ["setting": figure.setting, "figure": figure.name, "unit": figure.unit, "higher_is_better": figure.isBetterHigh,
-                    "medians": medians, "samples": samples]
+                    "outcomes": outcomes, "samples": samples]
         }
         let all: [String: Any] = ["machine": machine, "peers": identities, "figures": figures, "notes": results.notes]
         return try JSONSerialization.data(withJSONObject: all, options: [.prettyPrinted, .sortedKeys])

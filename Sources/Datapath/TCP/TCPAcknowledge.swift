@@ -134,6 +134,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if connection.largestSpace == 0 {
             table[index].sendSpace = TCPTranslator.initialSpace
             table[index].largestSpace = TCPTranslator.initialSpace
+            table[index].sendsWholeSegments = TCPTranslator.initialSpace >= 2 * UInt32(connection.guestSegmentSize)
         }
         return isConnected
     }

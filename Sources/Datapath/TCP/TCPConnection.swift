@@ -165,6 +165,8 @@ struct TCPConnection: FlowEntry {
     var gatheredPlace: UInt8 = 0
     /// The queue is in so small pieces that little of it may be looked at, and there is no place to gather them.
     var looksBriefly = false
+    /// The guest has been told of two segments' room once. Since then its stack sends less than one only where that is all that it has.
+    var sendsWholeSegments = false
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.

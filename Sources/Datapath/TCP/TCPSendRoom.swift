@@ -25,11 +25,19 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if buffer.queued > TCPTranslator.tellingQueue { look(index, now: now) }
         let space = min(capacity(buffer, table[index]), 16 << 20)
+        let segment = UInt32(table[index].guestSegmentSize)
         table[index].sendSpace = min(space, mostPromised(table[index], used: used))
+        if table[index].sendSpace >= 2 * segment {
+            table[index].sendsWholeSegments = true
+        } else if table[index].sendsWholeSegments, buffer.queued == 0 {
+            // A buffer that has become smaller than a segment, as for lack of memory, is fed with whole ones nevertheless: the guest would send nothing else before
+            // its persist timer expires, a fifth of a second for each bufferful. What is too much is kept (`TCPBlocked`).
+            table[index].sendSpace = max(space, segment)
+        }
         // An empty buffer has no more room than this, whatever it once had. With data in it, this may be far too little: the queue is that of a moment ago, and
         // the far end has acknowledged most of it since. A guest would be thought to go on with half of that (lesson 58).
         let isEmpty = buffer.queued < min(buffer.limit / 8, TCPTranslator.tellingQueue)
-        if table[index].largestSpace < space || isEmpty { table[index].largestSpace = space }
+        if table[index].largestSpace < space || isEmpty { table[index].largestSpace = table[index].sendsWholeSegments ? max(space, 2 * segment) : space }
     }
 
     /// Bytes in a send buffer from which on they tell what data takes there.

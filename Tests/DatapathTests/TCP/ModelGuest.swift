@@ -64,6 +64,9 @@ struct ModelGuest {
     /// Bytes that wait for their acknowledgement, at most: an application that has more to write reads nothing until there is room, as one that
     /// echoes does. 0: it writes and reads independently.
     var sendBuffer = 0
+    /// Sends whole segments only, or half of the largest window that it has seen (RFC 9293, section 3.8.6.2.1).
+    var avoidsSlivers = false
+    private var largestWindow = 0
     /// Milliseconds of silence before the peer is asked whether it lives.
     var keepAlive: Int64 = 7_200_000
     private var asksAt = Int64.max
@@ -93,6 +96,7 @@ struct ModelGuest {
             start: start, endsLast: endsLast, acknowledgeDelay: acknowledgeDelay, probesOld: probesOld, shrinks: shrinks)
         other.keepAlive = keepAlive
         other.isStrict = isStrict
+        other.avoidsSlivers = avoidsSlivers
         other.sendBuffer = sendBuffer
         return other
     }
@@ -182,6 +186,9 @@ struct ModelGuest {
         while next < total + 2, next < edge || (next == total + 1 && next <= edge) {
             // After a timeout, one frame until something is acknowledged.
             if retries > 0, next > unacknowledged { break }
+            largestWindow = max(largestWindow, edge - unacknowledged)
+            let room = edge - next
+            if avoidsSlivers, room < min(segmentSize, largestWindow / 2), room < written + 1 - next { break }
             let sent = sendOne(next, limit: edge - next, &random)
             if sent == 0 { break }
             next += sent
@@ -221,7 +228,11 @@ struct ModelGuest {
             if unacknowledged == next {
                 // The window is closed: ask.
                 if next >= total + 2 { return }
-                if next < edge { retries = 0; return }
+                if next < edge {
+                    retries = 0
+                    if avoidsSlivers { next += sendOne(next, limit: edge - next, &random) }
+                    return
+                }
                 if probesOld || next >= written + 1 {
                     emit(.ack, at: unacknowledged - 1, count: 0, &random)
                 } else {

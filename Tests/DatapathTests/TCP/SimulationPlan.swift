@@ -28,7 +28,7 @@ struct ModelFarEnd {
 /// frames cut in two, pauses of both ends, black holes, keep-alive probes, SYNs that cross, addresses used again in one batch, full
 /// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well. From 9 000 000 on, guests read
 /// only when they can write; from 10 000 000 on, far ends send urgent data instead;
-/// from 11 000 000 on, in small pieces.
+/// from 11 000 000 on, in small pieces; from 12 000 000 on, far ends and networks do something between any two system calls, and guests send no slivers.
 struct SimulationPlan {
     enum Abort { case nobody, guest, host }
 
@@ -61,12 +61,16 @@ struct SimulationPlan {
     private(set) var bufferChanges = 0
     private(set) var urgency = 0
     private(set) var pieceCost = 1
+    private(set) var concurrency = 0
     /// Rounds take long.
     private(set) var isOftenLate = false
     private(set) var peekOffsetCalls = Int.max
     private(set) var capacity = 8
     private(set) var blackHole = Int64.max...Int64.max
     private(set) var hasPauses = false
+
+    /// Nothing stands still for as long as a guest's timer runs: no timer was needed.
+    var isPrompt: Bool { concurrency > 0 && !isFar }
 
     init(_ seed: UInt64, _ random: inout SeededRandom) {
         isClean = random.below(3) == 0
@@ -91,10 +95,12 @@ struct SimulationPlan {
         if seed >= 4_000_000 { addTrouble(seed) }
         if seed >= 10_000_000 { urgency = [30, 300, 1000][Int(seed % 3)] }
         // And buffers of which each byte takes a multiple.
-        if seed >= 11_000_000 { (urgency, pieceCost) = ([0, 300][Int(seed % 2)], [20, 300][Int(seed / 2 % 2)]) }
+        if seed / 1_000_000 == 11 { (urgency, pieceCost) = ([0, 300][Int(seed % 2)], [20, 300][Int(seed / 2 % 2)]) }
         if seed >= 11_000_000 { isOftenLate = seed / 4 % 2 == 0 }
+        if seed >= 12_000_000 { (urgency, concurrency) = (0, [30, 300, 1000][Int(seed % 3)]) }
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
+            connections[index].guest.avoidsSlivers = seed >= 12_000_000
             if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
         }
     }

@@ -298,6 +298,28 @@ extension TCPScript {
         #expect(!script.tcp.sockets.all[0].awaitsRoom)
     }
 
+    /// Lesson 59: for lack of memory, the kernel has made the buffer smaller than a segment. The guest sends nothing less than one before its persist timer expires.
+    @Test func lesson59_aBufferBelowASegmentIsFedWithWholeOnes() throws {
+        var script = try TCPScript(mtu: 65520) { $0.sendLimit = 400_000 }
+        script.open(mss: 65480)
+        var position = 1
+        for number in 0..<16 {
+            if number == 3 { script.tcp.sockets.all[0].sendLimit = 5000 }
+            var milliseconds = 0
+            var window: Int { script.connection().windowEdge - (SequenceNumber(script.guestStart) + position) }
+            while window < 65480, number > 0, milliseconds < 100 {
+                script.tcp.sockets.drain(0)
+                _ = script.round() + script.pass(1)
+                milliseconds += 1
+            }
+            try #require(milliseconds < 100, "stands still after \(position) bytes")
+            script.guest("PA", seq: position, ack: 1, count: min(window, 65480))
+            position += min(window, 65480)
+            _ = script.round()
+        }
+        #expect(position > 15 * 65480)
+    }
+
     /// Buffers that hold a sixth of what they seem to, since each byte has a header of its own: the guest fills them, and nothing is refused.
     @Test(arguments: [1500, 65520]) func aBufferThatHoldsLittleIsNotPromised(_ mtu: Int) throws {
         var script = try TCPScript(mtu: mtu) {

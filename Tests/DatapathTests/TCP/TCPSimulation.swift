@@ -54,6 +54,7 @@ struct TCPSimulation: ~Copyable {
             $0.hasOutages = seed % 5 == 0
             $0.peekOffsetCalls = plan.peekOffsetCalls
             $0.trouble = plan.socketTrouble
+            $0.concurrency = plan.concurrency
             $0.pieceCost = plan.pieceCost
             $0.random = SeededRandom(seed &+ 77)
         }
@@ -120,7 +121,7 @@ struct TCPSimulation: ~Copyable {
             || script.tcp.sockets.all.contains { $0.hasLostPeekOffset }
         if hasGone { return 18_000_000 }
         // What a socket has refused by chance several times, the guest's timer repeats; and two in a row of the slowest repetitions may be lost.
-        return (plan.isClean ? 700 : 250_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
+        return (plan.isClean ? plan.isPrompt ? 150 : 700 : 250_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
             + (plan.blackHole.upperBound == .max ? 0 : 100_000)
             // Whoever gave way, and has not heard of it, asks with its next SYN.
             + (script.port.counters[.tcpGaveWay] > 0 ? 3000 : 0)
@@ -300,9 +301,14 @@ struct TCPSimulation: ~Copyable {
         }
         let drained = 1 + random.below(farEnds[index].drainStep)
         if script.tcp.sockets.all[number].queued > 0 { script.tcp.sockets.drain(number, drained) }
+        script.tcp.sockets.land(number)
         let socket = script.tcp.sockets.all[number]
         let left = farEnds[index].total - socket.arrived.count
         let count = min(left, farEnds[index].capacity - socket.unread, 1 + random.below(random.pick([10, 3000, 100_000])))
+        if count > 0, plan.concurrency > 0 {
+            script.tcp.sockets.all[number].underWay = count
+            return
+        }
         if count > 0 {
             script.tcp.sockets.arrive(Stream.toGuest[socket.arrived.count..<(socket.arrived.count + count)], number)
         }
