@@ -42,9 +42,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     private func isOneFlow(_ a: Frame, _ b: Frame) -> Bool {
         let bytes = inbound.arena.bytes
         func isSame(_ offset: Int) -> Bool { bytes.uint32(at: a.offset + offset) == bytes.uint32(at: b.offset + offset) }
-        guard min(a.length, b.length) >= 58, bytes.uint16(at: a.offset + 12) == bytes.uint16(at: b.offset + 12), isSame(26), isSame(30), isSame(34)
+        guard min(a.length, b.length) >= 38, bytes.uint16(at: a.offset + 12) == bytes.uint16(at: b.offset + 12), isSame(26), isSame(30), isSame(34)
         else { return false }
         if bytes.uint16(at: a.offset + 12) == EtherType.ipv4.number { return true }
-        return isSame(38) && isSame(42) && isSame(46) && isSame(50) && isSame(54)
+        return min(a.length, b.length) >= 58 && isSame(38) && isSame(42) && isSame(46) && isSame(50) && isSame(54)
     }
 }
