@@ -51,12 +51,7 @@ struct MachineConnectionTests {
 
         /// How many events there are now.
         func eventCount() throws -> Int {
-            let list = try EventList(capacity: 4)
-            return try Lobby.wait(list, epoll)
-        }
-
-        private static func wait(_ list: consuming EventList, _ epoll: Epoll) throws -> Int {
-            var list = list
+            var list = try EventList(capacity: 4)
             try list.wait(on: epoll, nanoseconds: 0)
             return list.count
         }
