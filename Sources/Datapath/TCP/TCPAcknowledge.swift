@@ -10,9 +10,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Sends an acknowledgement where one is owed now; else sees to it that one will be.
     mutating func acknowledgeIfDue<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         refreshSendSpace(index, now: now)
+        if table[index].sawHole { closeHole(index) }
         let connection = table[index]
         let owed = acknowledgeable(connection) - connection.acknowledged
-        if connection.events.contains(.mustAcknowledge) || isWindowWorthTelling(connection) {
+        if connection.events.contains(.mustAcknowledge) || isWindowWorthTelling(connection) || connection.repeats > 0 && owed > 0 {
             sendControl(index, .ack, &port)
         } else if owed > 0 {
             if owed >= 2 * Int(connection.segmentSize) || !connection.events.contains(.interactive) {
@@ -22,7 +23,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 lookNoLater(index, than: now + TCPTranslator.delay)
             }
         }
-        while table[index].repeats > 0, !table[index].events.contains(.mustAcknowledge), sendControl(index, .ack, &port) { table[index].repeats -= 1 }
+        repeatAcknowledgement(index, &port)
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge) {
             lookNoLater(index, than: nextLook(table[index], now: now))
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
@@ -143,7 +144,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The window has grown so much since the guest was told that it should know.
     private func isWindowWorthTelling(_ connection: TCPConnection) -> Bool {
-        guard connection.events.contains(.established), !connection.events.contains(.finFromGuest) else { return false }
+        guard connection.events.contains(.established), !connection.events.contains(.finFromGuest), !connection.hasHole else { return false }
         let known = connection.windowEdge - connection.expected
         // Without window scaling, little can be told.
         let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
@@ -153,13 +154,16 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6).
-    mutating func takeWindow(_ index: Int) -> UInt16 {
+    mutating func takeWindow(_ index: Int, progresses: Bool = true) -> UInt16 {
         let connection = table[index]
         var edge = connection.windowEdge
         // Never open the window by less than a segment (lesson 11): the guest would send slivers.
         let space = space(connection)
         let offered = connection.expected + Int(space)
-        if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
+        if connection.sendsAgain || connection.hasHole && !progresses {
+            // A guest counts only those answers that say nothing else.
+            if progresses { edge = confinedEdge(index) }
+        } else if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
             edge = offered
         }
         let size = edge - connection.acknowledged
@@ -174,8 +178,10 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// What every segment says: the acknowledgement number and the window. Nothing is owed afterwards.
     mutating func takeAcknowledgement(_ index: Int) -> (SequenceNumber, UInt16) {
-        table[index].acknowledged = acknowledgeable(table[index])
-        let window = takeWindow(index)
+        let acknowledgment = acknowledgeable(table[index])
+        let progresses = acknowledgment > table[index].acknowledged
+        table[index].acknowledged = acknowledgment
+        let window = takeWindow(index, progresses: progresses)
         table[index].events.remove(.mustAcknowledge)
         table[index].acknowledgeAt = 0
         return (table[index].acknowledged, window)

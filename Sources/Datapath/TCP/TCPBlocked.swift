@@ -15,7 +15,7 @@ internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
     /// Equal acknowledgements in one round.
-    static var mostRepeats: UInt8 { 8 }
+    static var mostRepeats: UInt16 { 4096 }
 
     /// The kernel lacks memory, or was interrupted: nothing is wrong with the connection.
     @_noAllocation @_noLocks
@@ -25,26 +25,38 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The socket has not taken `pending` but for its first `taken` bytes.
     mutating func socketIsFull(_ index: Int, rest taken: Int) {
+        table[index].refusedPlace = kept.takePlace()
+        table[index].refusedEnds = false
+        if table[index].refusedPlace != 0 { kept.append(pending, skipping: taken, to: table[index].refusedPlace) }
+        awaitRoom(index)
+    }
+
+    /// Nothing more goes to the socket before it says that it can take that.
+    mutating func awaitRoom(_ index: Int) {
         table[index].sendSpace = 0
         table[index].events.formUnion([.outputBlocked, .awaitsRoom, .mustAcknowledge])
-        table[index].refusedPlace = refused.takePlace()
-        table[index].refusedEnds = false
-        if table[index].refusedPlace != 0 { refused.append(pending, skipping: taken, to: table[index].refusedPlace) }
         sockets.awaitRoom(table[index].socket)
     }
 
     /// A segment that comes while the socket is full: what follows what is kept is kept as well.
-    mutating func keepRefused(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+    mutating func keepRefused(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping, now: Int64) {
         table[index].events.insert(.mustAcknowledge)
         let place = table[index].refusedPlace
-        guard place != 0, !table[index].refusedEnds else { return }
-        let skip = endOfRefused(index) - header.sequence
+        if place != 0, !table[index].refusedEnds {
+            keep(header, from: endOfRefused(index), in: arena, place)
+            if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
+        }
+        if header.sequence + header.sequenceLength > endOfRefused(index) { noteHole(header, index, now: now) }
+    }
+
+    /// Keeps what the segment has of the stream from `end` on, which is where that what lies in this place ends.
+    mutating func keep(_ header: TCPHeader, from end: SequenceNumber, in arena: borrowing Mapping, _ place: UInt8) {
+        let skip = end - header.sequence
         guard skip >= 0, skip <= header.payloadLength else { return }
         slots.removeAll()
         if slots.append(arena, offset: header.payloadOffset + skip, length: header.payloadLength - skip) {
-            refused.append(slots, skipping: 0, to: place)
+            kept.append(slots, skipping: 0, to: place)
         }
-        if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
     }
 
     /// The FIN of what is kept is kept with it: the guest would say it again with its next timeout only.
@@ -57,7 +69,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     func endOfRefused(_ index: Int) -> SequenceNumber {
         let connection = table[index]
         guard connection.refusedPlace != 0 else { return connection.expected }
-        return connection.expected + refused.range(connection.refusedPlace).count + (connection.refusedEnds ? 1 : 0)
+        return connection.expected + kept.range(connection.refusedPlace).count + (connection.refusedEnds ? 1 : 0)
     }
 
     /// The socket says that it can take more. False when the connection is gone.
@@ -74,10 +86,15 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.formUnion([.triesAgain, .mustAcknowledge])
             return true
         }
+        if table[index].latePlace != 0 {
+            guard joinLate(index, &port, now: now) else { return false }
+            if table[index].refusedPlace != 0 { return true }
+        }
         table[index].events.remove(.awaitsRoom)
         table[index].vainLooks = 0
         lookAtSendSpace(index, now: now)
         guard table[index].events.contains(.outputBlocked) else { return true }
+        if table[index].sawHole { attendHole(index, end: table[index].expected, now: now) }
         table[index].events.remove(.outputBlocked)
         table[index].events.insert(.mustAcknowledge)
         // A guest that has ended waits for this one answer.
@@ -86,20 +103,21 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// Sends what was refused before. True when nothing is left of it; an error is none of EAGAIN.
-    private mutating func sendRefused(_ index: Int, now: Int64) throws(Errno) -> Bool {
+    mutating func sendRefused(_ index: Int, now: Int64) throws(Errno) -> Bool {
         let place = table[index].refusedPlace
-        let range = refused.range(place)
-        slots.removeAll()
-        _ = slots.append(refused.bytes, offset: range.lowerBound, length: range.count)
-        let outcome = sockets.send(&slots, on: table[index].socket)
-        if let error = outcome.error, !outcome.wouldBlock { throw error }
-        if outcome.count > 0 {
-            farEndOwes(index, now: now)
-            table[index].expected += outcome.count
-            table[index].events.insert(.mustAcknowledge)
-            refused.remove(outcome.count, from: place)
+        let range = kept.range(place)
+        if !range.isEmpty {
+            slots.removeAll()
+            _ = slots.append(kept.bytes, offset: range.lowerBound, length: range.count)
+            let outcome = sockets.send(&slots, on: table[index].socket)
+            if let error = outcome.error, !outcome.wouldBlock { throw error }
+            if outcome.count > 0 {
+                socketTakes(outcome.count, index, now: now)
+                table[index].events.insert(.mustAcknowledge)
+                kept.remove(outcome.count, from: place)
+            }
+            guard outcome.count == range.count else { return false }
         }
-        guard outcome.count == range.count else { return false }
         let ends = table[index].refusedEnds
         forgetRefused(index)
         if ends { guestEnds(index, now: now) }
@@ -108,7 +126,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     mutating func forgetRefused(_ index: Int) {
         guard table[index].refusedPlace != 0 else { return }
-        refused.forget(table[index].refusedPlace)
+        kept.forget(table[index].refusedPlace)
         table[index].refusedPlace = 0
         table[index].refusedEnds = false
     }

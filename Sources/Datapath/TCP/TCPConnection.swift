@@ -4,7 +4,7 @@
 //      guest  --segments-->  TCPFromGuest  --sendmsg-->  socket      (expected, acknowledged, window)
 //      guest  <--segments--  TCPFromHost   <--peek-----  socket      (next, unacknowledged, queueStart)
 //
-// No payload is kept here, but for two exceptions (TCPBlocked, TCPGathered). What the guest sent is in its own send queue until we acknowledge it, which we do
+// No payload is kept here, but for three exceptions (TCPBlocked, TCPMissing, TCPGathered). What the guest sent is in its own send queue until we acknowledge it, which we do
 // when the far end has; what the host sent stays in the socket's receive queue until the guest acknowledged it:
 // it is peeked at, and discarded later.
 //
@@ -15,8 +15,9 @@
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPSendRoom       how much more a socket's send buffer holds
 //   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
+//   TCPMissing        a frame of the guest's is missing, and how it sends that again
 //   TCPGathered       queues of the host's sockets that are too costly to look at
-//   KeptData          bytes of both
+//   KeptData          bytes of all three
 //   TCPSlowStart      whose slow start counts
 //   TCPOutage         how soon a path that was gone is used again
 //   TCPTimers         all deadlines
@@ -112,6 +113,18 @@ struct TCPConnection: FlowEntry {
     var acknowledged = SequenceNumber(0)
     /// The right edge of the window that the guest was told last.
     var windowEdge = SequenceNumber(0)
+    /// Something of the guest's is missing, or was dropped: the end of what has come behind that, and since when, in milliseconds of the worker's clock.
+    /// Nothing else says that it still is: see `hasHole` and `TCPMissing`.
+    var furthest = SequenceNumber(0)
+    var holeSince: UInt32 = 0
+    /// How many segments behind it were answered.
+    var holeAnswers: UInt8 = 0
+    var sawHole = false
+    /// The guest's FIN follows what lies in `latePlace`.
+    var lateEnds = false
+    /// The place in `kept` of what has come behind the hole, and its first number; 0: none.
+    var latePlace: UInt8 = 0
+    var lateStart = SequenceNumber(0)
     /// Bytes that the socket would still take, as last heard, less what was sent since.
     var sendSpace: UInt32 = 0
     /// Bytes that a far path would still carry soon, as last heard, less what was sent since; `.max` is no limit.
@@ -156,8 +169,8 @@ struct TCPConnection: FlowEntry {
     /// Rounds in a row in which the link had no room.
     var refusals: UInt8 = 0
     /// Acknowledgements that say the same as the one before and still have to go out; see `TCPBlocked`.
-    var repeats: UInt8 = 0
-    /// The place in `refused` of what the socket had no room for; 0: none.
+    var repeats: UInt16 = 0
+    /// The place in `kept` of what the socket had no room for; 0: none.
     var refusedPlace: UInt8 = 0
     /// The guest's FIN follows that.
     var refusedEnds = false
@@ -196,6 +209,10 @@ struct TCPConnection: FlowEntry {
     }
 
     var flight: Int { highest - unacknowledged }
+    /// The guest has sent more than what is expected: something before that is missing.
+    var hasHole: Bool { sawHole && furthest > expected }
+    /// The guest sends again what it has sent before, as far as can be told.
+    var sendsAgain: Bool { hasHole && holeAnswers >= 3 }
     /// The next number to the guest, or the end of its window where that comes first.
     var numberInWindow: SequenceNumber { flight > Int(guestWindow) ? unacknowledged + Int(guestWindow) : highest }
     /// The far end is so near that its own acknowledgement says nothing more than the kernel's.

@@ -163,36 +163,38 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         if table[index].events.contains(.outputBlocked) {
-            keepRefused(header, index, in: arena)
+            keepRefused(header, index, in: arena, now: now)
             return
         }
         let expected = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
         let skip = expected - header.sequence
         if table[index].events.contains(.finFromGuest) || skip < 0 || skip > header.payloadLength {
             // After its FIN, ahead of what is missing, or all old: say what is expected (lessons 15, 22).
-            if skip < 0 {
+            if skip < 0, !table[index].events.contains(.finFromGuest) {
                 port.counters.add(.tcpOutOfOrder)
-                // Each has an answer of its own, or the guest would not count three (RFC 5681, section 4.2).
-                if table[index].events.contains(.mustAcknowledge) { table[index].repeats = min(table[index].repeats + 1, TCPTranslator.mostRepeats) }
+                takeLate(header, index, in: arena, now: now)
+            } else {
+                table[index].events.insert(.mustAcknowledge)
             }
-            table[index].events.insert(.mustAcknowledge)
             return
         }
         let fresh = header.payloadLength - skip
         if fresh > 0 {
+            if table[index].sawHole { attendHole(index, end: header.sequence + header.sequenceLength, now: now) }
             if pending.isFull { flushPending(&port, now: now) }
             guard table.isUsed(index) else { return }
             if table[index].events.contains(.outputBlocked) {
-                keepRefused(header, index, in: arena)
+                keepRefused(header, index, in: arena, now: now)
                 return
             }
             pendingIndex = index
             _ = pending.append(arena, offset: header.payloadOffset + skip, length: fresh)
             pendingEnd = header.payloadOffset + header.payloadLength
+            if table[index].latePlace != 0 { flushPending(&port, now: now) }
         } else if header.payloadLength > 0 {
             table[index].events.insert(.mustAcknowledge)
         }
-        if hasFin { takeFin(header, index, &port, now: now) }
+        if hasFin, table.isUsed(index) { takeFin(header, index, &port, now: now) }
     }
 
     /// Adds the payload of a segment that carries on the last one and says nothing else (`SegmentTrain`). False where there is no room.
@@ -241,18 +243,26 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         let taken = outcome.count
         if taken > 0 {
-            farEndOwes(index, now: now)
+            socketTakes(taken, index, now: now)
             postponed.handshakes.remove(index)
         }
-        table[index].expected += taken
-        table[index].sendSpace -= min(table[index].sendSpace, UInt32(truncatingIfNeeded: taken))
-        // A near path is not looked at while data flows: it has no limit that could be used up.
-        if table[index].pathRoom != .max { table[index].pathRoom -= min(table[index].pathRoom, UInt32(truncatingIfNeeded: taken)) }
-        table[index].sentSinceLook &+= UInt32(truncatingIfNeeded: taken)
         if taken < count {
             port.counters.add(.tcpPartialSends)
             socketIsFull(index, rest: taken)
+        } else if table[index].latePlace != 0, !joinLate(index, &port, now: now) {
+            return
         }
         touch(index, &port, now: now)
+    }
+
+    /// The socket has taken `count` bytes of the guest's.
+    mutating func socketTakes(_ count: Int, _ index: Int, now: Int64) {
+        farEndOwes(index, now: now)
+        table[index].expected += count
+        let taken = UInt32(truncatingIfNeeded: count)
+        table[index].sendSpace -= min(table[index].sendSpace, taken)
+        // A near path is not looked at while data flows: it has no limit that could be used up.
+        if table[index].pathRoom != .max { table[index].pathRoom -= min(table[index].pathRoom, taken) }
+        table[index].sentSinceLook &+= taken
     }
 }

@@ -32,7 +32,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var closed: ClosedConnections
     /// Of connections that have come from another host.
     var leftovers: Leftovers
-    var refused: KeptData
+    var kept: KeptData
     var gathered: KeptData
     /// The last round took so long that queues may have grown unseen; see `TCPGathered`.
     var isLate = false
@@ -67,7 +67,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let waiting = try WaitingList(capacity: capacity)
         let closed = try ClosedConnections(seed: seed)
         let leftovers = try Leftovers()
-        let refused = try KeptData()
+        let kept = try KeptData()
         let gathered = try KeptData()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
@@ -81,7 +81,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.touched = touched
         self.closed = closed
         self.leftovers = leftovers
-        self.refused = refused
+        self.kept = kept
         self.gathered = gathered
         self.postponed = postponed
         self.waiting = waiting
@@ -248,6 +248,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         forgetPostponed(index)
         if table[index].events.contains(.hasLeftover) { leftovers.forget(index) }
         forgetRefused(index)
+        forgetLate(index)
         endGathering(index)
         if table[index].events.contains(.isInbound) { inboundCount -= 1 }
         timers.cancel(index)

@@ -18,14 +18,23 @@ struct FlowChecks {
     private var highest = 0
     private var acknowledged = 0
     private var edge = 0
+    /// One behind the highest position of the guest's that has come.
+    private var seen = 0
+    private var guestAcknowledged = 0
     /// The guest's window as the translator has heard it at its largest.
     private var guestEdge = 1 << 40
     private var heardWindow = false
 
     /// A segment of the guest reaches the translator.
-    mutating func window(_ header: TCPHeader, _ guest: ModelGuest) {
+    mutating func arrives(_ header: TCPHeader, count: Int, _ guest: ModelGuest) {
         guard let start, header.flags.contains(.ack), !header.flags.contains(.rst) else { return }
         let shift = header.flags.contains(.syn) ? 0 : guest.scale ?? 0
+        let length = count + (header.flags.contains(.fin) ? 1 : 0)
+        // What acknowledges something very old is not heeded (RFC 5961, section 5.2).
+        guestAcknowledged = max(guestAcknowledged, header.acknowledgment - start)
+        if length > 0, guestAcknowledged - (header.acknowledgment - start) <= 65535 << shift {
+            seen = max(seen, header.sequence - SequenceNumber(guest.start) + length)
+        }
         let heard = header.acknowledgment - start + Int(header.window) << shift
         guestEdge = heardWindow ? max(guestEdge, heard) : heard
         heardWindow = true
@@ -56,11 +65,12 @@ struct FlowChecks {
         if isFar, socket.closes == 0, told > socket.drained + 1 + (socket.isFinished && socket.queued == 0 ? 1 : 0) {
             return "acknowledges \(told), but the far end has \(socket.drained + 1)"
         }
+        let isProgress = told > acknowledged
         acknowledged = told
         let newEdge = told + segment.window << (guest.scale == nil ? 0 : 8)
-        // Behind the guest's FIN, there is no more window to speak of.
-        if newEdge < edge - 255, socket.isOpen { return "window goes back from \(edge) to \(newEdge)" }
-        edge = max(edge, newEdge)
+        // Behind the guest's FIN, there is no more window to speak of. What has come behind something that is missing may end it.
+        if newEdge < edge - 255, socket.isOpen, !(isProgress && newEdge >= seen && seen > told) { return "window goes back from \(edge) to \(newEdge)" }
+        edge = isProgress ? newEdge : max(edge, newEdge)
         if position > highest { return "a gap: \(position) behind \(highest)" }
         if !segment.payload.isEmpty {
             if position < 1 || end - 1 > socket.arrived.count { return "bytes that never came" }

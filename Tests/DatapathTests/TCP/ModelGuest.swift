@@ -37,23 +37,27 @@ struct ModelGuest {
     var edge = 1
     var peerScale = 0
     var written = 0
-    private var timeout: Int64 = 200
-    private var timerAt: Int64?
-    private(set) var retries = 0
-    private var duplicates = 0
+    var timeout: Int64 = 200
+    var timerAt: Int64?
+    var retries = 0
+    var duplicates = 0
+    /// How losses are repaired as Linux does it, which is not everybody's way; see `LossRecovery`.
+    var recovery: LossRecovery?
+    /// Retransmission timeouts that something was sent again for.
+    var timeouts = 0
 
     // Receiving.
     var peerStart: UInt32?
     var received = 0
     var read = 0
-    private var outOfOrder: [Range<Int>] = []
-    private var end: Int?
+    var outOfOrder: [Range<Int>] = []
+    var end: Int?
     var hasEnd = false
     var edgeTold = 0
     /// As the peer was told last: what is expected, and where the window ends, which may have been taken back since.
-    private var told = (received: 0, edge: 0)
-    private var acknowledgeAt: Int64?
-    private var mustAcknowledge = false
+    var told = (received: 0, edge: 0)
+    var acknowledgeAt: Int64?
+    var mustAcknowledge = false
     /// The application's next action.
     var actAt: Int64 = 0
     /// From when on, and for how long, the application does nothing.
@@ -66,10 +70,10 @@ struct ModelGuest {
     var sendBuffer = 0
     /// Sends whole segments only, or half of the largest window that it has seen (RFC 9293, section 3.8.6.2.1).
     var avoidsSlivers = false
-    private var largestWindow = 0
+    var largestWindow = 0
     /// Milliseconds of silence before the peer is asked whether it lives.
     var keepAlive: Int64 = 7_200_000
-    private var asksAt = Int64.max
+    var asksAt = Int64.max
 
     init(
         port: UInt16, opens: Bool, total: Int, segmentSize: Int, frameSize: Int, scale: Int?, capacity: Int, start: UInt32, endsLast: Bool,
@@ -98,6 +102,7 @@ struct ModelGuest {
         other.isStrict = isStrict
         other.avoidsSlivers = avoidsSlivers
         other.sendBuffer = sendBuffer
+        if recovery != nil { other.recovery = LossRecovery() }
         return other
     }
 
@@ -117,11 +122,11 @@ struct ModelGuest {
         return wake
     }
 
-    private var appIsDone: Bool { written == total && hasEnd && read == bytesReceived }
+    var appIsDone: Bool { written == total && hasEnd && read == bytesReceived }
 
     // MARK: Output
 
-    private func header(_ flags: TCPFlags, at position: Int, window: Int, count: Int = 0) -> TCPHeader {
+    func header(_ flags: TCPFlags, at position: Int, window: Int, count: Int = 0) -> TCPHeader {
         var all = flags
         if peerStart != nil { all.insert(.ack) }
         let isSyn = flags.contains(.syn)
@@ -134,7 +139,7 @@ struct ModelGuest {
     }
 
     /// The window field to send; by its own rules it is never taken back.
-    private mutating func takeWindow(_ random: inout SeededRandom, isSyn: Bool = false) -> Int {
+    mutating func takeWindow(_ random: inout SeededRandom, isSyn: Bool = false) -> Int {
         let free = capacity - (bytesReceived - read)
         let worth = free >= min(segmentSize, capacity / 2) ? free : 0
         let shift = isSyn ? 0 : scale ?? 0
@@ -144,7 +149,7 @@ struct ModelGuest {
         return field
     }
 
-    private mutating func emit(_ flags: TCPFlags, at position: Int, count: Int, _ random: inout SeededRandom) {
+    mutating func emit(_ flags: TCPFlags, at position: Int, count: Int, _ random: inout SeededRandom) {
         let window = takeWindow(&random, isSyn: flags.contains(.syn))
         // Rounding takes nothing back.
         told = (received, shrinks ? received + window << (flags.contains(.syn) ? 0 : scale ?? 0) : edgeTold)
@@ -171,7 +176,7 @@ struct ModelGuest {
     }
 
     /// One frame from `position` on; the FIN rides on the last.
-    private mutating func sendOne(_ position: Int, limit: Int, _ random: inout SeededRandom) -> Int {
+    mutating func sendOne(_ position: Int, limit: Int, _ random: inout SeededRandom) -> Int {
         let count = max(min(written + 1 - position, frameSize, limit), 0)
         let isLast = position + count == total + 1 && written == total && mayEnd
         if count == 0 && !isLast { return 0 }
@@ -179,18 +184,24 @@ struct ModelGuest {
         return count + (isLast ? 1 : 0)
     }
 
-    private var mayEnd: Bool { !endsLast || hasEnd }
+    var mayEnd: Bool { !endsLast || hasEnd }
 
     mutating func output(now: Int64, _ random: inout SeededRandom) {
         guard state == .established else { return }
         while next < total + 2, next < edge || (next == total + 1 && next <= edge) {
             // After a timeout, one frame until something is acknowledged.
             if retries > 0, next > unacknowledged { break }
+            if let place = recovery?.place(next, highest: highest) {
+                guard place < edge || place == total + 1 else { break }
+                next = place
+            }
+            if let recovery, !recovery.maySend(next) { break }
             largestWindow = max(largestWindow, edge - unacknowledged)
             let room = edge - next
             if avoidsSlivers, room < min(segmentSize, largestWindow / 2), room < written + 1 - next { break }
             let sent = sendOne(next, limit: edge - next, &random)
             if sent == 0 { break }
+            recovery?.sent(next..<(next + sent))
             next += sent
         }
         let hasData = next < written + 1 || (written == total && mayEnd && next == total + 1)
@@ -213,7 +224,7 @@ struct ModelGuest {
         output(now: now, &random)
     }
 
-    private mutating func expire(now: Int64, _ random: inout SeededRandom) {
+    mutating func expire(now: Int64, _ random: inout SeededRandom) {
         if retries < 30 { retries += 1 }
         timeout = min(timeout * 2, 60_000)
         duplicates = 0
@@ -240,6 +251,8 @@ struct ModelGuest {
                     next += 1
                 }
             } else {
+                timeouts += 1
+                recovery?.timeout(highest: highest)
                 next = unacknowledged
                 if edge <= next { next += sendOne(next, limit: max(1, segmentSize), &random) }
             }
@@ -247,7 +260,7 @@ struct ModelGuest {
         }
     }
 
-    private mutating func act(now: Int64, _ random: inout SeededRandom) {
+    mutating func act(now: Int64, _ random: inout SeededRandom) {
         if pausesAt <= now {
             pausesAt = .max
             actAt = now + pause
@@ -267,177 +280,5 @@ struct ModelGuest {
         }
         actAt = now + Int64(random.below(random.pick([2, 5, 40])))
         if actAt == now, read == bytesReceived, written == total { actAt = now + 5 }
-    }
-
-    // MARK: Input
-
-    mutating func take(_ segment: SeenSegment, now: Int64, _ random: inout SeededRandom) {
-        guard let header = segment.header else { return }
-        if state == .dead || (state == .closed && !header.flags.contains(.syn)) {
-            if !header.flags.contains(.rst) { answerUnknown(header) }
-            return
-        }
-        if header.flags.contains(.rst) { return takeReset(header) }
-        if header.flags.contains(.syn) { return takeSyn(header, now: now, &random) }
-        if state == .synSent, header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) != 1 {
-            // Of an earlier connection (RFC 9293, section 3.10.7.3).
-            answerUnknown(header)
-        }
-        guard let peerStart, state != .synSent else { return }
-        asksAt = now + keepAlive
-        let position = header.sequence - SequenceNumber(peerStart)
-        guard isAcceptable(position, position + segment.payload.count + (header.flags.contains(.fin) ? 1 : 0)) else {
-            mustAcknowledge = true
-            return output(now: now, &random)
-        }
-        let acknowledged = header.acknowledgment - SequenceNumber(start)
-        if acknowledged > highest {
-            violation = "acknowledges \(acknowledged), sent \(highest)"
-            return
-        }
-        if state == .synReceived, acknowledged >= 1 { establish() }
-        takeAcknowledgement(acknowledged, header, isBare: segment.payload.isEmpty && !header.flags.contains(.fin), now: now, &random)
-        takePayload(segment, position, now: now)
-        output(now: now, &random)
-    }
-
-    /// RFC 9293, section 3.4, as Linux has it: what is outside the window is dropped with everything that it says.
-    private func isAcceptable(_ position: Int, _ end: Int) -> Bool {
-        let edge = max(told.edge, received)
-        return end >= told.received && position <= edge && !(isStrict && end > edge && read < bytesReceived)
-    }
-
-    private mutating func answerUnknown(_ segment: TCPHeader) {
-        var answer = header(.rst, at: 0, window: 0)
-        answer.flags = .rst
-        answer.sequence = segment.flags.contains(.ack) ? segment.acknowledgment : SequenceNumber(0)
-        if !segment.flags.contains(.ack) {
-            answer.flags = [.rst, .ack]
-            answer.acknowledgment = segment.sequence + segment.sequenceLength
-        }
-        queued.append((answer, 0..<0))
-    }
-
-    private mutating func takeReset(_ header: TCPHeader) {
-        if state == .synSent {
-            guard header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) == 1 else { return }
-        } else {
-            let position = header.sequence - SequenceNumber(peerStart ?? 0)
-            if position != received {
-                // Who is not open yet says SYN again, when it is time.
-                if state == .established, position > received, position <= edgeTold { mustAcknowledge = true; acknowledgeAt = 0 }
-                return
-            }
-        }
-        // Once all is said and acknowledged, it changes nothing.
-        if isDone { return }
-        state = .dead
-        isReset = true
-    }
-
-    private mutating func takeSyn(_ header: TCPHeader, now: Int64, _ random: inout SeededRandom) {
-        asksAt = now + keepAlive
-        if state == .synSent, header.flags.contains(.ack) {
-            guard header.acknowledgment - SequenceNumber(start) == 1 else { return answerUnknown(header) }
-            peerStart = header.sequence.value
-            received = 1
-            unacknowledged = 1
-            edge = 1 + Int(header.window)
-            establish()
-            peerScale = scale == nil ? 0 : Int(header.windowScale ?? 0)
-            emit(.ack, at: 1, count: 0, &random)
-            output(now: now, &random)
-        } else if state == .closed || state == .synSent {
-            // In the second case, both SYNs have crossed.
-            guard !header.flags.contains(.ack) else { return }
-            peerStart = header.sequence.value
-            received = 1
-            state = .synReceived
-            peerScale = scale == nil ? 0 : Int(header.windowScale ?? 0)
-            edge = 1 + Int(header.window)
-            emit([.syn, .ack], at: 0, count: 0, &random)
-            next = 1
-            timeout = 1000
-            timerAt = now + timeout
-        } else if state == .synReceived, header.flags.contains(.ack), header.acknowledgment - SequenceNumber(start) == 1 {
-            unacknowledged = 1
-            establish()
-            emit(.ack, at: highest, count: 0, &random)
-            output(now: now, &random)
-        } else if state == .synReceived {
-            emit([.syn, .ack], at: 0, count: 0, &random)
-        } else {
-            emit(.ack, at: highest, count: 0, &random)
-        }
-    }
-
-    private mutating func establish() {
-        state = .established
-        unacknowledged = max(unacknowledged, 1)
-        next = max(next, 1)
-        timeout = 200
-        retries = 0
-        timerAt = nil
-    }
-
-    private mutating func takeAcknowledgement(
-        _ acknowledged: Int, _ header: TCPHeader, isBare: Bool, now: Int64, _ random: inout SeededRandom
-    ) {
-        guard acknowledged >= unacknowledged else { return }
-        let newEdge = acknowledged + Int(header.window) << peerScale
-        if acknowledged > unacknowledged {
-            unacknowledged = acknowledged
-            next = max(next, acknowledged)
-            timeout = 200
-            retries = 0
-            duplicates = 0
-            timerAt = nil
-        } else if isBare, unacknowledged < highest, newEdge == edge {
-            duplicates += 1
-            if duplicates == 3 { _ = sendOne(unacknowledged, limit: segmentSize, &random) }
-        }
-        if newEdge > edge {
-            if unacknowledged == next { timerAt = nil; retries = 0; timeout = 200 }
-            edge = newEdge
-        }
-    }
-
-    private mutating func takePayload(_ segment: SeenSegment, _ position: Int, now: Int64) {
-        let hasFin = segment.flags.contains(.fin)
-        if segment.payload.isEmpty && !hasFin {
-            if position < received { mustAcknowledge = true }
-            return
-        }
-        let window = capacity - (bytesReceived - read)
-        let stop = min(position + segment.payload.count, received + window)
-        if position > received || stop <= received && !segment.payload.isEmpty && !(hasFin && position + segment.payload.count == received) {
-            mustAcknowledge = true
-        }
-        if stop > position { insert(position..<stop) }
-        if hasFin, stop == position + segment.payload.count { end = stop }
-        var advanced = false
-        while let first = outOfOrder.first, first.lowerBound <= received {
-            if first.upperBound > received {
-                received = first.upperBound
-                advanced = true
-            }
-            outOfOrder.removeFirst()
-        }
-        if !outOfOrder.isEmpty { mustAcknowledge = true }
-        if let end, end == received, !hasEnd {
-            received += 1
-            hasEnd = true
-            mustAcknowledge = true
-        } else if hasEnd, hasFin {
-            mustAcknowledge = true
-        }
-        if advanced, acknowledgeAt == nil {
-            if acknowledgeDelay == 0 { mustAcknowledge = true } else { acknowledgeAt = now + acknowledgeDelay }
-        }
-    }
-
-    private mutating func insert(_ range: Range<Int>) {
-        outOfOrder.append(range)
-        outOfOrder.sort { $0.lowerBound < $1.lowerBound }
     }
 }

@@ -56,8 +56,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var slowStartEnds = Int.max
     /// `setPeekOffset` fails from then on.
     var peekOffsetCalls = Int.max
-    /// Error numbers that the next sends fail with.
-    var sendErrors: [Int] = []
+    /// Error numbers that the next sends fail with; nil: this one does not.
+    var sendErrors: [Int?] = []
     /// Per mille of sends that take less than there is room for, or nothing; by `random`.
     var trouble = 0
     /// Per mille of all calls before which the network and the far end have done something.
@@ -215,7 +215,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         }
         var count = min(list.byteCount, max(all[index].sendLimit - all[index].booked, 0) / all[index].bookkeeping)
         calls.send += 1
-        if !sendErrors.isEmpty { return Outcome(-sendErrors.removeFirst()) }
+        if !sendErrors.isEmpty, let error = sendErrors.removeFirst() { return Outcome(-error) }
         if trouble > 0, random.perMille(trouble) {
             let code = random.pick([0, 0, 4, 11, 12, 105])
             if code == 0 || code == 11 {

@@ -28,7 +28,8 @@ struct ModelFarEnd {
 /// frames cut in two, pauses of both ends, black holes, keep-alive probes, SYNs that cross, addresses used again in one batch, full
 /// tables, and kernels whose peek offset fails in the middle. From 8 000 000 on, the link has slots for runs as well. From 9 000 000 on, guests read
 /// only when they can write; from 10 000 000 on, far ends send urgent data instead;
-/// from 11 000 000 on, in small pieces; from 12 000 000 on, far ends and networks do something between any two system calls, and guests send no slivers.
+/// from 11 000 000 on, in small pieces; from 12 000 000 on, far ends and networks do something between any two system calls, and guests send no slivers;
+/// from 13_000_000 on, frames of guests that repair losses as Linux does are lost or late on links that are clean otherwise.
 struct SimulationPlan {
     enum Abort { case nobody, guest, host }
 
@@ -62,6 +63,9 @@ struct SimulationPlan {
     private(set) var urgency = 0
     private(set) var pieceCost = 1
     private(set) var concurrency = 0
+    /// Per mille of the guest's frames with data that are lost, or overtaken by the next ones; on a link that is clean otherwise, it may be.
+    private(set) var guestLoss = 0
+    private(set) var guestLateness = 0
     /// Rounds take long.
     private(set) var isOftenLate = false
     private(set) var peekOffsetCalls = Int.max
@@ -70,7 +74,9 @@ struct SimulationPlan {
     private(set) var hasPauses = false
 
     /// Nothing stands still for as long as a guest's timer runs: no timer was needed.
-    var isPrompt: Bool { concurrency > 0 && !isFar }
+    var isPrompt: Bool { concurrency > 0 && !isFar && guestLoss == 0 }
+    /// No timer of the guest's expires but for frames of its own that are lost: nothing else is, or takes long.
+    var countsTimeouts: Bool { guestLoss + guestLateness > 0 && isClean && !isFar && !hasPauses && socketTrouble == 0 }
 
     init(_ seed: UInt64, _ random: inout SeededRandom) {
         isClean = random.below(3) == 0
@@ -101,6 +107,11 @@ struct SimulationPlan {
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
             connections[index].guest.avoidsSlivers = seed >= 12_000_000
+            if seed >= 13_000_000 {
+                connections[index].guest.recovery = LossRecovery()
+                guestLoss = [0, 2, 20, 100][Int(seed % 4)]
+                guestLateness = [30, 0, 300][Int(seed % 3)]
+            }
             if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
         }
     }

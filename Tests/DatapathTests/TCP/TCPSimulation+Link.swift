@@ -38,11 +38,16 @@ extension TCPSimulation {
     }
 
     private mutating func launch(_ header: TCPHeader, _ range: Range<Int>, _ index: Int) {
-        let number = copies()
+        var number = copies()
+        if !range.isEmpty, plan.guestLoss > 0, more.perMille(plan.guestLoss) {
+            number = 0
+            lostFromGuest[index] += 1
+        }
+        let isOvertaken = !range.isEmpty && plan.guestLateness > 0 && more.perMille(plan.guestLateness)
         if trace != nil { note("\(guests[index].port) > \(header.flags.rawValue) \(header.sequence - SequenceNumber(guests[index].start)):\(range.count) ack \(header.acknowledgment - SequenceNumber(guests[index].peerStart ?? 0)) win \(header.window)\(number == 0 ? " lost" : "")") }
         for _ in 0..<number {
             order += 1
-            toHost.append(Flight(at: now + delay(), order: order, connection: index, content: (header, range)))
+            toHost.append(Flight(at: now + delay(), order: order + (isOvertaken ? 1 + more.below(10) : 0), connection: index, content: (header, range)))
         }
     }
 
@@ -53,7 +58,7 @@ extension TCPSimulation {
         toHost.removeAll { $0.at <= now }
         for flight in due {
             let (header, range) = flight.content
-            checks[flight.connection].window(header, guests[flight.connection])
+            checks[flight.connection].arrives(header, count: range.count, guests[flight.connection])
             script.deliver(header, Stream.fromGuest[range], guests[flight.connection].key)
         }
     }

@@ -32,6 +32,8 @@ struct TCPSimulation: ~Copyable {
     var toHost: [Flight<(TCPHeader, Range<Int>)>] = []
     var toGuest: [Flight<SeenSegment>] = []
     var order = 0
+    /// Frames with data that were lost, by connection.
+    var lostFromGuest: [Int] = []
     private var refusalEnds: Int64 = 0
     var trace: [String]?
     /// The first thing found wrong.
@@ -63,6 +65,7 @@ struct TCPSimulation: ~Copyable {
             farEnds.append(connection.farEnd)
             aborts.append((connection.abort, connection.abortsAt))
             wasAborted.append(false)
+            lostFromGuest.append(0)
             startsAnew.append(connection.startsAnew)
             checks.append(FlowChecks(isFar: plan.isFar && plan.hasBytesAcknowledged))
         }
@@ -121,7 +124,7 @@ struct TCPSimulation: ~Copyable {
             || script.tcp.sockets.all.contains { $0.hasLostPeekOffset }
         if hasGone { return 18_000_000 }
         // What a socket has refused by chance several times, the guest's timer repeats; and two in a row of the slowest repetitions may be lost.
-        return (plan.isClean ? plan.isPrompt ? 150 : 700 : 250_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
+        return (plan.isClean && plan.guestLoss == 0 ? plan.isPrompt ? 150 : 700 : 250_000) + (plan.hasPauses || plan.socketTrouble > 0 ? 10_000 : 0)
             + (plan.blackHole.upperBound == .max ? 0 : 100_000)
             // Whoever gave way, and has not heard of it, asks with its next SYN.
             + (script.port.counters[.tcpGaveWay] > 0 ? 3000 : 0)
@@ -327,6 +330,9 @@ struct TCPSimulation: ~Copyable {
         // A window that stays closed is probed more than once.
         let isCalm = plan.isClean && !plan.hasPauses && !wasAborted.contains(true) && !guests.contains { $0.sendBuffer > 0 }
         if isCalm, script.port.counters[.tcpRetransmissionsToGuest] > 0 { fail("sent again on a clean link") }
+        for index in guests.indices where plan.countsTimeouts && !startsAnew.contains(true) && guests[index].timeouts > lostFromGuest[index] {
+            fail("guest \(guests[index].port): \(guests[index].timeouts) timeouts for \(lostFromGuest[index]) frames")
+        }
         for index in guests.indices where !mayEndByReset(index) { checkConnection(guests[index], farEnds[index]) }
         for one in earlier where !one.isExcused { checkConnection(one.guest, one.farEnd) }
     }

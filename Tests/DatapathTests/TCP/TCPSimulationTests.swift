@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<13) func randomTraffic(_ part: Int) throws {
+    @Test(arguments: 0..<14) func randomTraffic(_ part: Int) throws {
         let environment = ProcessInfo.processInfo.environment
         if let one = environment["SIMULATION_SEED"].flatMap(UInt64.init) {
             guard part == 0 else { return }
@@ -46,6 +46,8 @@ import Testing
             ("without a peek offset, a reset behind data in flight was never seen", [6_000_015, 7_000_063, 7_000_067, 7_000_073]),
             ("the far end owed the acknowledgement of a FIN alone, and was asked a second later", [0, 64, 70, 2_000_076, 7_000_005]),
             ("a buffer that had become smaller than a segment was fed at the pace of the guest's persist timer", [12_004_217]),
+            ("one lost or late frame led to timeouts, one after the other", [13_000_053, 13_000_149, 13_000_488, 13_001_153]),
+            ("an end was taken twice where the kernel lacked memory for what had been kept before it", [10_000_919]),
             ("acknowledgements behind a window probe lay outside the window", [9_000_276, 9_000_291, 9_000_480, 9_001_044]),
         ]
         static let inTheModel: [(cause: String, seeds: [UInt64])] = [

@@ -1,0 +1,136 @@
+internal import Linux
+internal import Wire
+
+// Something of the guest's is missing: its own link has dropped a frame, or delivered it late, or a full socket has had no room for it. What follows is kept as far
+// as there is room. Each segment behind the hole is answered by an acknowledgement of its own, without data (RFC 5681, section 4.2), so that the guest sends what is
+// missing again; and what is kept goes out behind that:
+//
+//      guest  ──1, 3, ... 40──>  we      3 to 40 are kept, and answered by 38 acknowledgements of 1
+//      guest  ──2──>             we      is sent with what was kept; the acknowledgement is that of 40
+//
+// What is not kept has to come again, and the difficulty is that the guest also sends what is new then: one whose retransmission timeout has run out does so
+// to see whether anything was lost at all (F-RTO; RFC 5682, section 2.1), and one in fast recovery does so with each further acknowledgement. That would be
+// dropped as well, and be the next hole as soon as the old one is closed. One lost frame led to one timeout after the other, each twice as long as the one before
+// (lesson 60). So until all is there that was there before, the window ends with that:
+//
+//      guest  ──2──>             we      3 to 40 were dropped: the acknowledgement is that of 2, and its window ends behind 40
+//      guest  ──3, ... 40──>     we      the window opens again
+
+extension TCPTranslator where Sockets: ~Copyable {
+    /// Milliseconds after which a guest may have run into its retransmission timeout (Linux' own least one is 200).
+    private static var leastTimeout: UInt32 { 150 }
+    /// Connections that something late is kept of. The other places are left to what sockets refuse.
+    private static var mostLate: Int { KeptData.most / 2 }
+
+    /// A segment that begins behind what is expected.
+    mutating func takeLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping, now: Int64) {
+        let segments = segmentCount(header, table[index])
+        // Each has an answer of its own, or the guest would not count three, and would take them to be still on their way.
+        table[index].repeats = min(table[index].repeats + min(segments, TCPTranslator.mostRepeats), TCPTranslator.mostRepeats)
+        if noteHole(header, index, now: now) { keepLate(header, index, in: arena) }
+    }
+
+    private func segmentCount(_ header: TCPHeader, _ connection: TCPConnection) -> UInt16 {
+        let size = max(Int(connection.guestSegmentSize), 1)
+        return UInt16(clamping: max((header.payloadLength + size - 1) / size, 1))
+    }
+
+    /// What comes behind something that is not there yet has been seen. False where it lies beyond any window that there can have been.
+    @discardableResult
+    mutating func noteHole(_ header: TCPHeader, _ index: Int, now: Int64) -> Bool {
+        let connection = table[index]
+        let end = header.sequence + header.sequenceLength
+        // The one that it was sent into may have been confined since.
+        guard end - connection.expected <= 65535 << Int(connection.windowScale) + 1 else { return false }
+        if !connection.hasHole {
+            table[index].sawHole = true
+            table[index].holeSince = UInt32(truncatingIfNeeded: now)
+            table[index].holeAnswers = 0
+            table[index].furthest = end
+        } else if end > connection.furthest {
+            table[index].furthest = end
+        }
+        table[index].holeAnswers = UInt8(clamping: UInt16(table[index].holeAnswers) + min(segmentCount(header, connection), 3))
+        return true
+    }
+
+    private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+        if table[index].latePlace == 0 || header.sequence < table[index].lateStart {
+            // What is needed first is kept.
+            forgetLate(index)
+            table[index].latePlace = kept.takePlace(most: TCPTranslator.mostLate)
+            table[index].lateStart = header.sequence
+            table[index].lateEnds = false
+        }
+        let place = table[index].latePlace
+        guard place != 0, !table[index].lateEnds else { return }
+        let start = table[index].lateStart
+        keep(header, from: start + kept.range(place).count, in: arena, place)
+        table[index].lateEnds = header.flags.contains(.fin) && header.sequence + header.payloadLength == start + kept.range(place).count
+    }
+
+    /// Sends what was kept, where what was missing before it has come. False when the connection is gone. Precondition: the socket is not full.
+    mutating func joinLate<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        let place = table[index].latePlace
+        let old = table[index].expected - table[index].lateStart
+        guard place != 0, old >= 0, !table[index].events.contains(.finFromGuest) else { return true }
+        let count = kept.range(place).count
+        guard old < count || old == count && table[index].lateEnds else {
+            forgetLate(index)
+            return true
+        }
+        kept.remove(old, from: place)
+        (table[index].refusedPlace, table[index].refusedEnds) = (place, table[index].lateEnds)
+        table[index].latePlace = 0
+        do throws(Errno) {
+            if try !sendRefused(index, now: now) { awaitRoom(index) }
+            return true
+        } catch {
+            guard TCPTranslator.isPassing(error) else {
+                endByReset(index, &port, now: now)
+                return false
+            }
+            awaitRoom(index)
+            table[index].events.insert(.triesAgain)
+            return true
+        }
+    }
+
+    /// Some of what is missing has come, up to `end`, and is acknowledged at once (RFC 5681, section 4.2). A guest that had to wait for longer than that sends again
+    /// what it has sent before.
+    mutating func attendHole(_ index: Int, end: SequenceNumber, now: Int64) {
+        table[index].events.insert(.mustAcknowledge)
+        if table[index].hasHole, end > table[index].furthest { table[index].furthest = end }
+        let age = UInt32(truncatingIfNeeded: now) &- table[index].holeSince
+        if age >= TCPTranslator.leastTimeout { table[index].holeAnswers = max(table[index].holeAnswers, 3) }
+    }
+
+    /// Sends what the guest counts. On a far path, what is before the hole has to be acknowledged first: the guest would take that for what is missing.
+    mutating func repeatAcknowledgement<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
+        guard table[index].acknowledged == table[index].expected else { return }
+        while table[index].repeats > 0, !table[index].events.contains(.mustAcknowledge), sendControl(index, .ack, &port) { table[index].repeats -= 1 }
+    }
+
+    /// Nothing is missing any more: one answer is enough for all that followed.
+    mutating func closeHole(_ index: Int) {
+        guard !table[index].hasHole else { return }
+        table[index].sawHole = false
+        guard table[index].repeats > 0 else { return }
+        table[index].repeats = 0
+        table[index].events.insert(.mustAcknowledge)
+    }
+
+    /// The right edge of a window that has room for what was dropped, and for nothing new. Of what the guest has sent, this takes nothing back.
+    func confinedEdge(_ index: Int) -> SequenceNumber {
+        let connection = table[index]
+        let unit = 1 << Int(connection.windowScale)
+        let end = max(connection.furthest - connection.acknowledged, endOfRefused(index) - connection.acknowledged)
+        return connection.acknowledged + (end + unit - 1) / unit * unit
+    }
+
+    mutating func forgetLate(_ index: Int) {
+        guard table[index].latePlace != 0 else { return }
+        kept.forget(table[index].latePlace)
+        table[index].latePlace = 0
+    }
+}
