@@ -76,7 +76,7 @@ struct SimulationPlan {
     /// Nothing stands still for as long as a guest's timer runs: no timer was needed.
     var isPrompt: Bool { concurrency > 0 && !isFar && guestLoss == 0 }
     /// No timer of the guest's expires but for frames of its own that are lost: nothing else is, or takes long.
-    var countsTimeouts: Bool { guestLoss + guestLateness > 0 && isClean && !isFar && !hasPauses && socketTrouble == 0 }
+    var countsTimeouts: Bool { guestLoss + guestLateness > 0 && isClean && !isFar && !hasPauses && socketTrouble + bufferChanges == 0 }
 
     init(_ seed: UInt64, _ random: inout SeededRandom) {
         isClean = random.below(3) == 0
