@@ -24,9 +24,9 @@ struct KeptData: ~Copyable {
         self.isTaken = isTaken
     }
 
-    /// The number of a place that nobody has; 0 where there is none among the first `most`.
+    /// The number of a place that nobody has; 0 where there is none among the first `most`, of which the last ones are taken first.
     mutating func takePlace(most: Int = KeptData.most) -> UInt8 {
-        for place in 0..<min(most, KeptData.most) where !isTaken[place] {
+        for place in (0..<min(most, KeptData.most)).reversed() where !isTaken[place] {
             isTaken[place] = true
             (starts[place], ends[place]) = (place * KeptData.room, place * KeptData.room)
             return UInt8(truncatingIfNeeded: place + 1)

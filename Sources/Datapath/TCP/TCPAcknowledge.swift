@@ -153,7 +153,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
 
-    /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6).
+    /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6), but behind something that is missing (`confinedEdge`).
     mutating func takeWindow(_ index: Int, progresses: Bool = true) -> UInt16 {
         let connection = table[index]
         var edge = connection.windowEdge

@@ -113,16 +113,16 @@ struct TCPConnection: FlowEntry {
     var acknowledged = SequenceNumber(0)
     /// The right edge of the window that the guest was told last.
     var windowEdge = SequenceNumber(0)
-    /// Something of the guest's is missing, or was dropped: the end of what has come behind that, and since when, in milliseconds of the worker's clock.
-    /// Nothing else says that it still is: see `hasHole` and `TCPMissing`.
-    var furthest = SequenceNumber(0)
-    var holeSince: UInt32 = 0
-    /// How many segments behind it were answered.
-    var holeAnswers: UInt8 = 0
+    /// Something of the guest's was missing; `hasHole` tells whether it still is. See `TCPMissing`.
     var sawHole = false
+    /// The end of what has come behind that.
+    var furthest = SequenceNumber(0)
+    /// Since when it is missing, in milliseconds of the worker's clock, and how many segments have come since.
+    var holeSince: UInt32 = 0
+    var holeAnswers: UInt8 = 0
     /// The guest's FIN follows what lies in `latePlace`.
     var lateEnds = false
-    /// The place in `kept` of what has come behind the hole, and its first number; 0: none.
+    /// The place in `kept` of what is kept of that, and its first number; 0: none.
     var latePlace: UInt8 = 0
     var lateStart = SequenceNumber(0)
     /// Bytes that the socket would still take, as last heard, less what was sent since.

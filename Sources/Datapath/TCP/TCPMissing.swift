@@ -96,8 +96,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    /// Some of what is missing has come, up to `end`, and is acknowledged at once (RFC 5681, section 4.2). A guest that had to wait for longer than that sends again
-    /// what it has sent before.
+    /// Some of what is missing has come, up to `end`, and is acknowledged at once (RFC 5681, section 4.2). A guest that had to wait for it as long as its timer runs
+    /// sends again what it has sent before.
     mutating func attendHole(_ index: Int, end: SequenceNumber, now: Int64) {
         table[index].events.insert(.mustAcknowledge)
         if table[index].hasHole, end > table[index].furthest { table[index].furthest = end }

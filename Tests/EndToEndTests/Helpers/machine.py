@@ -1,8 +1,10 @@
-"""machine.py INTERFACE SOCKET [KIND]: a virtual machine in the eyes of passt. The kernel of the namespace that this runs in is the
+"""machine.py INTERFACE SOCKET [KIND [FAULT]]: a virtual machine in the eyes of passt. The kernel of the namespace that this runs in is the
 machine's: a tap device INTERFACE is bridged to the socket at the path SOCKET, or to the inherited descriptor fd:N.
 
 KIND is "stream" (frames behind a length of four bytes, as from QEMU; the default), "seqpacket" or "dgram" (a frame a message); "vfkt" is
-"dgram" with a greeting and a bound path of its own, "bound" the same without a greeting. Prints "ready" when the interface is there, and ends with the connection.
+"dgram" with a greeting and a bound path of its own, "bound" the same without a greeting. FAULT is "lose", which
+loses every hundredth of its long frames, or "swap", which sends it behind the next one. Prints "ready" when the interface is there, and ends with the
+connection.
 """
 import fcntl
 import os
@@ -14,6 +16,7 @@ import sys
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
 
 name, where, kind = sys.argv[1], sys.argv[2], (sys.argv[3:] + ["stream"])[0]
+fault, count, held = (sys.argv[4:] + [""])[0], 0, None
 types = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET, "dgram": socket.SOCK_DGRAM, "vfkt": socket.SOCK_DGRAM, "bound": socket.SOCK_DGRAM}
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
@@ -29,6 +32,10 @@ if kind == "vfkt":
 print("ready", flush=True)
 
 
+def to_passt(frame):
+    sock.sendall(struct.pack("!I", len(frame)) + frame) if kind == "stream" else sock.send(frame)
+
+
 def to_tap(frame):
     try:
         os.write(tap, frame)
@@ -38,13 +45,25 @@ def to_tap(frame):
 
 buffer = b""
 while True:
-    for readable in select.select([tap, sock], [], [])[0]:
+    ready = select.select([tap, sock], [], [], 0.002 if held else None)[0]
+    if not ready:
+        # Nothing follows the frame that was held back.
+        to_passt(held)
+        held = None
+    for readable in ready:
         if readable is tap:
             frame = os.read(tap, 65550)
-            if kind == "stream":
-                sock.sendall(struct.pack("!I", len(frame)) + frame)
-            else:
-                sock.send(frame)
+            if fault and len(frame) > 1000:
+                count += 1
+                if fault == "lose" and count % 100 == 0:
+                    continue
+                if fault == "swap" and count % 100 == 0 and not held:
+                    held = frame
+                    continue
+            to_passt(frame)
+            if held:
+                to_passt(held)
+                held = None
         elif kind != "stream":
             frame = sock.recv(65550)
             if not frame:

@@ -25,7 +25,7 @@ final class Machine {
     let host: Host
     let bridge: Child
 
-    /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`).
+    /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`). `control` is that one's, or a fault of the others' link.
     init(_ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil) throws {
         host = try network.addHost(name)
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
