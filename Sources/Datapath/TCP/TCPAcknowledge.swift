@@ -161,8 +161,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         let space = space(connection)
         let offered = connection.expected + Int(space)
         if connection.sendsAgain || connection.hasHole && !progresses {
-            // A guest counts only those answers that say nothing else.
-            if progresses { edge = confinedEdge(index) }
+            // A guest counts only those answers that say nothing else; but where it has no window at all, it cannot send again what is missing.
+            if progresses || edge <= connection.expected { edge = confinedEdge(index) }
         } else if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
             edge = offered
         }

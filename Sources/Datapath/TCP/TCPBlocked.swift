@@ -24,10 +24,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// The socket has not taken `pending` but for its first `taken` bytes.
-    mutating func socketIsFull(_ index: Int, rest taken: Int) {
+    mutating func socketIsFull(_ index: Int, rest taken: Int, now: Int64) {
         table[index].refusedPlace = kept.takePlace()
         table[index].refusedEnds = false
         if table[index].refusedPlace != 0 { kept.append(pending, skipping: taken, to: table[index].refusedPlace) }
+        let end = table[index].expected + (pending.byteCount - taken)
+        if end > endOfRefused(index) { noteHole(until: end, segments: 0, index, now: now) }
         awaitRoom(index)
     }
 
@@ -46,7 +48,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             keep(header, from: endOfRefused(index), in: arena, place)
             if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
         }
-        if header.sequence + header.sequenceLength > endOfRefused(index) { noteHole(header, index, now: now) }
+        let segments = segmentCount(header, table[index])
+        if header.sequence + header.sequenceLength > endOfRefused(index) { noteHole(until: header.sequence + header.sequenceLength, segments: segments, index, now: now) }
     }
 
     /// Keeps what the segment has of the stream from `end` on, which is where that what lies in this place ends.
@@ -97,8 +100,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].sawHole { attendHole(index, end: table[index].expected, now: now) }
         table[index].events.remove(.outputBlocked)
         table[index].events.insert(.mustAcknowledge)
-        // A guest that has ended waits for this one answer.
-        table[index].repeats = table[index].events.contains(.finFromGuest) ? 0 : 3
+        // A guest that has ended waits for this one answer; and on a far path, they would come too late to tell of anything but a hole.
+        let isEnough = table[index].events.contains(.finFromGuest) || !table[index].isNear && !table[index].hasHole
+        table[index].repeats = isEnough ? 0 : 3
         return true
     }
 

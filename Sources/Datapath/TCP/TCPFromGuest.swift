@@ -51,7 +51,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         if isExpected || header.sequence == endOfRefused(index) {
             flushPending(&port, now: now)
             if table.isUsed(index) { abort(index, &port) }
-        } else if header.sequence > connection.expected, header.sequence <= connection.windowEdge {
+        } else if header.sequence > connection.expected,
+            header.sequence <= connection.windowEdge || connection.hasHole && isInAnyWindow(header.sequence, connection)
+        {
             table[index].events.insert(.mustAcknowledge)
             touch(index, &port, now: now)
         }
@@ -194,7 +196,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else if header.payloadLength > 0 {
             table[index].events.insert(.mustAcknowledge)
         }
-        if hasFin, table.isUsed(index) { takeFin(header, index, &port, now: now) }
+        if hasFin, table.isUsed(index), !table[index].events.contains(.mustReset) { takeFin(header, index, &port, now: now) }
     }
 
     /// Adds the payload of a segment that carries on the last one and says nothing else (`SegmentTrain`). False where there is no room.
@@ -248,7 +250,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if taken < count {
             port.counters.add(.tcpPartialSends)
-            socketIsFull(index, rest: taken)
+            socketIsFull(index, rest: taken, now: now)
         } else if table[index].latePlace != 0, !joinLate(index, &port, now: now) {
             return
         }

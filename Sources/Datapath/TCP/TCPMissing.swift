@@ -25,23 +25,30 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// A segment that begins behind what is expected.
     mutating func takeLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping, now: Int64) {
         let segments = segmentCount(header, table[index])
+        guard noteHole(until: header.sequence + header.sequenceLength, segments: segments, index, now: now) else {
+            table[index].events.insert(.mustAcknowledge)
+            return
+        }
         // Each has an answer of its own, or the guest would not count three, and would take them to be still on their way.
         table[index].repeats = min(table[index].repeats + min(segments, TCPTranslator.mostRepeats), TCPTranslator.mostRepeats)
-        if noteHole(header, index, now: now) { keepLate(header, index, in: arena) }
+        keepLate(header, index, in: arena)
     }
 
-    private func segmentCount(_ header: TCPHeader, _ connection: TCPConnection) -> UInt16 {
+    func segmentCount(_ header: TCPHeader, _ connection: TCPConnection) -> UInt16 {
         let size = max(Int(connection.guestSegmentSize), 1)
         return UInt16(clamping: max((header.payloadLength + size - 1) / size, 1))
     }
 
-    /// What comes behind something that is not there yet has been seen. False where it lies beyond any window that there can have been.
+    /// Ahead of what is expected, and in some window that there can have been: the one that it was sent into may have been confined since.
+    func isInAnyWindow(_ number: SequenceNumber, _ connection: TCPConnection) -> Bool {
+        (1...65535 << Int(connection.windowScale) + 1).contains(number - connection.expected)
+    }
+
+    /// What has come, or was dropped, ends at `end`, and not all before that is there. False where it lies outside of any window.
     @discardableResult
-    mutating func noteHole(_ header: TCPHeader, _ index: Int, now: Int64) -> Bool {
+    mutating func noteHole(until end: SequenceNumber, segments: UInt16, _ index: Int, now: Int64) -> Bool {
         let connection = table[index]
-        let end = header.sequence + header.sequenceLength
-        // The one that it was sent into may have been confined since.
-        guard end - connection.expected <= 65535 << Int(connection.windowScale) + 1 else { return false }
+        guard isInAnyWindow(end, connection) else { return false }
         if !connection.hasHole {
             table[index].sawHole = true
             table[index].holeSince = UInt32(truncatingIfNeeded: now)
@@ -50,7 +57,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else if end > connection.furthest {
             table[index].furthest = end
         }
-        table[index].holeAnswers = UInt8(clamping: UInt16(table[index].holeAnswers) + min(segmentCount(header, connection), 3))
+        table[index].holeAnswers = UInt8(clamping: UInt16(table[index].holeAnswers) + min(segments, 3))
         return true
     }
 

@@ -228,6 +228,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         }
         forgetPending(index)
         forgetPostponed(index)
+        forgetRefused(index)
+        forgetLate(index)
         sockets.abort(table[index].socket)
         table[index].socket = .none
         table[index].events.insert(.mustReset)

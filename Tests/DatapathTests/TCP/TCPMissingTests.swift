@@ -209,6 +209,55 @@ extension TCPScript {
         script.deliver(header, Stream.fromGuest[0..<1000], TCPScript.key())
         #expect(script.round() == ["A 1:0 ack 1"])
         #expect(!script.connection().hasHole && script.connection().latePlace == 0)
+        // Half of all numbers away, and reaching over the other half.
+        header.sequence = script.connection().expected + (Int(Int32.max) - 10)
+        script.deliver(header, Stream.fromGuest[0..<1000], TCPScript.key())
+        #expect(script.round() == ["A 1:0 ack 1"])
+        #expect(!script.connection().hasHole && script.connection().latePlace == 0)
+    }
+
+    /// A guest asks with a new byte whether its window is still closed, and that is dropped. It must not wait for the next time that it asks.
+    @Test func aByteThatAsksIsNoReasonToKeepTheWindowClosed() throws {
+        var script = try TCPScript.nearlyFull(0)
+        for _ in 0..<KeptData.most { #expect(script.tcp.kept.takePlace() != 0) }
+        let found = script.tcp.table.find(TCPScript.key())
+        let index = try #require(found)
+        script.tcp.table[index].windowEdge = script.connection().expected
+        script.guest("A", seq: 1, ack: 1, count: 1)
+        let refused = script.segments()
+        #expect(refused.allSatisfy { script.edge($0) > 1 })
+        script.tcp.sockets.all[0].sendLimit = 40_000
+        script.tcp.sockets.drain(0)
+        _ = script.round()
+        script.guest("A", seq: 1, ack: 1, count: 1)
+        let opened = script.segments()
+        #expect(opened.contains { script.edge($0) > 20_000 })
+    }
+
+    /// The guest gives up behind a window that was confined: it is asked, as within any other (RFC 5961, section 3).
+    @Test func aResetBehindTheConfinedWindowIsAskedAbout() throws {
+        var script = try TCPScript()
+        script.takeAllPlaces()
+        script.open()
+        for start in stride(from: 1461, through: 7301, by: 1460) { script.guest("A", seq: start, ack: 1, count: 1460) }
+        script.guest("A", seq: 1, ack: 1, count: 1460)
+        _ = script.answer()
+        script.guest("R", seq: 20_001)
+        #expect(script.round() == ["A 1:0 ack 1461"])
+    }
+
+    /// The link has no room for the reset that ends it all: nothing is done any more with what came beside.
+    @Test func theResetHasToWait() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 1461, ack: 1, count: 1460)
+        _ = script.round()
+        script.tcp.sockets.sendErrors = [nil, 32]
+        script.port.link.refusals = 1
+        script.guest("FA", seq: 1, ack: 1, count: 1460)
+        #expect(!script.tcp.sockets.all[0].isFinished && script.connection().latePlace == 0)
+        #expect((script.round() + script.pass(3000)).contains { $0.contains("RA") })
+        script.expectEmpty()
     }
 
     @Test func placesAreGivenBack() throws {
