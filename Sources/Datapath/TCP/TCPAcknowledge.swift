@@ -154,7 +154,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6), but behind something that is missing (`confinedEdge`).
-    mutating func takeWindow(_ index: Int, progresses: Bool = true) -> UInt16 {
+    mutating func takeWindow(_ index: Int, progresses: Bool) -> UInt16 {
         let connection = table[index]
         var edge = connection.windowEdge
         // Never open the window by less than a segment (lesson 11): the guest would send slivers.

@@ -23,6 +23,17 @@ extension TCPTranslator where Sockets: ~Copyable {
         error.code == 105 || error.code == 12 || error.code == 4  // ENOBUFS, ENOMEM, EINTR
     }
 
+    /// A socket has refused the guest's data with an error that is none of EAGAIN. Whether the connection is still there: then it is tried again in a moment.
+    mutating func survives<Link: GuestLink & ~Copyable>(_ error: Errno, _ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        guard TCPTranslator.isPassing(error) else {
+            // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
+            endByReset(index, &port, now: now)
+            return false
+        }
+        table[index].events.formUnion([.triesAgain, .mustAcknowledge])
+        return true
+    }
+
     /// The socket has not taken `pending` but for its first `taken` bytes.
     mutating func socketIsFull(_ index: Int, rest taken: Int, now: Int64) {
         table[index].refusedPlace = kept.takePlace()
@@ -48,8 +59,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             keep(header, from: endOfRefused(index), in: arena, place)
             if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
         }
-        let segments = segmentCount(header, table[index])
-        if header.sequence + header.sequenceLength > endOfRefused(index) { noteHole(until: header.sequence + header.sequenceLength, segments: segments, index, now: now) }
+        let end = header.sequence + header.sequenceLength
+        if end > endOfRefused(index) { noteHole(until: end, segments: segmentCount(header, table[index]), index, now: now) }
     }
 
     /// Keeps what the segment has of the stream from `end` on, which is where that what lies in this place ends.
@@ -82,12 +93,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             if table[index].events.contains(.hasLeftover), try !sendLeftover(index) { return true }
             if table[index].refusedPlace != 0, try !sendRefused(index, now: now) { return true }
         } catch {
-            guard TCPTranslator.isPassing(error) else {
-                endByReset(index, &port, now: now)
-                return false
-            }
-            table[index].events.formUnion([.triesAgain, .mustAcknowledge])
-            return true
+            return survives(error, index, &port, now: now)
         }
         if table[index].latePlace != 0 {
             guard joinLate(index, &port, now: now) else { return false }

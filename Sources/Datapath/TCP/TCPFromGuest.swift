@@ -236,12 +236,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         defer { pending.removeAll() }
         pendingIndex = -1
         if let error = outcome.error, !outcome.wouldBlock {
-            guard TCPTranslator.isPassing(error) else {
-                // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
-                endByReset(index, &port, now: now)
-                return
-            }
-            table[index].events.insert(.triesAgain)
+            guard survives(error, index, &port, now: now) else { return }
         }
         let taken = outcome.count
         if taken > 0 {

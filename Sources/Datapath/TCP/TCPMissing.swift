@@ -93,12 +93,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             if try !sendRefused(index, now: now) { awaitRoom(index) }
             return true
         } catch {
-            guard TCPTranslator.isPassing(error) else {
-                endByReset(index, &port, now: now)
-                return false
-            }
+            guard survives(error, index, &port, now: now) else { return false }
             awaitRoom(index)
-            table[index].events.insert(.triesAgain)
             return true
         }
     }

@@ -104,14 +104,11 @@ struct SimulationPlan {
         if seed / 1_000_000 == 11 { (urgency, pieceCost) = ([0, 300][Int(seed % 2)], [20, 300][Int(seed / 2 % 2)]) }
         if seed >= 11_000_000 { isOftenLate = seed / 4 % 2 == 0 }
         if seed >= 12_000_000 { (urgency, concurrency) = (0, [30, 300, 1000][Int(seed % 3)]) }
+        if seed >= 13_000_000 { (guestLoss, guestLateness) = ([0, 2, 20, 100][Int(seed % 4)], [30, 0, 300][Int(seed % 3)]) }
         for index in connections.indices {
             connections[index].guest.isStrict = seed % 3 == 0
             connections[index].guest.avoidsSlivers = seed >= 12_000_000
-            if seed >= 13_000_000 {
-                connections[index].guest.recovery = LossRecovery()
-                guestLoss = [0, 2, 20, 100][Int(seed % 4)]
-                guestLateness = [30, 0, 300][Int(seed % 3)]
-            }
+            if seed >= 13_000_000 { connections[index].guest.recovery = LossRecovery() }
             if seed / 1_000_000 == 9 { connections[index].guest.sendBuffer = 5000 << Int(seed % 5) }
         }
     }

@@ -5,6 +5,15 @@ import Wire
 @testable import Linux
 
 extension TCPScript {
+    /// A connection whose first segment is missing, and whose second has come.
+    static func withHole() throws -> TCPScript {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 1461, ack: 1, count: 1460)
+        _ = script.round()
+        return script
+    }
+
     /// All places for what is late belong to other connections.
     mutating func takeAllPlaces() {
         for number in 0..<(KeptData.most / 2) {
@@ -121,10 +130,7 @@ extension TCPScript {
     }
 
     @Test func aPeerThatIsGoneTakesNothing() throws {
-        var script = try TCPScript()
-        script.open()
-        script.guest("A", seq: 1461, ack: 1, count: 1460)
-        _ = script.round()
+        var script = try TCPScript.withHole()
         script.tcp.sockets.sendErrors = [nil, 32]
         script.guest("FA", seq: 1, ack: 1, count: 1460)
         #expect(script.answer().contains { $0.hasPrefix("RA") })
@@ -133,10 +139,7 @@ extension TCPScript {
 
     /// The kernel lacked memory for what was kept: it is tried again.
     @Test func theKernelLacksMemory() throws {
-        var script = try TCPScript()
-        script.open()
-        script.guest("A", seq: 1461, ack: 1, count: 1460)
-        _ = script.round()
+        var script = try TCPScript.withHole()
         script.tcp.sockets.sendErrors = [nil, 105]
         script.guest("A", seq: 1, ack: 1, count: 1460)
         #expect(script.round() == ["A 1:0 ack 1461"])
@@ -248,10 +251,7 @@ extension TCPScript {
 
     /// The link has no room for the reset that ends it all: nothing is done any more with what came beside.
     @Test func theResetHasToWait() throws {
-        var script = try TCPScript()
-        script.open()
-        script.guest("A", seq: 1461, ack: 1, count: 1460)
-        _ = script.round()
+        var script = try TCPScript.withHole()
         script.tcp.sockets.sendErrors = [nil, 32]
         script.port.link.refusals = 1
         script.guest("FA", seq: 1, ack: 1, count: 1460)
