@@ -89,6 +89,11 @@ extension TCPTranslator where Sockets: ~Copyable {
         {
             duplicateAcknowledgement(index, &port, now: now)
         }
+        if window < table[index].guestWindow, advanced == 0, !isKeepAlive, header.sequence < newestFromGuest(index) {
+            // It was overtaken on its way by what has told of the larger one (RFC 9293, section 3.10.7.4). A larger one is taken from whatever
+            // comes, since what told of it may be lost.
+            return true
+        }
         if table[index].events.contains(.probing), window > 0 {
             // The probe was not taken: it is sent again with what follows it.
             table[index].events.remove(.probing)
@@ -97,6 +102,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].guestWindow == 0 || window == 0 { windowOpenedOrClosed(index, window, now: now) }
         table[index].guestWindow = window
         return true
+    }
+
+    /// What the guest's newest segment began with, as far as it has not been sent again.
+    private func newestFromGuest(_ index: Int) -> SequenceNumber {
+        if table[index].hasHole { return table[index].furthest }
+        return table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
     }
 
     /// The guest answers, so it is not given up however long its window stays closed; once that opens, loss is repaired in the usual time.

@@ -99,6 +99,26 @@ import Wire
         #expect(script.port.counters[.tcpRetransmissionsToGuest] == 0)
     }
 
+    /// Nor does it say anything about the window when it comes late: what was sent behind it has told of a larger one.
+    @Test func anOvertakenSegmentMakesTheWindowNoSmaller() throws {
+        var script = try TCPScript()
+        script.open()
+        script.guest("A", seq: 101, ack: 1, count: 100, window: 500)
+        script.guest("A", seq: 1, ack: 1, count: 100, window: 1)
+        _ = script.round()
+        #expect(script.connection().guestWindow == 500 << 7)
+        script.guest("A", seq: 1, ack: 1, count: 200, window: 0)
+        _ = script.round()
+        #expect(script.connection().guestWindow == 500 << 7)
+        // In order it may shrink, and what comes late may open it.
+        script.guest("A", seq: 201, ack: 1, window: 0)
+        _ = script.round()
+        #expect(script.connection().guestWindow == 0)
+        script.guest("A", seq: 1, ack: 1, count: 200, window: 300)
+        _ = script.round()
+        #expect(script.connection().guestWindow == 300 << 7)
+    }
+
     @Test func lesson09_zeroWindowIsProbed() throws {
         var script = try TCPScript()
         script.open()
