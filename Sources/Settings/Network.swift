@@ -17,9 +17,9 @@ public struct Network: Sendable, Equatable {
         public var mappedIsResolver = false
         /// Guest to this address becomes the host's external address.
         public var mapGuestAddress: Address?
-        /// Port 53 and 853 of this address are sent to `dnsHost`.
+        /// Port 53 and 853 of this address are sent to `dnsHost`, which is of the other family where the host has no resolver of this one.
         public var dnsForward: Address?
-        public var dnsHost: Address?
+        public var dnsHost: IPAddress?
         /// Sockets towards the outside are bound to this address.
         public var outboundAddress: Address?
         /// Sockets towards the outside are bound to this interface: its name, and its index in the host's namespace.

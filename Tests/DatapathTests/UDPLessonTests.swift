@@ -206,8 +206,13 @@ import Wire
         #expect(told(error(.local, 0, 0, 90, info: 1400), true) == [3, 4, 1400])
         #expect(told(error(.local, 0, 0, 90, info: 1400), false) == [2, 0, 1400])
         #expect(told(error(.local, 0, 0, 113), false) == [1, 3, 0])
-        // Of the other family, redirects, timestamps: nothing.
-        #expect(told(error(.icmpv6, 1, 0), true) == nil && told(error(.icmp, 5, 0), true) == nil && told(error(.other, 0, 0), true) == nil)
+        // Of the other family, as of a resolver that queries are forwarded to.
+        #expect(told(error(.icmpv6, 1, 4, 111), true) == [3, 3, 0])
+        #expect(told(error(.icmp, 3, 3, 111), false) == [1, 4, 0])
+        #expect(told(error(.icmp, 3, 1), false) == [1, 3, 0])
+        #expect(told(error(.icmpv6, 2, 0, 90, info: 1400), true) == nil)
+        // Redirects, timestamps: nothing.
+        #expect(told(error(.icmp, 5, 0), true) == nil && told(error(.other, 0, 0), true) == nil)
     }
 
     /// The guest's multicast goes out, the guest hears the answers, and never what it has sent itself.

@@ -113,6 +113,21 @@ import Testing
         }
     }
 
+    /// A host whose resolvers are all of the other family, by UDP and TCP; what it does not answer is said in the guest's own family.
+    @Test(arguments: [(Family.v6, "192.0.2.53"), (.v4, "2001:db8:9::53")])
+    func dnsForwardAsksAResolverOfTheOtherFamily(_ resolver: Family, _ address: String) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "--dns-forward", address], resolvConf: "nameserver \(resolver.server)\n")
+            let refused = try guest.client("udp-error", address, 53)
+            #expect(refused.text == "ECONNREFUSED", "\(refused)")
+            try network.serveNames(on: network.remote)
+            for transport in ["+notcp", "+tcp"] {
+                let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", transport, "@\(address)", "host.example.test"])
+                #expect(output.text == "192.0.2.55", "\(output)")
+            }
+        }
+    }
+
     /// Where the gateway is itself the host's resolver, names are asked there and not at host loopback.
     @Test func lesson49_aGatewayThatIsAResolverStaysTheResolver() throws {
         try withNetwork { network in

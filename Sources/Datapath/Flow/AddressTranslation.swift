@@ -51,7 +51,7 @@ struct AddressTranslation: BitwiseCopyable {
         result.mapGuestAddress = family.mapGuestAddress.map(convert)
         result.router = family.gateway.map(convert)
         result.dnsForward = family.dnsForward.map(convert)
-        result.dnsHost = family.dnsHost.map(convert)
+        result.dnsHost = family.dnsHost
         result.outboundAddress = family.outboundAddress.map(convert)
         result.outboundInterface = family.outboundInterfaceIndex
         result.isOn = true

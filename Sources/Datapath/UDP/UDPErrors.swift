@@ -34,6 +34,10 @@ extension ICMPError {
         case .icmpv6 where !isIPv4:
             guard queued.type == 1 || queued.type == 3 || queued.type == 4 else { return nil }
             self.init(type: queued.type, code: queued.code)
+        case .icmp, .icmpv6:
+            // About a query that was forwarded to a resolver of the other family.
+            guard let problem = queued.error.code == 111 ? .port : Unreachable(queued.error) else { return nil }  // ECONNREFUSED
+            self = problem.error(isIPv4: isIPv4)
         case .local:
             if queued.error.code == 90 {  // EMSGSIZE
                 self.init(type: isIPv4 ? 3 : 2, code: isIPv4 ? 4 : 0, rest: isIPv4 ? queued.information & 0xffff : queued.information)

@@ -7,8 +7,11 @@ extension Network {
         advertiseResolvers = options.dhcpDNS ?? (options.program == .passt)
         let hosts4 = nameservers.compactMap(\.ipv4)
         let hosts6 = nameservers.filter { !$0.isIPv4 }.map(\.ipv6)
-        ipv4?.dnsHost = options.dnsHost4 ?? hosts4.first
-        ipv6?.dnsHost = options.dnsHost6 ?? hosts6.first
+        // Names have no family: where all resolvers are of the other one, they are asked all the same.
+        let asked4 = (options.dnsHost4 ?? hosts4.first).map { IPAddress($0) }
+        let asked6 = (options.dnsHost6 ?? hosts6.first).map { IPAddress($0) }
+        ipv4?.dnsHost = asked4 ?? asked6
+        ipv6?.dnsHost = asked6 ?? asked4
         // A resolver at the address that stands for host loopback is meant as a resolver, not as the host.
         if let mapped = ipv4?.mapHostLoopback { ipv4?.mappedIsResolver = hosts4.contains(mapped) }
         if let mapped = ipv6?.mapHostLoopback { ipv6?.mappedIsResolver = hosts6.contains(mapped) }
@@ -28,8 +31,9 @@ extension Network {
         case .unset:
             break
         }
-        if ipv4?.dnsForward != nil && ipv4?.dnsHost == nil { warnings.append("No IPv4 resolver on the host to forward queries to, name one with --dns-host") }
-        if ipv6?.dnsForward != nil && ipv6?.dnsHost == nil { warnings.append("No IPv6 resolver on the host to forward queries to, name one with --dns-host") }
+        if asked4 == nil && asked6 == nil && (ipv4?.dnsForward != nil || ipv6?.dnsForward != nil) {
+            warnings.append("No resolver on the host to forward queries to, name one with --dns-host")
+        }
     }
 
     mutating func setSearchDomains(_ options: Options, _ domains: [String]) {

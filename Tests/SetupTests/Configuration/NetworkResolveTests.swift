@@ -103,9 +103,9 @@ import Wire
         let network = result.network
         #expect(network.advertiseResolvers && network.advertiseSearch && network.searchDomains == ["example.org"])
         #expect(network.ipv4?.resolvers == [v4("198.51.100.1"), v4("203.0.113.53")])
-        #expect(network.ipv4?.dnsForward == v4("198.51.100.1") && network.ipv4?.dnsHost == v4("127.0.0.53"))
+        #expect(network.ipv4?.dnsForward == v4("198.51.100.1") && network.ipv4?.dnsHost == ip("127.0.0.53"))
         #expect(network.ipv6?.resolvers == [v6("2001:db8::53"), v6("fe80::1")])
-        #expect(network.ipv6?.dnsHost == v6("2001:db8::53"))
+        #expect(network.ipv6?.dnsHost == ip("2001:db8::53"))
 
         let dropped = try resolve(plainHost(), { $0.program = .passt; $0.noMapGateway = true }, nameservers: ["127.0.0.53"])
         #expect(dropped.network.ipv4?.resolvers == [] && dropped.network.ipv4?.dnsForward == nil)
@@ -120,10 +120,21 @@ import Wire
     @Test func pastaAdvertisesNothingUnasked() throws {
         let network = try resolve(nameservers: ["127.0.0.53", "203.0.113.53"], search: ["example.org"]).network
         #expect(network.ipv4?.resolvers == [] && network.searchDomains.isEmpty && !network.advertiseResolvers)
-        #expect(network.ipv4?.dnsHost == v4("127.0.0.53") && network.ipv4?.dnsForward == nil)
+        #expect(network.ipv4?.dnsHost == ip("127.0.0.53") && network.ipv4?.dnsForward == nil)
         let given = try resolve { $0.resolvers = .values([ip("203.0.113.99"), ip("2001:db8::99")]); $0.dhcpDNS = true }.network
         #expect(given.ipv4?.resolvers == [v4("203.0.113.99")] && given.ipv6?.resolvers == [v6("2001:db8::99")])
         #expect(try resolve(plainHost(), { $0.resolvers = .none; $0.program = .passt }, nameservers: ["203.0.113.53"]).warnings.isEmpty)
+    }
+
+    @Test func namesAreAskedOfTheOtherFamilyWhereThereIsNoResolverOfTheirOwn() throws {
+        let forward: (inout Options) -> Void = { $0.dnsForward4 = v4("169.254.1.1"); $0.dnsForward6 = v6("2001:db8:9::53") }
+        let only6 = try resolve(plainHost(), forward, nameservers: ["2001:db8::53"])
+        #expect(only6.network.ipv4?.dnsHost == ip("2001:db8::53") && only6.network.ipv6?.dnsHost == ip("2001:db8::53"))
+        let only4 = try resolve(plainHost(), forward, nameservers: ["127.0.0.53"])
+        #expect(only4.network.ipv4?.dnsHost == ip("127.0.0.53") && only4.network.ipv6?.dnsHost == ip("127.0.0.53"))
+        let given = try resolve(plainHost(), { forward(&$0); $0.dnsHost6 = v6("::1") }, nameservers: [])
+        #expect(given.network.ipv4?.dnsHost == ip("::1") && given.warnings.isEmpty)
+        #expect(try resolve(plainHost(), forward, nameservers: []).warnings.count == 1)
     }
 
     @Test func lesson49_gatewayThatIsAResolverKeepsDNS() throws {
