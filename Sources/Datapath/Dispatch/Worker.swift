@@ -91,7 +91,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         Self.print(figures.brokeFraming, "guests cut for a bad length", print)
         Self.print(figures.brokeProtocol, "guests cut for a bad message", print)
         Self.print(figures.brokeRing, "rings given up", print)
-        Self.print(figures.unusableFrames, "unusable frames in rings", print)
+        Self.print(figures.unusableFrames, "unusable frames", print)
     }
 
     private static func print(_ value: Int, _ label: StaticString, _ print: (StaticString, UInt64) -> Void) {

@@ -100,7 +100,7 @@ struct LinkFigures: BitwiseCopyable {
     var brokeProtocol = 0
     /// Rings in which there was something impossible.
     var brokeRing = 0
-    /// What came in a ring and is no frame.
+    /// What came and is no frame, or one too long for any IP packet.
     var unusableFrames = 0
 }
 

@@ -39,7 +39,7 @@ extension MachineLink {
         let most = min(max(batch.limit, 1), MachineLink.mostMessages)
         incoming.removeAll()
         for number in 0..<most {
-            incoming.append(batch.arena, offset: number * MachineLink.messageStride, length: StreamFraming.longest)
+            incoming.append(batch.arena, offset: number * MachineLink.messageStride, length: largestFrame)
         }
         let outcome = incoming.receive(on: client)
         if outcome.wouldBlock { return true }

@@ -248,7 +248,7 @@ struct MachineLink: GuestLink, ~Copyable {
         while true {
             switch StreamFraming.piece(batch.arena.bytes, at: offset, end: end) {
             case .frame(let frame, let length):
-                batch.append(at: frame, length: length)
+                if length <= largestFrame { batch.append(at: frame, length: length) } else { figures.unusableFrames += 1 }
                 offset = frame + length
             case .incomplete:
                 batch.keep(offset..<end)

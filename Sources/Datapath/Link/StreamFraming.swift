@@ -6,8 +6,9 @@ public enum StreamFraming {
     public static var prefix: Int { 4 }
     /// An Ethernet header.
     public static var shortest: Int { 14 }
-    /// An Ethernet header and the largest IP packet: guests may send super-frames.
-    public static var longest: Int { 14 + 65535 }
+    /// QEMU's own limit, with which it reads what others send. What is longer than `largestFrame` carries nothing of use, but is no reason to
+    /// take the network from a guest that has sent it by mistake (65535 bytes of payload in a VLAN are enough for that).
+    public static var longest: Int { 4096 + 65536 }
 
     public enum Piece: Equatable, Sendable, BitwiseCopyable {
         /// A whole frame: where its Ethernet header is, and how long it is.

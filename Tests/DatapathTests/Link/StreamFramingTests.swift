@@ -36,7 +36,7 @@ import Wire
     /// The largest frames, whose end never fits the read that brought their beginning (lesson 40: room for a largest frame).
     @Test func lesson40_theLargestFramesPass() throws {
         let pair = try MachinePair()
-        let sent = (0..<6).map { patterned(StreamFraming.longest, seed: $0) }
+        let sent = (0..<6).map { patterned(largestFrame, seed: $0) }
         var stream = sent.flatMap(onStream)[...]
         var got: [[UInt8]] = []
         while got.count < sent.count {
@@ -78,6 +78,21 @@ import Wire
         #expect(!round.isOpen)
         #expect(pair.notice() == .brokeFraming)
         #expect(pair.notice() == nil)
+    }
+
+    /// As QEMU passes on of a guest with a VLAN and the largest MTU.
+    @Test(arguments: [largestFrame + 1, StreamFraming.longest])
+    func whatIsTooLongForIPIsPassedOver(_ length: Int) throws {
+        let pair = try MachinePair()
+        pair.write((onStream(patterned(60)) + onStream(patterned(length)) + onStream(patterned(100)))[...])
+        var frames: [[UInt8]] = []
+        for _ in 0..<3 where frames.count < 2 {
+            let round = pair.receive()
+            #expect(round.isOpen)
+            frames += round.frames
+        }
+        #expect(frames == [patterned(60), patterned(100)])
+        #expect(pair.figures.unusableFrames == 1 && pair.notice() == nil)
     }
 
     @Test func theParserAgreesAtEveryEnd() {
