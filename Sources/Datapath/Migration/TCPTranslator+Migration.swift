@@ -127,7 +127,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         look(index, now: now)
         // Events that came meanwhile were not looked at, and come once only.
         fromHost(index, [.input, .output], &port, now: now)
-        if table.isUsed(index) { touch(index, &port, now: now) }
+        if table.isUsed(index) { touch(index) }
     }
 
     /// Whatever stands still is closed, which a socket in repair mode does without a word. Any other's peer sees a reset. `butMoved`: only those others are.

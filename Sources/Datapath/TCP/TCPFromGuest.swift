@@ -13,7 +13,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         if header.flags.contains(.syn) {
             flushPending(&port, now: now)
-            takeSyn(segment, index, &port, now: now)
+            if isAlive(index) { takeSyn(segment, index, &port, now: now) } else { fromGuest(segment, in: arena, &port, now: now) }
             return
         }
         // Nothing but SYN may come without an acknowledgement, and nothing before we have answered.
@@ -30,7 +30,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].heardAt = UInt32(truncatingIfNeeded: now)
         guard takeAcknowledgement(header, index, &port, now: now) else { return }
         takePayload(header, index, in: arena, &port, now: now)
-        if table.isUsed(index) { touch(index, &port, now: now) }
+        if table.isUsed(index) { touch(index) }
     }
 
     // MARK: Reset
@@ -55,7 +55,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             header.sequence <= connection.windowEdge || connection.hasHole && isInAnyWindow(header.sequence, connection)
         {
             table[index].events.insert(.mustAcknowledge)
-            touch(index, &port, now: now)
+            touch(index)
         }
     }
 
@@ -69,14 +69,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         if acknowledgment > table[index].highest {
             // Something never sent: say where we are and drop it (RFC 9293, section 3.10.7.4).
             table[index].events.insert(.mustAcknowledge)
-            touch(index, &port, now: now)
+            touch(index)
             return false
         }
         // Old segments carry old windows. One older than any window that the guest has had is made up (RFC 5961, section 5.2).
         guard acknowledgment >= table[index].unacknowledged else {
             if table[index].unacknowledged - acknowledgment <= 65535 << Int(min(table[index].guestWindowScale, 14)) { return true }
             table[index].events.insert(.mustAcknowledge)
-            touch(index, &port, now: now)
+            touch(index)
             return false
         }
         let window = UInt32(header.window) << UInt32(min(table[index].guestWindowScale, 14))
@@ -195,7 +195,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if fresh > 0 {
             if table[index].sawHole { attendHole(index, end: header.sequence + header.sequenceLength, now: now) }
             if pending.isFull { flushPending(&port, now: now) }
-            guard table.isUsed(index) else { return }
+            guard isAlive(index) else { return }
             if table[index].events.contains(.outputBlocked) {
                 keepRefused(header, index, in: arena, now: now)
                 return
@@ -207,7 +207,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else if header.payloadLength > 0 {
             table[index].events.insert(.mustAcknowledge)
         }
-        if hasFin, table.isUsed(index), !table[index].events.contains(.mustReset) { takeFin(header, index, &port, now: now) }
+        if hasFin, isAlive(index) { takeFin(header, index, &port, now: now) }
     }
 
     /// Adds the payload of a segment that carries on the last one and says nothing else (`SegmentTrain`). False where there is no room.
@@ -221,7 +221,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
     ) {
         if pendingIndex == index { flushPending(&port, now: now) }
-        guard table.isUsed(index) else { return }
+        guard isAlive(index) else { return }
         if header.sequence + header.payloadLength == table[index].expected {
             guestEnds(index, now: now)
         } else {
@@ -260,7 +260,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else if table[index].latePlace != 0, !joinLate(index, &port, now: now) {
             return
         }
-        touch(index, &port, now: now)
+        touch(index)
     }
 
     /// The socket has taken `count` bytes of the guest's.

@@ -151,7 +151,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             }
             // RFC 5961, section 4: a guest that has forgotten the connection answers this with a reset.
             table[index].events.insert(.mustAcknowledge)
-            touch(index, &port, now: now)
+            touch(index)
             return
         }
         if !connection.events.contains(.opensToGuest) {
@@ -162,7 +162,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 else { return }
                 establish(index, now: now)
                 sendControl(index, .ack, &port)
-                touch(index, &port, now: now)
+                touch(index)
                 return
             }
             if header.sequence != connection.initialFromGuest {
@@ -189,7 +189,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             establish(index, now: now)
             // On its own, before any data (lesson 18).
             sendControl(index, .ack, &port)
-            touch(index, &port, now: now)
+            touch(index)
         } else {
             table[index].events.remove(.opensToGuest)
             sendSyn(index, &port, now: now)

@@ -38,7 +38,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             let index = waiting.removeFirst()
             guard table.isUsed(index), table[index].events.contains(.waitsForLink) else { continue }
             table[index].events.remove(.waitsForLink)
-            touch(index, &port, now: now)
+            touch(index)
         }
     }
 }

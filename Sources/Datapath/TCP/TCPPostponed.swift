@@ -136,7 +136,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard index >= 0 else { return }
         postponed.answer = -1
         postponed.expectation.wentOn()
-        touch(index, &port, now: now)
+        touch(index)
     }
 
     // MARK: All of it

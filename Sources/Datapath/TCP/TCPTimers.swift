@@ -80,7 +80,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 table[index].events.insert(.leftInQueue)
             }
             if !checkIdle(index, &port, now: now) { continue }
-            touch(index, &port, now: now)
+            touch(index)
             armTimer(index, now: now)
         }
     }
@@ -121,7 +121,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].events.subtract([.recovering, .resendsFirst])
         if table[index].guestWindow == 0 || table[index].events.contains(.probing) {
             probeWindow(index, &port, now: now)
-            return table.isUsed(index) && !table[index].events.contains(.mustReset)
+            return isAlive(index)
         }
         guard table[index].flight > 0 else {
             table[index].retransmissions = 0

@@ -51,6 +51,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     /// Connections to finish at the end of the round.
     private var touched: FixedTable<UInt32>
     private var touchedCount = 0
+    private var isListIncomplete = false
     /// Connections that the link had no room for.
     var waiting: WaitingList
 
@@ -154,32 +155,51 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         }
         if events.contains(.input) { lookBehindInput(index, now: now) }
         if events.contains(.output), !roomAgain(index, &port, now: now) { return }
-        if !answerWaits(index, events) { touch(index, &port, now: now) }
+        if !answerWaits(index, events) { touch(index) }
     }
 
     /// Ends a round: everything from the guest is with the sockets, acknowledgements and data are on their way.
     mutating func endRound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
         flushPending(&port, now: now)
         hurryPostponed(now: now)
+        settleListed(&port, now: now)
+        while isListIncomplete {
+            isListIncomplete = false
+            for index in 0..<table.highWater { settleTouched(index, &port, now: now) }
+            settleListed(&port, now: now)
+        }
+    }
+
+    private mutating func settleListed<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
         var position = 0
         while position < touchedCount {
-            let index = Int(touched[position])
+            settleTouched(Int(touched[position]), &port, now: now)
             position += 1
-            guard table.isUsed(index), table[index].events.contains(.isTouched) else { continue }
-            table[index].events.remove(.isTouched)
-            settle(index, &port, now: now)
         }
         touchedCount = 0
     }
 
-    /// Remembers that `index` has to be settled in this round.
-    mutating func touch<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+    private mutating func settleTouched<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard table.isUsed(index), table[index].events.contains(.isTouched) else { return }
+        table[index].events.remove(.isTouched)
+        settle(index, &port, now: now)
+    }
+
+    /// Remembers that `index` has to be settled at the end of this round, and does nothing else: the caller may be in the middle of anything. Where there are more
+    /// than the list holds, the table is searched for them.
+    mutating func touch(_ index: Int) {
         if table[index].events.contains(.isTouched) { return }
-        if touchedCount == TCPTranslator.touchedCapacity { endRound(&port, now: now) }
         table[index].events.insert(.isTouched)
+        guard touchedCount < TCPTranslator.touchedCapacity else {
+            isListIncomplete = true
+            return
+        }
         touched[touchedCount] = UInt32(truncatingIfNeeded: index)
         touchedCount += 1
     }
+
+    /// Whether there is a connection, which may have ended since it was found: what is sent to its socket can fail.
+    func isAlive(_ index: Int) -> Bool { table.isUsed(index) && !table[index].events.contains(.mustReset) }
 
     /// Sends what can be sent, acknowledges what has to be acknowledged, and ends what has ended.
     private mutating func settle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
