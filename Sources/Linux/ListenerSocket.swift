@@ -57,10 +57,10 @@ public struct ListenerSocket: Sendable, Equatable, BitwiseCopyable {
         // Groups are not for the other side (lesson 36).
         if servesIPv4 { try? socket.setOwnGroupsOnly(isIPv4: true) }
         if !address.isIPv4 { try? socket.setOwnGroupsOnly(isIPv4: false) }
+        // No longer than that: others could share it, too, and would get what comes for us.
         if isBesideOwn { try socket.setReuseAddress() }
         try socket.bind(place)
-        // Only now: who has the port before us keeps it, while the sockets of our own flows will share it.
-        if !isBesideOwn { try socket.setReuseAddress() }
+        if isBesideOwn { try socket.setReuseAddress(false) }
     }
 }
 

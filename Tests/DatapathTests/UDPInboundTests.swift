@@ -12,19 +12,15 @@ import Wire
     static let v6 = IPAddress(IPv6Address.loopback)
 
     /// A listener as Setup makes it, on every address of both families, and how it leads to the guest's port 53.
-    private static func listener(_ target: IPAddress? = nil) throws -> ListenerEntry {
+    private static func listener(_ host: inout TestHost, _ target: IPAddress? = nil) throws -> ListenerEntry {
         let any = IPAddress(IPv6Address.any)
-        let socket = try Descriptor.socket(.datagram, for: any)
-        try socket.setIPv6Only(false)
-        try socket.setPacketInformation(isIPv4: true)
-        try socket.setPacketInformation(isIPv4: false)
-        try socket.bind(SocketAddress(Endpoint(any, 0)))
-        try socket.setReuseAddress()
+        let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
         let port = try #require(try socket.localAddress().endpoint).port
         var table = try ListenerTable()
         let epoll = try Epoll()
         defer { epoll.descriptor.close() }
         let entry = ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: 53, address: target))
+        host.udp.sharing.add(0, socket, port: port)
         return table[try table.add(entry, to: epoll)]
     }
 
@@ -33,7 +29,7 @@ import Wire
     @Test("Lesson 31: answers leave from the address that the client contacted", arguments: [v4, v6])
     func lesson31_answersLeaveFromTheAddressContacted(_ loopback: IPAddress) throws {
         var host = try TestHost()
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let client = try FarEnd(loopback)
         let others = loopback.isIPv4 ? [loopback, IPAddress(IPv4Address("127.0.0.9")!), loopback] : [loopback]
@@ -57,7 +53,7 @@ import Wire
     @Test("Lesson 32: what was queued before the flow had its socket is not lost", arguments: [v4, v6])
     func lesson32_queuedDatagramsArriveInOrder(_ loopback: IPAddress) throws {
         var host = try TestHost()
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let first = try FarEnd(loopback)
         let second = try FarEnd(loopback)
@@ -84,7 +80,7 @@ import Wire
     @Test("Lesson 36: what is for a group is not for the guest")
     func lesson36_groupsAreNotForwarded() throws {
         var host = try TestHost()
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let client = try FarEnd()
         try client.socket.setBroadcast()
@@ -99,7 +95,7 @@ import Wire
         var network = TestHost.network()
         network.ipv6 = nil
         var host = try TestHost(network: network)
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let client = try FarEnd(Self.v6)
         try client.send([1], to: Endpoint(Self.v6, listener.port))
@@ -110,7 +106,7 @@ import Wire
 
     @Test func inAFullTableTheUnansweredGiveWay() throws {
         var host = try TestHost(capacity: 1)
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let first = try FarEnd()
         let second = try FarEnd()
@@ -127,11 +123,37 @@ import Wire
         #expect(host.frames.count == 3 && host.port.counters[.udpTableFull] == 1 && host.port.counters[.udpGaveWay] == 2)
     }
 
+    /// Whoever comes later does not get a forwarded port, however it asks: not even while clients have sockets of their own there.
+    @Test(arguments: [v4, v6, IPAddress(IPv4Address.any), IPAddress(IPv6Address.any)]) func aForwardedPortIsNotShared(_ address: IPAddress) throws {
+        var host = try TestHost()
+        let listener = try Self.listener(&host)
+        defer { listener.socket.close() }
+        #expect(throws: Errno(98)) { try Self.takeOver(address, listener.port) }
+        let client = try FarEnd()
+        try client.send([1], to: Endpoint(Self.v4, listener.port))
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        host.send([2], from: 53, to: client.seen)
+        host.endRound()
+        try client.send([3], to: Endpoint(Self.v4, listener.port))
+        host.udp.receiveInbound(on: listener, 0, Self.guest, &host.bypass, &host.port, now: host.now)
+        let isSeparate = !host.udp.table[0].flags.contains(.byListener)
+        #expect(isSeparate)
+        #expect(throws: Errno(98)) { try Self.takeOver(address, listener.port) }
+    }
+
+    /// As a program does that wants to share its port with others.
+    private static func takeOver(_ address: IPAddress, _ port: UInt16) throws(Errno) {
+        let socket = try Descriptor.socket(.datagram, for: address)
+        defer { socket.close() }
+        try socket.setReuseAddress()
+        try socket.bind(SocketAddress(Endpoint(address, port)))
+    }
+
     /// What a client of the guest's port 53 may do until it has a socket of its own, and what it hears.
     @Test("Lesson 56: who asks once has no socket, who goes on has one", arguments: ["client", "guest"], [v4, v6])
     func lesson56_aConversationHasASocket(_ whoGoesOn: String, _ loopback: IPAddress) throws {
         var host = try TestHost()
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let client = try FarEnd(loopback)
         let place = Endpoint(loopback, listener.port)
@@ -163,7 +185,7 @@ import Wire
 
     @Test func lesson56_aStreamOfOneDirectionHasASocket() throws {
         var host = try TestHost()
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let client = try FarEnd()
         for number in 1...UDPTranslator.mostArrivals {
@@ -177,7 +199,7 @@ import Wire
     /// All are served, and no more than 256 of a listener have sockets; who ends makes room for others.
     @Test func lesson56_theKernelSearchesAmongFewSockets() throws {
         var host = try TestHost(capacity: 1024)
-        let listener = try Self.listener()
+        let listener = try Self.listener(&host)
         defer { listener.socket.close() }
         let most = Int(UDPTranslator.mostSeparated)
         var clients: [Descriptor] = []

@@ -61,7 +61,8 @@ struct TestHost: ~Copyable {
     }
 
     deinit {
-        for index in 0..<udp.table.highWater where udp.table.isUsed(index) { udp.table[index].socket.close() }
+        // Those of listeners belong to them.
+        for index in 0..<udp.table.highWater where udp.table.isUsed(index) && !udp.table[index].flags.contains(.byListener) { udp.table[index].socket.close() }
         for index in 0..<ping.table.highWater where ping.table.isUsed(index) { ping.table[index].socket.close() }
         epoll.descriptor.close()
     }

@@ -19,6 +19,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func listen(_ entry: ListenerEntry) throws(Errno) -> Int {
         if !entry.isTCP, !entry.isOutbound, port.offloads.contains(.udpSegmentation) { try? entry.socket.setCoalescing() }
         let index = try listeners.add(entry, to: epoll)
+        if !entry.isTCP, !entry.isOutbound { udp.sharing.add(index, entry.socket, port: entry.port) }
         if sharesGuestPort(entry) {
             if entry.hasIPv4 { udp.ports.listen(entry.port, isIPv4: true) }
             if entry.hasIPv6 { udp.ports.listen(entry.port, isIPv4: false) }
@@ -40,6 +41,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func stopListening(_ index: Int) {
         let entry = listeners[index]
         if !entry.isTCP { udp.endFlows(of: index, &port) }
+        if !entry.isTCP, !entry.isOutbound { udp.sharing.remove(index, port: entry.port) }
         listeners.remove(index)
         if sharesGuestPort(entry) {
             if entry.hasIPv4 { udp.ports.stopListening(entry.port, isIPv4: true) }

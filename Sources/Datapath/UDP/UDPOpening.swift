@@ -155,9 +155,14 @@ extension UDPTranslator {
             let isOurs = ports.isOurs(port, isIPv4: isIPv4)
             if isOurs { try socket.setReuseAddress() }
             do throws(Errno) {
-                try socket.bind(SocketAddress(Endpoint(address, port), scope: scope))
-                // Only now: who has the port before us keeps it for itself, while our own later sockets may share it.
-                if !isOurs { try socket.setReuseAddress() }
+                let place = SocketAddress(Endpoint(address, port), scope: scope)
+                if isOurs {
+                    try sharing.share(port) { () throws(Errno) in try socket.bind(place) }
+                } else {
+                    try socket.bind(place)
+                    // Only now: who has the port before us keeps it for itself, while our own later sockets may share it.
+                    try socket.setReuseAddress()
+                }
                 return true
             } catch {
                 // EADDRINUSE; EACCES below 1024 without privilege. Any other port will do.

@@ -93,7 +93,7 @@ extension UDPTranslator {
             if coalesces { try? socket.setCoalescing() }
             if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
             try socket.setReuseAddress()
-            try socket.bind(SocketAddress(origin.local, scope: origin.scope))
+            try sharing.share(origin.local.port) { () throws(Errno) in try socket.bind(SocketAddress(origin.local, scope: origin.scope)) }
             _ = try socket.connect(SocketAddress(client, scope: origin.scope))
             return socket
         } catch {

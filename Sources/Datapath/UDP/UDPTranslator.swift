@@ -27,6 +27,7 @@ struct UDPTranslator: ~Copyable {
     /// The kernel has refused a descriptor since this was last looked at.
     var lacksDescriptors = false
     var ports: PortClaims
+    var sharing: PortSharing
     /// The guest's datagrams of this round, and the messages made of them.
     var outgoing: SendBatch
     var pending: FixedTable<PendingDatagram>
@@ -54,6 +55,7 @@ struct UDPTranslator: ~Copyable {
         let sharedAnswered = try UsageOrder(capacity: capacity)
         let sharedWaiting = try UsageOrder(capacity: capacity)
         let ports = try PortClaims()
+        let sharing = try PortSharing()
         let outgoing = try SendBatch(payloads: UDPTranslator.mostPending, messages: 64)
         let pending = try FixedTable<PendingDatagram>(count: UDPTranslator.mostPending)
         let starts = try FixedTable<PendingPosition>(count: 64)
@@ -67,6 +69,7 @@ struct UDPTranslator: ~Copyable {
         self.sharedAnswered = sharedAnswered
         self.sharedWaiting = sharedWaiting
         self.ports = ports
+        self.sharing = sharing
         self.outgoing = outgoing
         self.pending = pending
         self.starts = starts
