@@ -41,8 +41,8 @@ extension PasstDaemon {
             case .guestGone:
                 log.info("Virtual machine is gone, exiting")
                 return 0
-            case .pingForbidden:
-                warnOfPing()
+            case .notice(let notice):
+                tell(notice)
             case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.
             case .deadline:
                 printStatistics(worker, every: interval, at: &deadline)

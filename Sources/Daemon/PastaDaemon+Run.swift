@@ -47,8 +47,8 @@ extension PastaDaemon {
                 if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
             case .guestGone:
                 return ended("Tap device is gone, exiting", spawned)
-            case .pingForbidden:
-                warnOfPing()
+            case .notice(let notice):
+                tell(notice)
             case .guest: break  // A namespace does not come and go.
             case .portsDue:
                 followPorts(&worker)

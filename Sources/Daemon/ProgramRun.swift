@@ -127,8 +127,15 @@ extension ProgramRun {
 
     // These run in a process that is closed in already, hence without making strings.
 
-    func warnOfPing() {
-        log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+    func tell(_ notice: WorkerNotice) {
+        switch notice {
+        case .pingForbidden:
+            log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
+        case .helperGone:
+            log.warning("The namespace's helper is gone: nothing on the namespace's loopback can be reached any more, and no port opened in there")
+        case .addressTaken:
+            log.warning("--mac-addr names the guest's own address: we use 9a:55:9a:55:9a:55 instead")
+        }
     }
 
     /// When `run` has to come back: for the counters, or for a client that changes ports.

@@ -54,6 +54,25 @@ import Testing
         }
     }
 
+    /// libvirt 9.0 gives --mac-addr the machine's own address: the machine keeps it, we take another one.
+    @Test func aMachineWithTheAddressThatIsNamedAsOurs() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let socket = network.path("s")
+            let passt = try network.passt(["-f", "--one-off", "--socket", socket, "--mac-addr", "52:54:00:12:34:56", "--mtu", "1500"])
+            let machine = try Machine(network, "vm", socket: socket, mac: "52:54:00:12:34:56")
+            try machine.configure()
+            for family in Family.allCases {
+                #expect(try machine.client("ask", family.server, 4000, "whoami").check().text == family.hostAddress)
+            }
+            let neighbours = try machine.host.run(["ip", "neighbour"]).check().out
+            #expect(neighbours.contains("9a:55:9a:55:9a:55") && !neighbours.contains("52:54"), "\(neighbours)")
+            #expect(passt.standardError.contains("--mac-addr names the guest's own address"), "\(passt.standardError)")
+            passt.send(SIGTERM)
+            _ = passt.wait()
+        }
+    }
+
     /// The gateway is the host's loopback; names and search list come by DHCP unasked.
     @Test func namesAndLoopbackAreThereByDefault() throws {
         try withNetwork { network in

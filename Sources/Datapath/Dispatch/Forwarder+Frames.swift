@@ -21,6 +21,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedMalformed)
             return nil
         }
+        if ethernet.source == port.gatewayMAC { makeWay() }
         // Our own address as a source would make us answer ourselves.
         if ethernet.source.isMulticast || ethernet.source == port.gatewayMAC || ethernet.source == .zero {
             port.counters.add(.droppedNotForUs)

@@ -1,4 +1,5 @@
 internal import Linux
+internal import Settings
 internal import Wire
 
 /// Guests that come and go.
@@ -22,6 +23,15 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         askForGuest()
         advertisements = 0
         if nextAdvertisement != .max { nextAdvertisement = 0 }
+    }
+
+    /// A frame that nobody but us should have sent. libvirt 9.0 gave --mac-addr the guest's own address: where that was chosen, and a guest has not been heard yet,
+    /// the guest keeps it. Later, it can only be one of ours that comes back to us.
+    mutating func makeWay() {
+        guard port.guestMAC == .broadcast, port.gatewayMAC != Network.defaultGatewayMAC else { return }
+        port.gatewayMAC = Network.defaultGatewayMAC
+        services.move(to: port.gatewayMAC)
+        notices.note(.addressTaken)
     }
 
     /// Any answer tells the guest's link address.

@@ -20,8 +20,8 @@ public enum Wake: Sendable, Equatable {
     case guestGone
     /// The deadline that was given has come.
     case deadline
-    /// The kernel has refused a ping socket; comes once.
-    case pingForbidden
+    /// Something that the user should hear of.
+    case notice(WorkerNotice)
     /// The link has something to tell.
     case guest(GuestNotice)
     /// It is time for `followPorts`.
@@ -65,7 +65,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     /// When the last wait ended, in nanoseconds.
     private var woke: Int64 = 0
     private var eagerWait = EagerWait()
-    private var hasToldOfPing = false
+    var notices = WorkerNotices()
 
     init(
         link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, descriptors: Int = 1 << 30, now: Int64
@@ -128,10 +128,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             if port.isClosed { return .guestGone }
             if let deadline, now >= deadline { return .deadline }
             if now / 1_000_000 >= portWatch.due { return .portsDue }
-            if ping.isForbidden && !hasToldOfPing {
-                hasToldOfPing = true
-                return .pingForbidden
-            }
+            if ping.isForbidden { notices.note(.pingForbidden) }
+            if let notice = notices.next() { return .notice(notice) }
             nextEvent = 0
             let finished = monotonicNanoseconds()
             tcp.isLate = finished - woke > TCPTranslator<Sockets>.longRound
@@ -184,7 +182,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             acceptInbound(tag.index, now: now)
         case .splice where bypass.connections.isCurrent(tag): bypass.connections.handle(tag, mask, &port.counters, now: now)
         case .spliceDatagrams: bypass.handleDatagrams(tag, listeners, &port.counters, now: now)
-        case .supply: bypass.receiveSockets(epoll)
+        case .supply: if !bypass.receiveSockets(epoll) { notices.note(.helperGone) }
         default: port.counters.add(.staleEvents)
         }
     }

@@ -33,7 +33,8 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     var counters = Counters()
     /// The guest's side; broadcast until it is known.
     var guestMAC: MACAddress
-    let gatewayMAC: MACAddress
+    /// Our own.
+    var gatewayMAC: MACAddress
     /// Key of the flow labels.
     let seed: SipHash
     /// Set when the guest is gone.

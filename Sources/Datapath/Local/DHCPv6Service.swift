@@ -93,7 +93,7 @@ extension LocalServices {
 
     private func isOurs(_ identifier: DHCPv6Option, _ frame: borrowing RawSpan) -> Bool {
         guard identifier.length == 10, frame.uint32(at: identifier.offset) == 0x0003_0001 else { return false }
-        return MACAddress(frame, at: identifier.offset + 4) == gatewayMAC
+        return MACAddress(frame, at: identifier.offset + 4) == firstMAC
     }
 
     /// Whether all addresses in the request's associations are the one that we give; nil if there are none at all.

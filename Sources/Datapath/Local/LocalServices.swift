@@ -24,7 +24,9 @@ public struct LocalServices: Sendable {
     /// Real link-layer addresses of hosts on the template interface's link.
     public var neighbours = NeighbourTable()
 
-    let gatewayMAC: MACAddress
+    /// Our own, which `move` may change, and what it was at first.
+    private(set) var gatewayMAC: MACAddress
+    let firstMAC: MACAddress
     let routerLinkLocal: IPv6Address
     let answersARP: Bool
     let answersNDP: Bool
@@ -34,7 +36,7 @@ public struct LocalServices: Sendable {
     let gateway6: IPv6Address?
     let own: OwnAddresses
     /// A whole ICMPv6 message but for its checksum; empty where routers are not advertised.
-    let advertisement: [UInt8]
+    private(set) var advertisement: [UInt8]
     let dhcpOffer: DHCPOffer?
     let dhcpv6Offer: DHCPv6Offer?
 
@@ -43,6 +45,7 @@ public struct LocalServices: Sendable {
 
     public init(_ network: Network) {
         gatewayMAC = network.gatewayMAC
+        firstMAC = network.gatewayMAC
         routerLinkLocal = network.routerLinkLocal
         answersARP = network.ipv4 != nil
         answersNDP = network.ipv6 != nil && network.ndp
@@ -54,6 +57,13 @@ public struct LocalServices: Sendable {
         advertisement = LocalServices.routerAdvertisement(network)
         dhcpOffer = DHCPOffer(network)
         dhcpv6Offer = DHCPv6Offer(network)
+    }
+
+    /// Uses another link-layer address from here on. What names us as a server of DHCPv6 stays what it is.
+    mutating func move(to mac: MACAddress) {
+        gatewayMAC = mac
+        guard let place = LocalServices.placeOfMAC(advertisement) else { return }
+        advertisement.replaceSubrange(place, with: NDPOption.sourceLinkLayer(mac))
     }
 
     /// The link-layer address to name for `address`: a neighbour's own where it is known, so that what the

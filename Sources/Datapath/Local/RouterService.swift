@@ -32,6 +32,18 @@ extension LocalServices {
             length: advertisement.count)
     }
 
+    /// Where the option is that says which link-layer address we have.
+    static func placeOfMAC(_ message: [UInt8]) -> Range<Int>? {
+        var start = RouterAdvertisement.length
+        while start + 8 <= message.count {
+            let length = Int(message[start + 1]) * 8
+            if length == 0 { return nil }
+            if message[start] == NDPOption.sourceLinkLayer { return start..<(start + length) }
+            start += length
+        }
+        return nil
+    }
+
     /// What is advertised, built once; empty where that is switched off.
     static func routerAdvertisement(_ network: Network) -> [UInt8] {
         guard let family = network.ipv6, network.ndp, network.routerAdvertisements else { return [] }

@@ -64,12 +64,13 @@ struct Bypass: ~Copyable {
         hasSupply = true
     }
 
-    /// Sockets have arrived, or the helper is gone: then there is nothing more to wait for.
-    mutating func receiveSockets(_ epoll: Epoll) {
+    /// Sockets have arrived. False where the helper is gone: then there is nothing more to wait for.
+    mutating func receiveSockets(_ epoll: Epoll) -> Bool {
         supply?.receive()
-        guard hasSupply, let channel = supply?.channel, supply?.isClosed == true else { return }
+        guard hasSupply, let channel = supply?.channel, supply?.isClosed == true else { return true }
         try? epoll.remove(channel)
         hasSupply = false
+        return false
     }
 
     mutating func openListener(isTCP: Bool, _ address: IPAddress, port: UInt16) throws(Errno) -> Descriptor {

@@ -104,10 +104,11 @@ extension Network {
         return family
     }
 
-    /// Routers advertise from a link-local address: the gateway's if it is one, else one that fits our MAC.
+    /// Routers advertise from a link-local address: the gateway's if it is one, else one that fits our default MAC, whichever --mac-addr names: that
+    /// may turn out to be the guest's, whose own link-local address fits it.
     private static func routerLinkLocal(_ network: Network, _ host: Host) -> IPv6Address {
         if let gateway = network.ipv6?.gateway, gateway.isLinkLocal { return gateway }
-        return host.template6 == nil ? LocalMode.router : .linkLocal(network.gatewayMAC)
+        return host.template6 == nil ? LocalMode.router : .linkLocal(defaultGatewayMAC)
     }
 
     private mutating func setHandlers(_ options: Options) {

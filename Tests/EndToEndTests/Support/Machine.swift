@@ -26,11 +26,11 @@ final class Machine {
     let bridge: Child
 
     /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`). `control` is that one's, or a fault of the others' link.
-    init(_ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil) throws {
+    init(_ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil, mac: String? = nil) throws {
         host = try network.addHost(name)
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
         bridge = try host.start(["python3"] + Machine.bridge(kind, socket) + (control.map { [$0] } ?? []))
-        try waitForInterface()
+        try waitForInterface(mac)
     }
 
     /// What bridges `eth0` to a socket.
@@ -38,11 +38,11 @@ final class Machine {
         kind == "memory" ? [Helpers.path("vhost.py"), "eth0", socket] : [Helpers.path("machine.py"), "eth0", socket, kind]
     }
 
-    private func waitForInterface() throws {
+    private func waitForInterface(_ mac: String?) throws {
         let bridge = bridge
         try require("machine.py to be ready") { bridge.poll() != nil || bridge.standardOutput.contains("ready") }
         if bridge.poll() != nil { throw Failure("machine.py: \(bridge.standardError)") }
-        try host.run(["ip", "link", "set", "eth0", "up"]).check()
+        try host.run(["ip", "link", "set", "eth0"] + (mac.map { ["address", $0] } ?? []) + ["up"]).check()
     }
 
     /// Asks for an address as most guests do, and waits for the one of IPv6.
