@@ -167,16 +167,30 @@ public struct SocketCourier: ~Copyable {
         count += 1
     }
 
-    /// Answers, and lets go of what goes with it. False when nobody listens any more. (sendmsg, close)
+    /// Answers, and lets go of what goes with it. Where the kernel cannot pass that on, for lack of memory or since too many descriptors of this user are under way
+    /// (ETOOMANYREFS), its error is the answer. False when nobody listens any more. (sendmsg, close)
     public mutating func answer(_ order: SocketOrder, _ error: Errno?) -> Bool {
-        var answer = SocketAnswer(order.number, error?.code ?? 0)
+        var result = send(SocketAnswer(order.number, error?.code ?? 0), enclosed: count)
+        closeAll()
+        for _ in 0..<SocketCourier.mostTries where result < 0 && !SocketCourier.isEnd(result) {
+            result = send(SocketAnswer(order.number, Int32(truncatingIfNeeded: -result)), enclosed: 0)
+        }
+        return result > 0
+    }
+
+    /// What cannot even be told of then, will hardly ever be.
+    private static var mostTries: Int { 100 }
+
+    private static func isEnd(_ result: Int) -> Bool {
+        result == -Int(EPIPE) || result == -Int(ECONNRESET) || result == -Int(ENOTCONN)
+    }
+
+    private func send(_ answer: SocketAnswer, enclosed: Int) -> Int {
+        var answer = answer
         let size = MemoryLayout<SocketAnswer>.size
         let table = unsafe pointer
-        let enclosed = count
         // SAFETY: the kernel reads the value's bytes and the first `enclosed` numbers during the call.
-        let result = restarting { unsafe linux_send_descriptors(channel.number, &answer, size, table, enclosed, 0) }
-        closeAll()
-        return result > 0
+        return restarting { unsafe linux_send_descriptors(channel.number, &answer, size, table, enclosed, 0) }
     }
 
     public mutating func closeAll() {

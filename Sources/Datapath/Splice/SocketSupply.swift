@@ -18,6 +18,8 @@ struct SocketSupply: ~Copyable {
     /// Sockets of one kind: fewer where descriptors are few.
     private let capacity: Int
     private(set) var isClosed = false
+    /// An answer was waited for in vain. Nobody waits again before there is one: everything else stands still meanwhile.
+    private var isSilent = false
 
     /// `channel` is ours from here on.
     init(_ channel: Descriptor) throws(Errno) {
@@ -60,6 +62,8 @@ struct SocketSupply: ~Copyable {
 
     /// A socket that listens in the namespace, or receives datagrams, at an address and a port. Waits for the helper, some tens of microseconds.
     mutating func listener(isTCP: Bool, _ address: IPAddress, port: UInt16) throws(Errno) -> Descriptor {
+        if isSilent { receive() }
+        if isSilent { throw Errno(11) }  // EAGAIN
         let number = nextNumber()
         let order = SocketOrder(.listener, isTCP: isTCP, address: address, port: port, number: number)
         try check(courier.send(order, waits: true))
@@ -96,7 +100,10 @@ struct SocketSupply: ~Copyable {
 
     /// Waits until there are sockets of a kind.
     private mutating func fetch(_ kind: Int, _ isTCP: Bool, _ isIPv4: Bool) throws(Errno) {
+        if isSilent { receive() }
+        if counts[kind] > 0 { return }
         if isClosed { throw Errno(107) }  // ENOTCONN
+        if isSilent { throw Errno(11) }  // EAGAIN
         if orders[kind] == 0 { order(kind, isTCP, isIPv4, waits: true) }
         guard orders[kind] != 0 else { throw Errno(isClosed ? 107 : 11) }  // ENOTCONN, EAGAIN
         let answer = try awaitAnswer()
@@ -115,7 +122,11 @@ struct SocketSupply: ~Copyable {
 
     private mutating func next(waits: Bool) -> SocketCourier.Receipt {
         let receipt = courier.receiveAnswer(waits: waits)
-        if receipt == .closed { isClosed = true }
+        switch receipt {
+        case .answer: isSilent = false
+        case .nothing: if waits { isSilent = true }
+        case .closed: isClosed = true
+        }
         return receipt
     }
 

@@ -15,7 +15,7 @@ public struct NamespaceSockets: Sendable {
     public let listeners: [Listener]
 
     /// The helper's answers take microseconds; it is not waited for longer than this, in milliseconds.
-    private static let patience = 2000
+    private static let patience = 500
 
     /// Waits for the listeners that the helper has opened, which serves from then on.
     public static func receive(from channel: HelperChannel) throws(SetupError) -> NamespaceSockets {
@@ -72,6 +72,8 @@ public struct NamespaceSockets: Sendable {
     }
 
     private static func closeIn(_ channel: Descriptor, _ null: Descriptor, _ identity: UserIdentity?, _ log: Log) throws(SetupError) {
+        // First: where the kernel cannot close a range, /proc tells what there is.
+        try StandardDescriptors.closeInherited(keeping: [channel, null])
         do throws(SetupError) {
             try Isolation.detach()
             try Isolation.hideFiles(chrootFallback: false)
@@ -83,12 +85,12 @@ public struct NamespaceSockets: Sendable {
         do throws(Errno) {
             // Nobody waits for the end of the caller's files, or for a terminal's signals, because of us.
             for number: Int32 in 0...2 { try null.replace(number) }
+            null.close()
             try? Process.newSession()
             try Process.changeDirectory(to: "/")
         } catch {
             throw SetupError(.namespace, "Couldn't close the namespace's helper in", error)
         }
-        try StandardDescriptors.closeInherited(keeping: [channel])
         try Isolation.close(keeping: .bindLowPorts)
     }
 

@@ -99,6 +99,47 @@ final class Maker: @unchecked Sendable {
         for _ in 0..<3 { #expect(throws: Errno(23)) { try supply.take(isTCP: true, isIPv4: true) } }
     }
 
+    /// One wait is enough for a maker that stands still; it is asked again as soon as it has answered.
+    @Test func aMakerThatIsSilentIsNotWaitedForTwice() throws {
+        let (ours, theirs) = try DescriptorPassing.pair()
+        defer { ours.close() }
+        try SocketCourier.limitWaiting(ours, milliseconds: 200)
+        var supply = try SocketSupply(ours)
+        let clock = ContinuousClock()
+        let time = clock.measure {
+            for _ in 0..<20 { #expect(throws: Errno(11)) { try supply.take(isTCP: true, isIPv4: true) } }
+            #expect(throws: Errno(11)) { try supply.listener(isTCP: true, IPAddress(IPv4Address.loopback), port: 0) }
+        }
+        // One wait takes 200 ms, twenty would take four seconds.
+        #expect(time < .seconds(2))
+        var courier = try SocketCourier(theirs)
+        let first = courier.receiveOrder()
+        let order = try #require(first)
+        for _ in 0..<order.count { courier.enclose(try Descriptor.socket(.stream, for: order.address)) }
+        let isThere = courier.answer(order, nil)
+        #expect(isThere)
+        for _ in 0..<order.count { try supply.take(isTCP: true, isIPv4: true).close() }
+        theirs.close()
+    }
+
+    /// What the kernel does not pass on is told as its error, and the maker goes on.
+    @Test func socketsThatCannotBePassedOn() throws {
+        let (ours, theirs) = try DescriptorPassing.pair()
+        defer { ours.close() }
+        try SocketCourier.limitWaiting(ours, milliseconds: 1000)
+        var maker = try SocketCourier(theirs)
+        var user = try SocketCourier(ours)
+        let order = SocketOrder(.sockets, isTCP: true, address: IPAddress(IPv4Address.any), number: 7)
+        maker.enclose(Descriptor(1_000_000))  // EBADF
+        let goesOn = maker.answer(order, nil)
+        #expect(goesOn)
+        guard case .answer(let answer) = user.receiveAnswer(waits: true) else { throw Errno(71) }
+        #expect(answer.number == 7 && answer.error == Errno(9))
+        let (count, left) = (user.count, maker.count)
+        #expect(count == 0 && left == 0)
+        theirs.close()
+    }
+
     @Test func aMakerThatIsGoneIsToldAtOnce() throws {
         let (ours, theirs) = try DescriptorPassing.pair()
         defer { ours.close() }
