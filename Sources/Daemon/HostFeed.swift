@@ -2,6 +2,7 @@ internal import Datapath
 internal import Linux
 internal import Settings
 internal import Setup
+internal import Wire
 
 /// What the host's kernel says of the hosts on the template interface's link, and of the host's own addresses that go.
 ///
@@ -11,20 +12,24 @@ struct HostFeed: ~Copyable {
     /// Readable when something has changed.
     let descriptor: Descriptor
     private let listener: AnnouncementListener
-    /// The template interface; 0 without one.
-    private let interface: Int32
+    /// The interfaces that each family's addresses are those of; 0 without one.
+    private let interfaces: (ipv4: Int32, ipv6: Int32)
     private var buffer: Mapping
 
     /// Listens, and tells `worker` what is known already. nil where the kernel does not let us.
     static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> HostFeed? {
-        let interface = network.templateInterfaceIndex ?? 0
+        let interfaces = (ipv4: network.ipv4?.templateInterfaceIndex ?? 0, ipv6: network.ipv6?.templateInterfaceIndex ?? 0)
         do throws(Errno) {
-            let feed = try HostFeed(interface)
-            guard interface != 0 else { return feed }
+            let feed = try HostFeed(interfaces)
             var netlink = try NetlinkSocket()
-            let known = try netlink.neighbours(index: interface)
-            for neighbour in known { worker.learn(neighbour: neighbour) }
-            log.debug("Neighbours known to the host: ", known.count)
+            var count = 0
+            for index in Set([interfaces.ipv4, interfaces.ipv6]) where index != 0 {
+                for neighbour in try netlink.neighbours(index: index) where feed.concerns(neighbour) {
+                    worker.learn(neighbour: neighbour)
+                    count += 1
+                }
+            }
+            log.debug("Neighbours known to the host: ", count)
             return feed
         } catch {
             log.debug("No neighbours from the host: \(error.text)")
@@ -34,18 +39,20 @@ struct HostFeed: ~Copyable {
 
     static var systemCalls: [SystemCall.Permission] { SystemCall.announcements }
 
-    private init(_ interface: Int32) throws(Errno) {
+    private init(_ interfaces: (ipv4: Int32, ipv6: Int32)) throws(Errno) {
         let buffer = try Mapping(byteCount: 16 << 10)
         // Before the table is read, so that no change is lost in between.
         listener = try AnnouncementListener()
         descriptor = listener.descriptor
-        self.interface = interface
+        self.interfaces = interfaces
         self.buffer = buffer
     }
 
+    private func concerns(_ neighbour: Neighbour) -> Bool { neighbour.index == (neighbour.address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6) }
+
     /// Passes on what has changed. Allocates nothing. (recvmsg)
     mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
-        let (listener, interface) = (listener, interface)
+        let listener = listener
         // Level-triggered: what a busy network has beyond this comes with the next round.
         for _ in 0..<16 {
             var bytes = buffer.mutableBytes
@@ -56,7 +63,7 @@ struct HostFeed: ~Copyable {
             var offset = 0
             while let announcement = AnnouncementListener.next(in: received, at: &offset) {
                 switch announcement {
-                case .neighbour(let neighbour): if neighbour.index == interface { worker.learn(neighbour: neighbour) }
+                case .neighbour(let neighbour): if concerns(neighbour) { worker.learn(neighbour: neighbour) }
                 case .addressGone(let address): worker.abandon(address)
                 }
             }

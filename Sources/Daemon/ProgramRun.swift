@@ -37,7 +37,7 @@ extension ProgramRun {
         let host = try Host.discover(options: options)
         let resolvers = ResolvConf(path: "/etc/resolv.conf")
         let resolved = Network.resolve(
-            options: options, host: host, nameservers: resolvers.addresses, searchDomains: resolvers.searchDomains)
+            options: options, host: host, nameservers: resolvers.addresses(on: host.linkOfIPv6), searchDomains: resolvers.searchDomains)
         for warning in resolved.warnings { log.warning(warning) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
         return (host, resolved)

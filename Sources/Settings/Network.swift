@@ -25,6 +25,10 @@ public struct Network: Sendable, Equatable {
         /// Sockets towards the outside are bound to this interface: its name, and its index in the host's namespace.
         public var outboundInterface: String?
         public var outboundInterfaceIndex: Int32?
+        /// The index of the host's interface that this family's addresses and routes are those of, and whose neighbours are the guest's.
+        public var templateInterfaceIndex: Int32?
+        /// Where link-local addresses and groups of this family are; 0: nowhere that is known.
+        public var linkIndex: Int32 { outboundInterfaceIndex ?? templateInterfaceIndex ?? 0 }
         /// Advertised by DHCP and router advertisements or DHCPv6, as the guest can reach them.
         public var resolvers: [Address] = []
 
@@ -45,8 +49,6 @@ public struct Network: Sendable, Equatable {
     public var guestMAC: MACAddress?
     /// What DHCP and router advertisements say; 0 says nothing.
     public var mtu: Int
-    /// The interface whose neighbours are asked for when the guest resolves an address of its link.
-    public var templateInterfaceIndex: Int32?
     public var searchDomains: [String] = []
     public var hostname: String?
     public var fqdn: String?

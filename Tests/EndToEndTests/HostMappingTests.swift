@@ -128,6 +128,18 @@ import Testing
         }
     }
 
+    /// Home routers name themselves so.
+    @Test func dnsForwardAsksAResolverByItsLinkLocalAddress() throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.router)
+            let listing = try network.router.run(["ip", "-6", "-o", "addr", "show", "dev", "lan0", "scope", "link"]).check().out
+            let address = try #require(listing.split(separator: " ").first { $0.hasPrefix("fe80:") }?.split(separator: "/").first)
+            let guest = try network.guest(["--config-net", "--dns-forward", "192.0.2.53"], resolvConf: "nameserver \(address)%wan0\n")
+            let output = try guest.run(["dig", "+short", "+time=2", "+tries=2", "@192.0.2.53", "host.example.test"])
+            #expect(output.text == "192.0.2.55", "\(output)")
+        }
+    }
+
     /// Where the gateway is itself the host's resolver, names are asked there and not at host loopback.
     @Test func lesson49_aGatewayThatIsAResolverStaysTheResolver() throws {
         try withNetwork { network in

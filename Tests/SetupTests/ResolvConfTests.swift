@@ -17,7 +17,7 @@ struct ResolvConfTests {
             search example.org sub.example.org.
 
             """)
-        #expect(file.addresses == [ip("192.0.2.53"), ip("2001:db8::53")])
+        #expect(file.addresses(on: nil) == [ip("192.0.2.53"), ip("2001:db8::53")])
         #expect(file.searchDomains == ["example.org", "sub.example.org"])
     }
 
@@ -64,7 +64,7 @@ struct ResolvConfTests {
         ("\n\n\nnameserver 192.0.2.1", ["192.0.2.1"]),
     ])
     func nameservers(_ text: String, _ addresses: [String]) {
-        #expect(read(text).addresses == addresses.map(ip))
+        #expect(read(text).addresses(on: nil) == addresses.map(ip))
         #expect(read(text).nameservers.allSatisfy { $0.scope == nil })
     }
 
@@ -74,13 +74,14 @@ struct ResolvConfTests {
             .init(ip("fe80::1"), scope: "eth0"), .init(ip("fe80::1"), scope: "3"), .init(ip("fe80::2")),
         ])
         // None of them can be dialled by address alone.
-        #expect(file.addresses.isEmpty)
+        #expect(file.addresses(on: nil).isEmpty && file.addresses(on: link(4, "eth1")).isEmpty)
+        #expect(file.addresses(on: link(2, "eth0")) == [ip("fe80::1")] && file.addresses(on: link(3, "eth1")) == [ip("fe80::1")])
     }
 
     @Test func limits() {
         let servers = (1...200).map { "nameserver 192.0.2.\($0)\n" }.joined()
         #expect(read(servers).nameservers.count == ResolvConf.maximumNameservers)
-        #expect(read(servers).addresses.first == ip("192.0.2.1"))
+        #expect(read(servers).addresses(on: nil).first == ip("192.0.2.1"))
         let domains = "search " + (1...200).map { "d\($0).example" }.joined(separator: " ")
         #expect(read(domains).searchDomains.count == ResolvConf.maximumDomains)
     }

@@ -21,6 +21,8 @@ struct AddressTranslation: BitwiseCopyable {
         var dnsHost: IPAddress?
         var outboundAddress: IPAddress?
         var outboundInterface: Int32?
+        /// For link-local destinations and groups, which have no meaning without an interface.
+        var linkInterface: Int32 = 0
         /// The mapped gateway is itself a resolver: its port 53 is not host loopback (lesson 49).
         var gatewayIsResolver = false
         var isOn = false
@@ -28,8 +30,6 @@ struct AddressTranslation: BitwiseCopyable {
 
     private(set) var ipv4: Family
     private(set) var ipv6: Family
-    /// For link-local destinations, which have no meaning without an interface.
-    let templateInterface: Int32
     let freebind: Bool
 
     init(_ network: Network) {
@@ -37,7 +37,6 @@ struct AddressTranslation: BitwiseCopyable {
         ipv6 = AddressTranslation.family(network.ipv6, unassigned: IPAddress(IPv6Address.any), loopback: IPAddress(IPv6Address.loopback)) { IPAddress($0) }
         // Even without a gateway, IPv6 has a router on this link.
         if ipv6.isOn, ipv6.router == nil { ipv6.router = IPAddress(network.routerLinkLocal) }
-        templateInterface = network.templateInterfaceIndex ?? 0
         freebind = network.freebind
     }
 
@@ -54,6 +53,7 @@ struct AddressTranslation: BitwiseCopyable {
         result.dnsHost = family.dnsHost
         result.outboundAddress = family.outboundAddress.map(convert)
         result.outboundInterface = family.outboundInterfaceIndex
+        result.linkInterface = family.linkIndex
         result.isOn = true
         result.gatewayIsResolver = family.mappedIsResolver
         return result
@@ -61,6 +61,10 @@ struct AddressTranslation: BitwiseCopyable {
 
     @inline(__always)
     func family(of address: IPAddress) -> Family { address.isIPv4 ? ipv4 : ipv6 }
+
+    /// The interface that an address means by itself; 0 for one that is the same everywhere.
+    @_noAllocation @_noLocks
+    func scope(of address: IPAddress) -> Int32 { address.needsScope ? ipv6.linkInterface : 0 }
 
     /// Where a conversation with `remote`, as the guest names it, goes on the host; nil for what must not leave.
     @_noAllocation @_noLocks

@@ -92,7 +92,7 @@ struct PingTranslator: ~Copyable {
 
     /// What a flow's socket is connected to.
     private func peer(_ remote: IPAddress) -> SocketAddress {
-        SocketAddress(Endpoint(remote, 0), scope: remote.needsScope ? translation.templateInterface : 0)
+        SocketAddress(Endpoint(remote, 0), scope: translation.scope(of: remote))
     }
 
     /// Something happened on the socket of `index`; the caller has checked that it is still the same flow.
@@ -196,9 +196,8 @@ struct PingTranslator: ~Copyable {
             try bind(socket, identifier, towards: remote)
             if remote.isGroup {
                 if isIPv4 { try socket.setBroadcast() }
-                if remote.isMulticast, translation.templateInterface > 0 {
-                    try socket.setMulticastInterface(index: translation.templateInterface, isIPv4: isIPv4)
-                }
+                let interface = translation.family(of: remote).linkInterface
+                if remote.isMulticast, interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
             }
             _ = try socket.connect(peer(remote))
             return socket
@@ -215,7 +214,7 @@ struct PingTranslator: ~Copyable {
             if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
             if let outbound = family.outboundAddress { address = outbound }
         }
-        let scope = address.isLinkLocal && !address.isIPv4 ? translation.templateInterface : 0
+        let scope = translation.scope(of: address)
         do throws(Errno) {
             try socket.bind(SocketAddress(Endpoint(address, identifier), scope: scope))
         } catch {

@@ -4,7 +4,7 @@ internal import Wire
 /// What the TCP translator asks of the host's kernel. The kernel answers in the daemon, a script in the simulation.
 protocol HostSockets: ~Copyable {
     /// Starts connecting to `remote`; the event for `tag` tells when it is done. `family` says what to bind to.
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor
     /// Watches an accepted socket, which has its options from the one that listens.
     mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno)
     /// The outcome of `connect`, once an event told that there is one.
@@ -63,16 +63,16 @@ struct KernelSockets: HostSockets, ~Copyable {
     /// edge that cannot be used is remembered in the connection.
     private static var watched: Epoll.Events { [.input, .priority, .output, .readHangUp, .edge] }
 
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: remote.address)
         do {
             socket.prepareStream()
             try socket.holdHandshake()
             if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {
-                try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.isLinkLocal ? scope : 0))
+                try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.needsScope ? family.linkInterface : 0))
             }
-            _ = try socket.connect(SocketAddress(remote, scope: remote.address.isLinkLocal ? scope : 0))
+            _ = try socket.connect(SocketAddress(remote, scope: remote.address.needsScope ? family.linkInterface : 0))
             try epoll.add(socket, KernelSockets.watched, tag: tag)
             return socket
         } catch {

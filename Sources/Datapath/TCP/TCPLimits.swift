@@ -44,16 +44,16 @@ extension TCPTranslator where Sockets: ~Copyable {
         let family = translation.family(of: remote.address)
         let tag = TCPTranslator.tag(index, generation: table.generation(of: index))
         do throws(Errno) {
-            return try sockets.connect(to: remote, family, scope: translation.templateInterface, tag: tag)
+            return try sockets.connect(to: remote, family, tag: tag)
         } catch {
             guard error.isLackOfDescriptors else { throw error }
             lacksDescriptors = true
             if postponed.closingCount > 0 {
                 closePostponed()
-                return try sockets.connect(to: remote, family, scope: translation.templateInterface, tag: tag)
+                return try sockets.connect(to: remote, family, tag: tag)
             }
             guard endOldest(inbound: halfOpenIn.count > halfOpenOut.count, &port) else { throw error }
-            return try sockets.connect(to: remote, family, scope: translation.templateInterface, tag: tag)
+            return try sockets.connect(to: remote, family, tag: tag)
         }
     }
 }

@@ -116,7 +116,7 @@ extension UDPTranslator {
         _ index: Int, behind: PendingPosition, _ port: inout GuestPort<Link>
     ) -> PendingPosition {
         let flow = table[index]
-        let scope = flow.origin.scope != 0 ? flow.origin.scope : flow.remote.address.needsScope ? translation.templateInterface : 0
+        let scope = flow.origin.scope != 0 ? flow.origin.scope : translation.scope(of: flow.remote.address)
         let isConnected = flow.flags.isDisjoint(with: [.group, .byListener])
         let destination = isConnected ? nil : SocketAddress(flow.remote, scope: scope)
         let source = flow.flags.contains(.byListener) ? flow.origin.local.address : nil

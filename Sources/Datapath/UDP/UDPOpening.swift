@@ -148,7 +148,7 @@ extension UDPTranslator {
             if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
             if let outbound = family.outboundAddress {
                 address = outbound
-                if outbound.isLinkLocal { scope = translation.templateInterface }
+                scope = translation.scope(of: outbound)
             }
         }
         if port != 0 {
@@ -175,7 +175,7 @@ extension UDPTranslator {
 
     private func prepareGroup(_ socket: Descriptor, _ remote: IPAddress) throws(Errno) {
         let isIPv4 = remote.isIPv4
-        let interface = translation.family(of: remote).outboundInterface ?? translation.templateInterface
+        let interface = translation.family(of: remote).linkInterface
         // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
         try socket.setOwnGroupsOnly(isIPv4: isIPv4)
         try socket.setPacketInformation(isIPv4: isIPv4)

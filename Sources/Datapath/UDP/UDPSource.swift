@@ -20,7 +20,7 @@ extension UDPTranslator {
 
     /// What a flow's socket is connected to.
     func peer(_ remote: Endpoint) -> SocketAddress {
-        SocketAddress(remote, scope: remote.address.isLinkLocal ? translation.templateInterface : 0)
+        SocketAddress(remote, scope: translation.scope(of: remote.address))
     }
 
     mutating func reconnect(_ index: Int) {

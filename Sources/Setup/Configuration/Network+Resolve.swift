@@ -43,7 +43,6 @@ extension Network {
         network.ipv6 = host.hasIPv6 ? family6(options, host) : nil
         network.routerLinkLocal = routerLinkLocal(network, host)
         network.guestMAC = options.namespaceMAC
-        network.templateInterfaceIndex = host.template?.link.index
         network.hostname = options.hostname
         network.fqdn = options.fqdn
         network.freebind = options.freebind
@@ -84,6 +83,7 @@ extension Network {
         family.outboundAddress = options.outbound4
         family.outboundInterface = options.outboundInterface4
         family.outboundInterfaceIndex = host.outboundIndex4
+        family.templateInterfaceIndex = (template ?? host.template)?.link.index
         family.dnsForward = options.dnsForward4
         return family
     }
@@ -100,6 +100,7 @@ extension Network {
         family.outboundAddress = options.outbound6
         family.outboundInterface = options.outboundInterface6
         family.outboundInterfaceIndex = host.outboundIndex6
+        family.templateInterfaceIndex = (template ?? host.template)?.link.index
         family.dnsForward = options.dnsForward6
         return family
     }

@@ -30,6 +30,8 @@ public struct Host: Sendable, Equatable {
     /// Of `--outbound-if4` and `--outbound-if6`.
     public var outboundIndex4: Int32?
     public var outboundIndex6: Int32?
+    /// Where the guest's link-local addresses of IPv6 are on the host.
+    public private(set) var linkOfIPv6: Link?
     /// See `HostFacts`.
     public var retries: Int
 
@@ -58,6 +60,7 @@ public struct Host: Sendable, Equatable {
         try Host.require(template4, on: hasIPv4 ? outbound4 : nil, .ipv4)
         try Host.require(template6, on: hasIPv6 ? outbound6 : nil, .ipv6)
 
+        linkOfIPv6 = outbound6 ?? (template6 ?? self.template)?.link
         if let index = template6?.link.index {
             linkLocal = facts.addresses.first { $0.index == index && $0.family == .ipv6 && $0.address.isLinkLocal }?.address.ipv6
         }

@@ -1,7 +1,7 @@
 // The host's resolver configuration. What guests are told and where their queries go is decided in
 // Configuration; here is only what the file says, read with more patience than its writers deserve.
 
-internal import Linux
+public import Linux
 public import Wire
 
 /// The content of a resolv.conf file (resolv.conf(5)), as far as it is passed on.
@@ -38,9 +38,14 @@ public struct ResolvConf: Sendable, Equatable {
         self.init((try? Descriptor.contents(of: path)) ?? [])
     }
 
-    /// The addresses that mean something without an interface.
-    public var addresses: [IPAddress] {
-        nameservers.filter { $0.address.isIPv4 || !$0.address.isLinkLocal }.map(\.address)
+    /// The addresses that mean something on this interface, which the guest's stands for, or without any: a home's router often names itself by its
+    /// link-local address.
+    public func addresses(on interface: Link?) -> [IPAddress] {
+        nameservers.filter { nameserver in
+            guard !nameserver.address.isIPv4, nameserver.address.isLinkLocal else { return true }
+            guard let interface, let scope = nameserver.scope else { return false }
+            return scope == interface.name || scope == "\(interface.index)"
+        }.map(\.address)
     }
 
     private mutating func read(_ line: ArraySlice<UInt8>) {

@@ -183,7 +183,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         return index
     }
 
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, scope: Int32, tag: UInt64) throws(Errno) -> Descriptor {
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor {
         if let refusal { throw refusal }
         let index = make()
         all[index].remote = remote

@@ -26,7 +26,7 @@ import Wire
         #expect(network.ipv6?.gateway == v6("fe80::1") && network.ipv6?.mapHostLoopback == v6("fe80::1"))
         #expect(network.routerLinkLocal == v6("fe80::1"))
         #expect(network.mtu == 65520 && network.gatewayMAC == MACAddress(0x9a55_9a55_9a55))
-        #expect(network.templateInterfaceIndex == 2 && result.namespaceInterface == "eth0")
+        #expect(network.ipv4?.templateInterfaceIndex == 2 && network.ipv6?.templateInterfaceIndex == 2 && result.namespaceInterface == "eth0")
         #expect(network.ipv4?.mapGuestAddress == nil && network.ipv4?.dnsForward == nil)
         #expect(result.warnings.isEmpty)
     }
@@ -39,7 +39,7 @@ import Wire
         #expect(network.ipv6 != nil && network.ipv6?.address == nil)
         #expect(network.ipv6?.gateway == v6("fe80::1") && network.routerLinkLocal == v6("fe80::1"))
         #expect(network.dhcp && network.ndp && !network.dhcpv6)
-        #expect(result.namespaceInterface == "tap0" && network.templateInterfaceIndex == nil)
+        #expect(result.namespaceInterface == "tap0" && network.ipv4?.templateInterfaceIndex == nil)
     }
 
     @Test func localModeIsPerFamily() throws {
@@ -135,6 +135,17 @@ import Wire
         let given = try resolve(plainHost(), { forward(&$0); $0.dnsHost6 = v6("::1") }, nameservers: [])
         #expect(given.network.ipv4?.dnsHost == ip("::1") && given.warnings.isEmpty)
         #expect(try resolve(plainHost(), forward, nameservers: []).warnings.count == 1)
+    }
+
+    /// IPv4's default route is a tunnel's, IPv6's that of the local network: that is where link-local addresses are.
+    @Test func eachFamilyHasItsOwnLink() throws {
+        var facts = plainHost()
+        facts.addresses.append(own(3, "192.0.2.7/24"))
+        facts.routes[0] = route("default", dev: 3, via: "192.0.2.1")
+        let network = try resolve(facts).network
+        #expect(network.ipv4?.linkIndex == 3 && network.ipv6?.linkIndex == 2)
+        let outbound = try resolve(facts) { $0.outboundInterface6 = "eth1"; $0.interface = "eth0" }.network
+        #expect(outbound.ipv4?.linkIndex == 2 && outbound.ipv6?.linkIndex == 3)
     }
 
     @Test func lesson49_gatewayThatIsAResolverKeepsDNS() throws {
