@@ -104,6 +104,7 @@ private let goodCases: [OptionsCase] = [
     .ok("pasta --dhcp-dns --dhcp-search") { $0.dhcpDNS = true; $0.dhcpSearch = true },
     .ok("passt --no-dhcp-dns --no-dhcp-search") { $0.dhcpDNS = false; $0.dhcpSearch = false },
     .ok("pasta -H box-1 --fqdn box-1.example.org.") { $0.hostname = "box-1"; $0.fqdn = "box-1.example.org" },
+    .ok("pasta -H my_box") { $0.hostname = "my_box" },
     // Protocols.
     .ok("pasta --no-tcp --no-udp --no-dhcp --no-dhcpv6 --no-ra") {
         $0.noTCP = true; $0.noUDP = true; $0.noDHCP = true; $0.noDHCPv6 = true; $0.noRA = true
@@ -225,9 +226,9 @@ private let badCases: [OptionsCase] = [
     .bad("pasta -S example.org,-bad", "--search 'example.org,-bad': '-bad' is not a domain name"),
     .bad(["pasta", "-S", ""], "--search '': a domain name or 'none' is needed"),
     .bad("pasta -S none -S example.org", "--search 'example.org': excluded by --search none"),
-    .bad("pasta -H under_score", "--hostname 'under_score': not a host name (RFC 1123: letters, digits and hyphens, 63 per label, 253 in all)"),
-    .bad("pasta --fqdn a..b", "--fqdn 'a..b': not a host name (RFC 1123: letters, digits and hyphens, 63 per label, 253 in all)"),
-    .bad(["pasta", "-H", "two\nlines"], "--hostname 'two\\xalines': not a host name (RFC 1123: letters, digits and hyphens, 63 per label, 253 in all)"),
+    .bad("pasta -H dollar$", "--hostname 'dollar$': not a host name (letters, digits, hyphens and underscores, 63 per label, 253 in all)"),
+    .bad("pasta --fqdn a..b", "--fqdn 'a..b': not a host name (letters, digits, hyphens and underscores, 63 per label, 253 in all)"),
+    .bad(["pasta", "-H", "two\nlines"], "--hostname 'two\\xalines': not a host name (letters, digits, hyphens and underscores, 63 per label, 253 in all)"),
     .bad("pasta --netns=", "--netns '': a path or a name is needed"),
     .bad("pasta --netns ..", "--netns '..': not a namespace's name"),
     .bad("pasta --netns blue sh", "--netns 'blue': excludes a command or process number, here 'sh'"),

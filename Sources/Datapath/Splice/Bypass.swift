@@ -26,8 +26,10 @@ struct Bypass: ~Copyable {
 
     init(_ network: Network, epoll: Epoll, capacity: Int, seed: SipHash, now: Int64) throws(Errno) {
         let connections = try SpliceTransfer(epoll: epoll, capacity: capacity)
-        let inbound = try SpliceDatagrams(isOutbound: false, epoll: epoll, capacity: capacity, seed: seed, now: now)
-        let outbound = try SpliceDatagrams(isOutbound: true, epoll: epoll, capacity: capacity, seed: seed, now: now)
+        // And no more than an eighth of all descriptors.
+        let clients = min(capacity, SpliceDatagrams.most, max(16, Int(clamping: OpenFileLimit.current / 8)))
+        let inbound = try SpliceDatagrams(isOutbound: false, epoll: epoll, capacity: clients, seed: seed, now: now)
+        let outbound = try SpliceDatagrams(isOutbound: true, epoll: epoll, capacity: clients, seed: seed, now: now)
         self.connections = connections
         inboundDatagrams = inbound
         outboundDatagrams = outbound

@@ -10,6 +10,8 @@ struct SpliceClient: FlowEntry {
     let listener: UInt32
     let listenerGeneration: UInt16
     var isAnswered = false
+    /// Sent more than once: with answers, this is a conversation.
+    var hasRepeated = false
     /// Milliseconds, when either side sent last.
     var usedAt: Int64
 }
@@ -28,12 +30,17 @@ struct ArrivedDatagram: BitwiseCopyable {
 ///     client ──> listener ══recvmmsg, sendmmsg══> far ──> server        one far socket for each client and address that it contacted
 ///     client <── listener <══recvmmsg, sendmmsg══ far <── server        answers leave from the address that was contacted (lesson 31)
 ///
+/// A far socket takes a port of its side's ephemeral ones, which everybody there shares, so there are not as many as the table could hold. Who has asked once, whether
+/// answered or not, gives way to the next at once; a conversation only when it was idle for some time. Without room, datagrams go the usual way.
+///
 /// Nothing is kept: what the other side does not take is lost. Clients have no socket of their own on the near side, so that ports
 /// below 1024 need no right here, and nobody's datagrams arrive at another's socket (lesson 32).
 struct SpliceDatagrams: ~Copyable {
     private(set) var table: FlowTable<SpliceClient>
     private var timers: TimerWheel
-    private var usage: UsageOrder
+    /// Those in conversation, and all others; the one that was idle the longest is first.
+    private var conversations: UsageOrder
+    private var passing: UsageOrder
     private let timeouts = UDPTimeouts()
     private let isOutbound: Bool
     private let epoll: Epoll
@@ -45,6 +52,8 @@ struct SpliceDatagrams: ~Copyable {
     /// Whose datagrams `outgoing` holds: index + 1, 0 for none.
     private var pending = 0
 
+    /// Clients of one direction.
+    static var most: Int { 4096 }
     /// Datagrams per call.
     private static var batch: Int { 16 }
     private static var slot: Int { 1 << 16 }
@@ -54,13 +63,15 @@ struct SpliceDatagrams: ~Copyable {
     init(isOutbound: Bool, epoll: Epoll, capacity: Int, seed: SipHash, now: Int64) throws(Errno) {
         let table = try FlowTable<SpliceClient>(capacity: capacity, seed: seed)
         let timers = try TimerWheel(capacity: capacity, now: now)
-        let usage = try UsageOrder(capacity: capacity)
+        let conversations = try UsageOrder(capacity: capacity)
+        let passing = try UsageOrder(capacity: capacity)
         let incoming = try ReceiveBatch(capacity: SpliceDatagrams.batch)
         let outgoing = try SendBatch(payloads: SpliceDatagrams.batch, messages: SpliceDatagrams.batch)
         let arena = try Mapping(byteCount: SpliceDatagrams.batch * SpliceDatagrams.slot)
         self.table = table
         self.timers = timers
-        self.usage = usage
+        self.conversations = conversations
+        self.passing = passing
         self.incoming = incoming
         self.outgoing = outgoing
         self.arena = arena
@@ -85,7 +96,7 @@ struct SpliceDatagrams: ~Copyable {
             table.remove(index)
             return false
         }
-        usage.use(index)
+        passing.use(index)
         timers.set(index, at: now + timeouts.oneWay)
         counters.add(.spliceClients)
         return true
@@ -99,7 +110,7 @@ struct SpliceDatagrams: ~Copyable {
         _ = outgoing.append(payload, from: 0, length: datagram.length)
         // Several that the kernel has joined: it takes them apart again.
         if datagram.segmentSize > 0, datagram.segmentSize < datagram.length { outgoing.segmentMessage(size: datagram.segmentSize) }
-        use(index, now: now)
+        noteQuestion(index, now: now)
     }
 
     private mutating func prepare(_ index: Int, _ counters: inout Counters) {
@@ -165,7 +176,7 @@ struct SpliceDatagrams: ~Copyable {
         }
         if flow == nil {
             let target = Endpoint(listener.target.address ?? Bypass.loopback(source.address.isIPv4), listener.target.port)
-            guard openings > 0 || makeRoom(&counters, now: now), let far = try? Descriptor.socket(.datagram, for: target.address) else {
+            guard openings > 0 || makeRoom(&counters, now: now), let far = openFar(target.address, &counters, now: now) else {
                 return counters.add(.spliceFailed)
             }
             openings = max(openings - 1, 0)
@@ -181,7 +192,17 @@ struct SpliceDatagrams: ~Copyable {
         let payload = outgoing.note(arena, offset: number * SpliceDatagrams.slot, length: length)
         outgoing.beginMessage()
         _ = outgoing.append(payload, from: 0, length: length)
-        use(flow, now: now)
+        noteQuestion(flow, now: now)
+    }
+
+    /// Where there is no descriptor, another client's.
+    private mutating func openFar(_ address: IPAddress, _ counters: inout Counters, now: Int64) -> Descriptor? {
+        do throws(Errno) {
+            return try Descriptor.socket(.datagram, for: address)
+        } catch {
+            guard error.isLackOfDescriptors, makeRoom(&counters, now: now) else { return nil }
+            return try? Descriptor.socket(.datagram, for: address)
+        }
     }
 
     func belongs(_ index: Int, _ listener: Int, _ generation: UInt16) -> Bool {
@@ -228,26 +249,40 @@ struct SpliceDatagrams: ~Copyable {
 
     // MARK: Use and the end
 
-    private mutating func use(_ index: Int, now: Int64) {
-        table[index].usedAt = now
-        usage.use(index)
+    private mutating func noteQuestion(_ index: Int, now: Int64) {
+        // As many in one batch are one question.
+        if table[index].isAnswered { table[index].hasRepeated = true }
+        use(index, now: now)
     }
 
     private mutating func noteAnswer(_ index: Int, now: Int64) {
-        use(index, now: now)
         table[index].isAnswered = true
+        use(index, now: now)
     }
 
-    /// Ends the flow that was idle the longest, if that is long enough.
+    private mutating func use(_ index: Int, now: Int64) {
+        table[index].usedAt = now
+        if table[index].hasRepeated {
+            passing.remove(index)
+            conversations.use(index)
+        } else {
+            passing.use(index)
+        }
+    }
+
     mutating func makeRoom(_ counters: inout Counters, now: Int64) -> Bool {
-        guard let oldest = usage.oldest, table[oldest].usedAt + timeouts.givesWay <= now else { return false }
+        if let oldest = passing.oldest {
+            close(oldest, &counters)
+            return true
+        }
+        guard let oldest = conversations.oldest, table[oldest].usedAt + timeouts.givesWay <= now else { return false }
         close(oldest, &counters)
         return true
     }
 
     mutating func expireTimers(_ counters: inout Counters, now: Int64) {
         while let index = timers.expire(at: now) {
-            let due = table[index].usedAt + (table[index].isAnswered ? timeouts.stream : timeouts.oneWay)
+            let due = table[index].usedAt + (table[index].hasRepeated ? timeouts.stream : timeouts.oneWay)
             if due <= now { close(index, &counters) } else { timers.set(index, at: due) }
         }
     }
@@ -259,7 +294,8 @@ struct SpliceDatagrams: ~Copyable {
         if pending == index + 1 { flush(&counters) }
         table[index].far.close()
         timers.cancel(index)
-        usage.remove(index)
+        conversations.remove(index)
+        passing.remove(index)
         table.remove(index)
         counters.add(.spliceClientsEnded)
     }

@@ -36,10 +36,10 @@ extension UDPTranslator {
         }
     }
 
-    /// nil for what is nobody's in particular.
+    /// nil for what is nobody's in particular, and for what has not come whole.
     private func arrived(_ number: Int, at offset: Int) -> ArrivedDatagram? {
         guard let source = incoming.source(number), source.port != 0, let contacted = incoming.destination(number), contacted.isOwn,
-            contacted.address.isIPv4 == source.address.isIPv4
+            contacted.address.isIPv4 == source.address.isIPv4, !incoming.isTruncated(number)
         else { return nil }
         return ArrivedDatagram(
             source: source, contacted: contacted.address, offset: offset, length: incoming.length(number),

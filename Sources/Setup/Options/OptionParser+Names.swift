@@ -29,7 +29,7 @@ extension OptionParser {
         if given.value == "none" { return try Self.exclude(given, &options.searchDomains) }
         var domains: [String] = []
         for word in given.value.split(whereSeparator: { $0 == "," || $0 == " " }) {
-            guard let domain = DomainName.normalized(word, underscores: true) else {
+            guard let domain = DomainName.normalized(word) else {
                 throw given.refused("\(OptionValue.quoted(String(word))) is not a domain name")
             }
             domains.append(domain)

@@ -151,7 +151,7 @@ enum OptionValue {
 
     static func hostName(_ given: GivenOption) throws(SetupError) -> String {
         guard let name = DomainName.normalized(given.value) else {
-            throw given.refused("not a host name (RFC 1123: letters, digits and hyphens, 63 per label, 253 in all)")
+            throw given.refused("not a host name (letters, digits, hyphens and underscores, 63 per label, 253 in all)")
         }
         return name
     }

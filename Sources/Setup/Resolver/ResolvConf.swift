@@ -83,7 +83,7 @@ public struct ResolvConf: Sendable, Equatable {
         searchDomains = []
         for word in words where searchDomains.count < ResolvConf.maximumDomains {
             // The root, written as a single dot, adds nothing to a name and is no name here.
-            guard let domain = DomainName.normalized(String(decoding: word, as: UTF8.self), underscores: true) else { continue }
+            guard let domain = DomainName.normalized(String(decoding: word, as: UTF8.self)) else { continue }
             if !searchDomains.contains(domain) { searchDomains.append(domain) }
         }
     }

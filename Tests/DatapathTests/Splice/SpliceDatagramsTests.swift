@@ -125,6 +125,42 @@ struct DatagramLab: ~Copyable {
         #expect(wake == nil)
     }
 
+    /// Ports of the far side are everybody's: who has asked once gives way to the next, who is in conversation does not.
+    @Test func thoseWhoAskedOnceGiveWay() throws {
+        let server = try FarEnd(Self.v4)
+        var lab = try DatagramLab(leadingTo: server.endpoint.port)
+        let talker = try FarEnd(Self.v4)
+        var place: Endpoint?
+        for number in 0..<3 as Range<UInt8> {
+            try talker.send([number], to: Endpoint(Self.v4, lab.port))
+            try lab.run()
+            let seen = try #require(try server.receive(1).first)
+            #expect(place == nil || place == seen.source)
+            place = seen.source
+            try server.send([100 + number], to: seen.source)
+            try lab.run()
+            #expect(try talker.receive(1).map(\.payload) == [[100 + number]])
+        }
+        // All within a millisecond; some are answered.
+        for number in 0..<100 as Range<UInt8> {
+            let client = try FarEnd(Self.v4)
+            try client.send([number], to: Endpoint(Self.v4, lab.port))
+            try lab.run()
+            let seen = try #require(try server.receive(1).first)
+            #expect(seen.payload == [number])
+            if number % 3 != 0 { continue }
+            try server.send([number], to: seen.source)
+            try lab.run()
+            #expect(try client.receive(1).map(\.payload) == [[number]])
+        }
+        let (count, ended) = (lab.datagrams.table.count, lab.counters[.spliceClientsEnded])
+        // A client may get the port of one before.
+        #expect(count == 16 && ended > 50)
+        try talker.send([7], to: Endpoint(Self.v4, lab.port))
+        try lab.run()
+        #expect(try server.receive(1).map(\.source) == [place])
+    }
+
     /// A listener that is gone answers nobody, and neither does one that has its number now.
     @Test func flowsEndWithTheirListener() throws {
         let server = try FarEnd(Self.v4)
