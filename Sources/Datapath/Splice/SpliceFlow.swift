@@ -47,6 +47,8 @@ struct SpliceDirection: BitwiseCopyable {
 }
 
 struct SpliceFlow: BitwiseCopyable {
+    enum Waits: UInt8, BitwiseCopyable { case not, ready, starved }
+
     let near: Descriptor
     let far: Descriptor
     /// The client is in the namespace.
@@ -57,8 +59,8 @@ struct SpliceFlow: BitwiseCopyable {
     var forth = SpliceDirection()
     /// From far to near.
     var back = SpliceDirection()
-    /// Waits in the list of flows that have more to do.
-    var isQueued = false
+    /// Which list of those that wait it is in.
+    fileprivate(set) var waits = Waits.not
     /// Index + 1 of the next in that list, or of the next free entry.
     fileprivate(set) var next: UInt32 = 0
     fileprivate(set) var generation: UInt16 = 0
@@ -71,7 +73,13 @@ struct SpliceFlow: BitwiseCopyable {
     }
 }
 
-/// All spliced connections, by index, and those of them that have more to do than their turn allowed.
+/// Flows in the order in which they wait, linked by `next`: index + 1 of each; 0: none.
+private struct SpliceQueue: BitwiseCopyable {
+    var first: UInt32 = 0
+    var last: UInt32 = 0
+}
+
+/// All spliced connections, by index, and those of them that wait: who had more to do than a turn allows, for the next one, and who found no pipe, for another try.
 struct SpliceTable: ~Copyable {
     private var flows: FixedTable<SpliceFlow>
     private var firstFree: UInt32 = 0
@@ -80,8 +88,8 @@ struct SpliceTable: ~Copyable {
     /// Those of clients in the namespace.
     private(set) var outboundCount = 0
     let capacity: Int
-    private var firstQueued: UInt32 = 0
-    private var lastQueued: UInt32 = 0
+    private var ready = SpliceQueue()
+    private var starved = SpliceQueue()
 
     init(capacity: Int) throws(Errno) {
         flows = try FixedTable(count: capacity)
@@ -126,7 +134,8 @@ struct SpliceTable: ~Copyable {
     }
 
     mutating func remove(_ index: Int) {
-        if flows[index].isQueued { unqueue(index) }
+        if flows[index].waits == .ready { SpliceTable.remove(index, from: &ready, &flows) }
+        if flows[index].waits == .starved { SpliceTable.remove(index, from: &starved, &flows) }
         flows[index].isUsed = false
         flows[index].next = firstFree
         firstFree = UInt32(truncatingIfNeeded: index + 1)
@@ -134,43 +143,54 @@ struct SpliceTable: ~Copyable {
         if flows[index].isOutbound { outboundCount -= 1 }
     }
 
-    // MARK: More to do
+    // MARK: Who waits
 
-    var hasQueued: Bool { firstQueued != 0 }
+    var hasReady: Bool { ready.first != 0 }
+    /// The last of those that are ready now.
+    var lastReady: Int? { ready.last == 0 ? nil : Int(ready.last) - 1 }
 
-    mutating func queue(_ index: Int) {
-        if flows[index].isQueued { return }
-        flows[index].isQueued = true
-        flows[index].next = 0
-        let entry = UInt32(truncatingIfNeeded: index + 1)
-        if lastQueued == 0 { firstQueued = entry } else { flows[Int(lastQueued) - 1].next = entry }
-        lastQueued = entry
+    /// Who is starved, but has something to do the other way, is ready.
+    mutating func queueReady(_ index: Int) {
+        if flows[index].waits == .starved { SpliceTable.remove(index, from: &starved, &flows) }
+        if flows[index].waits == .not { SpliceTable.append(index, to: &ready, .ready, &flows) }
     }
 
-    /// The last of those that wait now.
-    var lastQueuedIndex: Int? { lastQueued == 0 ? nil : Int(lastQueued) - 1 }
+    mutating func queueStarved(_ index: Int) {
+        if flows[index].waits == .not { SpliceTable.append(index, to: &starved, .starved, &flows) }
+    }
 
-    mutating func nextQueued() -> Int? {
-        guard firstQueued != 0 else { return nil }
-        let index = Int(firstQueued) - 1
-        unqueue(index)
+    mutating func nextReady() -> Int? { SpliceTable.takeFirst(of: &ready, &flows) }
+    mutating func nextStarved() -> Int? { SpliceTable.takeFirst(of: &starved, &flows) }
+
+    private static func append(_ index: Int, to queue: inout SpliceQueue, _ waits: SpliceFlow.Waits, _ flows: inout FixedTable<SpliceFlow>) {
+        flows[index].waits = waits
+        flows[index].next = 0
+        let entry = UInt32(truncatingIfNeeded: index + 1)
+        if queue.last == 0 { queue.first = entry } else { flows[Int(queue.last) - 1].next = entry }
+        queue.last = entry
+    }
+
+    private static func takeFirst(of queue: inout SpliceQueue, _ flows: inout FixedTable<SpliceFlow>) -> Int? {
+        guard queue.first != 0 else { return nil }
+        let index = Int(queue.first) - 1
+        remove(index, from: &queue, &flows)
         return index
     }
 
     /// Usually the first one; the list is short.
-    private mutating func unqueue(_ index: Int) {
+    private static func remove(_ index: Int, from queue: inout SpliceQueue, _ flows: inout FixedTable<SpliceFlow>) {
         let entry = UInt32(truncatingIfNeeded: index + 1)
         let following = flows[index].next
-        flows[index].isQueued = false
+        flows[index].waits = .not
         var before: UInt32 = 0
-        if firstQueued == entry {
-            firstQueued = following
+        if queue.first == entry {
+            queue.first = following
         } else {
-            before = firstQueued
+            before = queue.first
             while before != 0, flows[Int(before) - 1].next != entry { before = flows[Int(before) - 1].next }
             if before == 0 { return }
             flows[Int(before) - 1].next = following
         }
-        if lastQueued == entry { lastQueued = before }
+        if queue.last == entry { queue.last = before }
     }
 }

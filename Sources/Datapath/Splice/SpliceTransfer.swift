@@ -11,9 +11,10 @@ struct SpliceTransfer: ~Copyable {
     /// When those that found no pipe try again, in milliseconds.
     private(set) var retryAt = Int64.max
 
-    init(epoll: Epoll, capacity: Int) throws(Errno) {
+    /// `mostPipes`: as many as there can be of use, unless said otherwise.
+    init(epoll: Epoll, capacity: Int, mostPipes: Int? = nil) throws(Errno) {
         let table = try SpliceTable(capacity: capacity)
-        let pipes = try PipePool(capacity: 2 * capacity)
+        let pipes = try PipePool(capacity: mostPipes ?? 2 * capacity)
         self.table = table
         self.pipes = pipes
         self.epoll = epoll
@@ -110,20 +111,21 @@ struct SpliceTransfer: ~Copyable {
 
     /// Goes on with flows that had more to do than their turn allowed.
     mutating func endRound(_ counters: inout Counters, now: Int64) {
-        if retryAt != .max {
-            if now < retryAt { return }
+        if now >= retryAt {
             retryAt = .max
+            // Whoever is starved again stands at the end, and has set the time of the next try.
+            while retryAt == .max, let index = table.nextStarved() { _ = move(index, &counters, now: now) }
         }
-        guard let last = table.lastQueuedIndex else { return }
-        while let index = table.nextQueued() {
+        guard let last = table.lastReady else { return }
+        while let index = table.nextReady() {
             _ = move(index, &counters, now: now)
             // Whoever has more to do again stands behind this one.
-            if index == last || retryAt != .max { return }
+            if index == last { return }
         }
     }
 
     /// Nobody needs to wake us for what is left to do.
-    var hasMore: Bool { table.hasQueued && retryAt == .max }
+    var hasMore: Bool { table.hasReady }
 
     // MARK: Moving
 
@@ -156,9 +158,9 @@ struct SpliceTransfer: ~Copyable {
             table[index].back.flags.insert(.told)
             try? flow.near.shutdown(1)
         }
-        if forth == .more || back == .more { table.queue(index) }
+        if forth == .more || back == .more { table.queueReady(index) }
         if forth == .starved || back == .starved {
-            table.queue(index)
+            table.queueStarved(index)
             retryAt = min(retryAt, now + SpliceTransfer.pause)
             counters.add(.spliceStarved)
         }

@@ -16,10 +16,10 @@ struct SpliceLab: ~Copyable {
     private let entrance: Descriptor
     private let service: Descriptor
 
-    init() throws {
+    init(mostPipes: Int? = nil) throws {
         let epoll = try Epoll()
         let events = try EventList(capacity: 64)
-        var transfer = try SpliceTransfer(epoll: epoll, capacity: 256)
+        var transfer = try SpliceTransfer(epoll: epoll, capacity: 256, mostPipes: mostPipes)
         let entrance = try Self.listener()
         let service = try Self.listener()
         transfer.prepare()

@@ -298,6 +298,49 @@ import Wire
         server.close()
     }
 
+    /// Whoever finds no pipe tries again in a while, and holds up nobody else until then.
+    @Test func whoLacksAPipeHoldsUpNobody() throws {
+        var lab = try SpliceLab(mostPipes: 2)
+        let piece = [UInt8](repeating: 7, count: 1 << 16)
+        // Both pipes belong to connections whose servers read nothing.
+        var full: [(client: Descriptor, server: Descriptor, sent: Int)] = []
+        for _ in 0..<2 {
+            let (client, server) = try lab.connect()
+            var sent = 0
+            while case let count = client.sendSome(piece[...]), count > 0 {
+                sent += count
+                lab.run()
+            }
+            full.append((client, server, sent))
+        }
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome([1]) == 1)
+        lab.run()
+        #expect(server.receiveNothing && lab.counters[.spliceStarved] > 0)
+        // Who has more to do than one turn allows has the next one at once.
+        lab.transfer.table.queueReady(0)
+        let isReady = lab.transfer.hasMore
+        lab.transfer.endRound(&lab.counters, now: lab.now)
+        let isStillReady = lab.transfer.hasMore
+        #expect(isReady && !isStillReady)
+        // One of them reads on: all that its client has sent arrives in this very moment.
+        var received = 0
+        while case let bytes = full[0].server.receiveSome().bytes, !bytes.isEmpty {
+            received += bytes.count
+            lab.run()
+        }
+        #expect(received == full[0].sent)
+        // That has set a pipe free.
+        lab.now += 50
+        lab.transfer.endRound(&lab.counters, now: lab.now)
+        lab.run()
+        #expect(server.receiveSome().bytes == [1])
+        for (client, server, _) in full { client.close(); server.close() }
+        client.close()
+        server.close()
+        lab.run()
+    }
+
     /// Quiet connections hold no pipe, and one pipe is enough for all.
     @Test func quietConnectionsShareAPipe() throws {
         var lab = try SpliceLab()
