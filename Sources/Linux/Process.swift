@@ -68,9 +68,16 @@ public enum Process {
         try Descriptor(Errno.check(linux_pidfd_open(process)))
     }
 
-    /// Becomes the program that PATH finds for the first word. Returns only with the reason of failure.
+    /// Becomes the program that PATH finds for the first word. Returns only with the reason of failure. Where the words are the last of our own arguments, these are
+    /// passed on as they were given: what is no UTF-8 could not be said in words.
     public static func execute(_ words: [String]) -> Errno {
         guard let file = words.first, !words.contains(where: { $0.utf8.contains(0) }) else { return Errno(EINVAL) }
+        let (own, first) = (CommandLine.arguments, CommandLine.arguments.count - words.count)
+        if first >= 0, own[first...].elementsEqual(words) {
+            // SAFETY: the kernel gave us as many arguments, and a null behind them; nobody has changed them.
+            let given = unsafe CommandLine.unsafeArgv + first
+            if let file = unsafe given.pointee { return Errno(-(unsafe linux_execvp(file, given))) }
+        }
         // SAFETY: the copies live until the process becomes another or this function returns after a failure.
         var arguments = unsafe words.map { unsafe strdup($0) }
         unsafe arguments.append(nil)

@@ -21,6 +21,17 @@ import Testing
         }
     }
 
+    /// Names of files are bytes, and not always UTF-8. Where they are our own, another file would be meant.
+    @Test func bytesThatAreNoText() throws {
+        try withNetwork { network in
+            let command = try network.host.sh(
+                "\(Pasta.path) --config-net -- sh -c 'printf %s \"$1\" | od -An -tx1' x \"$(printf 'caf\\351')\"", as: .ordinary).check()
+            #expect(command.text == "63 61 66 e9", "\(command)")
+            let option = try network.host.sh("\(Pasta.path) --pid \"$(printf '/tmp/caf\\351')\" -- true", as: .ordinary)
+            #expect(option.ending == .exited(1) && option.err.contains("not UTF-8"), "\(option)")
+        }
+    }
+
     @Test func environmentDirectoryAndStandardStreamsAreTheCallers() throws {
         try withNetwork { network in
             let script = "cd /usr/lib && echo question | ANSWER=42 \(Pasta.path) --config-net -- sh -c 'read word; echo $word $ANSWER $(pwd); echo err >&2'"
