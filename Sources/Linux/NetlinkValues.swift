@@ -58,6 +58,7 @@ public struct Link: Sendable, Equatable {
 
     public var isLoopback: Bool { flags & UInt32(IFF_LOOPBACK) != 0 }
     public var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
+    public var hasCarrier: Bool { flags & UInt32(IFF_RUNNING) != 0 }
     /// The same number in every namespace.
     public static let loopbackIndex: Int32 = 1
 }

@@ -6,6 +6,9 @@ internal import Wire
 extension HostFacts {
     /// The model for `family`: on `link` if that is given, else on the interface of the best default route, of any
     /// route, or of any address. nil when there is nothing to copy.
+    ///
+    /// But for default routes, what is down or has no carrier is no model: when the network is not up yet, that is the bridge of containers that do not run,
+    /// and its address would be all that the guest ever has. Without a model, everything goes where the host's own routes lead by then.
     func template(_ family: IPFamily, on link: Link?) -> Template? {
         guard let link = link ?? chooseLink(family) else { return nil }
         let path = defaultHop(family, on: link.index)
@@ -31,15 +34,13 @@ extension HostFacts {
     private func chooseLink(_ family: IPFamily) -> Link? {
         if let hop = defaultHop(family, on: nil)?.hop { return link(hop.index) }
         let candidates = routes.filter { $0.family == family && isOfInterest($0) }
-        for wantsLive in [true, false] {
-            for route in candidates {
-                for hop in route.hops where !wantsLive || !hop.isDead {
-                    if let link = link(hop.index), !link.isLoopback { return link }
-                }
+        for route in candidates {
+            for hop in route.hops where !hop.isDead {
+                if let link = link(hop.index), !link.isLoopback { return link }
             }
         }
         return links.first { link in
-            !link.isLoopback && link.isUp && addresses.contains { $0.index == link.index && isUsable($0, family) }
+            !link.isLoopback && link.isUp && link.hasCarrier && addresses.contains { $0.index == link.index && isUsable($0, family) }
         }
     }
 

@@ -68,6 +68,25 @@ import Wire
         #expect(addressed.template4?.link.name == "eth0" && addressed.template6?.link.name == "eth0")
     }
 
+    /// The network comes up later, and the bridge of containers that do not run is no model for what will be: everything goes where the host leads by then.
+    @Test func lesson48_aBridgeWithoutCarrierIsNoTemplate() throws {
+        var facts = plainHost()
+        facts.addresses = [own(1, "127.0.0.1/8", scope: 254), own(3, "172.17.0.1/16")]
+        facts.routes = [route("172.17.0.0/16", dev: 3, proto: 2) { $0.hops[0].flags = 16; $0.scope = 253 }]  // RTNH_F_LINKDOWN
+        facts.links[2].flags = 1
+        #expect(try Host(facts, options: options()).template4 == nil)
+        // Asked for, it is.
+        #expect(try Host(facts, options: options { $0.interface = "eth1" }).template4?.address?.address == ip("172.17.0.1"))
+        facts.routes = []
+        #expect(try Host(facts, options: options()).template4 == nil)
+        facts.links[2].flags = 0x41
+        #expect(try Host(facts, options: options()).template4?.link.name == "eth1")
+        // A default route says where the way out will be, even while nothing is plugged in.
+        facts.routes = [route("default", dev: 2, via: "198.51.100.1") { $0.hops[0].flags = 17 }]
+        facts.addresses.append(own(2, "198.51.100.7/24"))
+        #expect(try Host(facts, options: options()).template4?.link.name == "eth0")
+    }
+
     @Test func linkLocalAloneIsNoTemplate() throws {
         var facts = plainHost()
         facts.addresses.removeAll { $0.address == ip("2001:db8:1::7") }

@@ -9,7 +9,7 @@ func ip(_ text: String) -> IPAddress {
 }
 
 func link(_ index: Int32, _ name: String, up: Bool = true, loopback: Bool = false) -> Link {
-    Link(index: index, name: name, flags: (up ? 1 : 0) | (loopback ? 8 : 0), mtu: 1500, mac: MACAddress(0x0200_5e10_0000 | UInt64(index)), type: 1)
+    Link(index: index, name: name, flags: (up ? 0x41 : 0) | (loopback ? 8 : 0), mtu: 1500, mac: MACAddress(0x0200_5e10_0000 | UInt64(index)), type: 1)
 }
 
 /// `198.51.100.7/24` on an interface.
