@@ -96,6 +96,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         if header.destinationPort == 67, payload.source.isIPv4, enabled.dhcp {
             answer(.dhcp, frame)
+            tcp.guestMayHaveRestarted(now: now)
             return
         }
         if header.destinationPort == 547, !payload.source.isIPv4, enabled.dhcpv6 {
@@ -139,7 +140,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         switch header.kind {
         case .neighbourSolicitation: answer(.neighbour, frame)
-        case .routerSolicitation: answer(.router, frame)
+        case .routerSolicitation:
+            answer(.router, frame)
+            tcp.guestMayHaveRestarted(now: now)
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
         case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)

@@ -14,6 +14,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var idleBeforeProbe: UInt32 { 2 * 3600 * 1000 }
     private static var idleBeforeEnd: UInt32 { 4 * 3600 * 1000 }
     private static var probeInterval: UInt32 { 600 * 1000 }
+    /// After a guest has perhaps been started anew: until those are asked of which nothing was heard since, between two such questions, and how long they go on.
+    private static var restartPause: UInt32 { 1000 }
+    private static var restartInterval: UInt32 { 10_000 }
+    private static var restartPatience: UInt32 { 60_000 }
     /// Between two tries to tell the guest that its connection is gone, doubling; and how many there are.
     static var resetInterval: Int64 { 10 }
     private static var resetTries: UInt8 { 10 }
@@ -187,12 +191,35 @@ extension TCPTranslator where Sockets: ~Copyable {
         return true
     }
 
+    /// The guest has asked for its address or its router, as it does when it has been started anew. What it has forgotten, it resets when asked (lesson 27); what it
+    /// has not, is soon heard of. In between, nobody on the host's side would know.
+    mutating func guestMayHaveRestarted(now: Int64) {
+        let time = UInt32(truncatingIfNeeded: now)
+        if let last = restartedAt, time &- last < TCPTranslator.restartInterval { return }
+        restartedAt = time
+        for index in 0..<table.highWater where table.isUsed(index) && table[index].events.contains(.established) {
+            // Not all in the same moment.
+            timers.setNoLater(index, than: now + Int64(TCPTranslator.restartPause) + Int64(index & 1023))
+        }
+    }
+
+    private func isDoubtful(_ connection: TCPConnection, now: Int64) -> Bool {
+        guard let restartedAt, connection.events.contains(.established) else { return false }
+        let since = UInt32(truncatingIfNeeded: now) &- restartedAt
+        guard since >= TCPTranslator.restartPause, since < TCPTranslator.restartPatience else { return false }
+        return UInt32(truncatingIfNeeded: now) &- connection.heardAt > since
+    }
+
     /// False when the connection is gone.
     private mutating func checkIdle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         let silence = UInt32(truncatingIfNeeded: now) &- table[index].heardAt
         if silence >= TCPTranslator.idleBeforeEnd {
             endByReset(index, &port, now: now)
             return false
+        }
+        if isDoubtful(table[index], now: now) {
+            sendKeepAlive(index, &port)
+            timers.setNoLater(index, than: now + Int64(TCPTranslator.restartInterval))
         }
         if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {
             sendKeepAlive(index, &port)

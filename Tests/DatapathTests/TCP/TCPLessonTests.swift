@@ -391,6 +391,26 @@ import Wire
         #expect(script.round().isEmpty)
     }
 
+    /// Soon after it has asked for its address: whatever it has forgotten is asked about, what it was heard of since is not.
+    @Test func lesson27_guestThatAsksForItsAddressIsAsked() throws {
+        var script = try TCPScript()
+        script.open(port: 1)
+        script.open(port: 2)
+        _ = script.pass(5000)
+        script.tcp.guestMayHaveRestarted(now: script.now)
+        #expect(script.pass(900).isEmpty)
+        script.guest("A", seq: 1, ack: 1, port: 2)
+        let asked = script.pass(2500)
+        #expect(asked.count == 1 && asked[0].hasSuffix("A 0:0 ack 1"))
+        script.guest("R", seq: 1, port: 1)
+        _ = script.round()
+        #expect(script.tcp.table.count == 1)
+        // Without an answer again a few times, and then as rarely as usual.
+        script.tcp.guestMayHaveRestarted(now: script.now + 20_000)
+        #expect(script.pass(200_000).count == 6)
+        #expect(script.tcp.table.count == 1)
+    }
+
     @Test func lesson27_guestThatRebootedIsFoundOut() throws {
         var script = try TCPScript()
         script.open()
