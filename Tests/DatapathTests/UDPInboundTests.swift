@@ -141,6 +141,36 @@ import Wire
         #expect(throws: Errno(98)) { try Self.takeOver(address, listener.port) }
     }
 
+    /// What the guest's socket for a group is given in the listener's place is the listener's: who sends from loopback is heard, and answered by whom was contacted.
+    @Test("Lesson 31: beside a group's socket, too") func lesson31_clientsOfAPortThatSpeaksToAGroup() throws {
+        var network = TestHost.network()
+        network.ipv4?.mapHostLoopback = nil
+        network.ipv4?.outboundInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        let any = IPAddress(IPv4Address.any)
+        let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
+        defer { socket.close() }
+        let port = try #require(try socket.localAddress().endpoint).port
+        host.udp.sharing.add(0, socket, port: port)
+        host.udp.ports.listen(port, isIPv4: true)
+        host.send([1], from: port, to: Endpoint(IPAddress(IPv4Address("239.255.77.66")!), 47808))
+        host.endRound()
+        let isBeside = host.udp.table[0].flags.isSuperset(of: [.group, .besideListener])
+        try #require(isBeside)
+        let client = try FarEnd()
+        let place = Endpoint(IPAddress(IPv4Address("127.0.0.9")!), port)
+        for round in 2...3 as ClosedRange<UInt8> {
+            try client.send([round], to: place)
+            try host.run(untilFrames: Int(round) - 1)
+            let frame = try #require(host.frames.last)
+            #expect(frame.udpPayload == [round] && frame.destinationPort == port)
+            host.send([9, round], from: port, to: Endpoint(frame.source, frame.sourcePort))
+            host.endRound()
+            let answers = try client.receive(1)
+            #expect(answers.map(\.payload) == [[9, round]] && answers.map(\.source) == [place])
+        }
+    }
+
     /// As a program does that wants to share its port with others.
     private static func takeOver(_ address: IPAddress, _ port: UInt16) throws(Errno) {
         let socket = try Descriptor.socket(.datagram, for: address)

@@ -71,13 +71,12 @@ extension UDPTranslator {
         enter(number, slot: start, key, from: source, origin, &port, now: now)
     }
 
-    /// A datagram of another than the flow's remote, which a listener should have been given.
+    /// A datagram of another than the flow's remote, which a listener should have been given. Where none is concerned, it is a stray.
     mutating func reroute<Link: GuestLink & ~Copyable>(
         _ number: Int, slot: Int, from flow: UDPFlow, _ port: inout GuestPort<Link>, now: Int64
     ) {
         guard !flow.flags.isDisjoint(with: [.inbound, .besideListener]), let source = incoming.source(number), source.port != 0,
-            let local = try? flow.socket.localAddress().endpoint, !local.address.isAny,
-            let seen = translation.inboundSource(source.address, local: local.address)
+            let local = contacted(number, flow), let seen = translation.inboundSource(source.address, local: local.address)
         else {
             port.counters.add(.udpStrays)
             return
@@ -86,6 +85,14 @@ extension UDPTranslator {
         var origin = flow.origin
         (origin.local, origin.scope) = (local, incoming.sourceScope(number))
         enter(number, slot: slot, key, from: source, origin, &port, now: now)
+    }
+
+    /// The address and port that a datagram came to. Sockets for groups, which are bound to all addresses, are told with each.
+    private func contacted(_ number: Int, _ flow: UDPFlow) -> Endpoint? {
+        guard let local = try? flow.socket.localAddress().endpoint else { return nil }
+        if !flow.flags.contains(.group) { return local.address.isAny ? nil : local }
+        guard let destination = incoming.destination(number), destination.isOwn else { return nil }
+        return Endpoint(destination.address, local.port)
     }
 
     /// Passes a datagram on through its flow, which is made if need be. One that leads elsewhere gives way: the client has contacted
