@@ -21,10 +21,9 @@ extension PasstDaemon {
     private func forward<Work: Worker & ~Copyable>(
         _ worker: inout Work, _ signals: QuitSignals, _ hostFeed: inout HostFeed?, _ control: inout PortControlServer?
     ) throws(Errno) -> Int32 {
-        let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
-        var deadline = interval.map { monotonicNanoseconds() + $0 }
+        var statistics = Statistics(seconds: options.statisticsInterval)
         while true {
-            switch try worker.run(until: nextDeadline(deadline, control?.due)) {
+            switch try worker.run(until: nextDeadline(statistics?.due, control?.due)) {
             case .external(Watched.signals):
                 while let event = signals.next() {
                     if event == .quit { return 0 }
@@ -45,7 +44,7 @@ extension PasstDaemon {
                 tell(notice)
             case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.
             case .deadline:
-                printStatistics(worker, every: interval, at: &deadline)
+                statistics?.printIfDue(worker)
             }
             if let answer = control?.proceed(&worker, { tell($0) }) { tell(answer) }
         }

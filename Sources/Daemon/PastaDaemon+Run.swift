@@ -27,11 +27,10 @@ extension PastaDaemon {
     ) throws(SetupError) -> Int32 {
         // The command may have ended before its signal was watched for.
         if let status = spawned?.ended() { return status }
-        let interval = options.statisticsInterval.map { Int64($0) * 1_000_000_000 }
-        var deadline = interval.map { monotonicNanoseconds() + $0 }
+        var statistics = Statistics(seconds: options.statisticsInterval)
         while true {
             let wake: Wake
-            do throws(Errno) { wake = try worker.run(until: nextDeadline(deadline, control?.due)) } catch {
+            do throws(Errno) { wake = try worker.run(until: nextDeadline(statistics?.due, control?.due)) } catch {
                 throw SetupError(.process, "Couldn't wait for events", error)
             }
             switch wake {
@@ -53,7 +52,7 @@ extension PastaDaemon {
             case .portsDue:
                 followPorts(&worker)
             case .deadline:
-                printStatistics(worker, every: interval, at: &deadline)
+                statistics?.printIfDue(worker)
             }
             if let answer = control?.proceed(&worker, { tell($0) }) { tell(answer) }
         }

@@ -175,15 +175,6 @@ extension ProgramRun {
         log.info("Counters:")
         worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
     }
-
-    /// Prints the counters where it is time to, and says when it is next; `run` comes back for other reasons, too.
-    func printStatistics<Work: Worker & ~Copyable>(_ worker: borrowing Work, every interval: Int64?, at deadline: inout Int64?) {
-        guard let interval, let due = deadline, monotonicNanoseconds() >= due else { return }
-        deadline = monotonicNanoseconds() + interval
-        let output = Descriptor(1)
-        worker.forEachCounter { label, value in Log.print(label, Int(truncatingIfNeeded: value), to: output) }
-        Log.print("", nil, to: output)
-    }
 }
 
 extension ForwardedPort {

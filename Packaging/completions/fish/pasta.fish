@@ -22,7 +22,7 @@ complete -c pasta -n 'not __swift_pasta_has_command' -s f -l foreground -d 'Stay
 complete -c pasta -n 'not __swift_pasta_has_command' -s P -l pid -r -F -d 'Write the process number to FILE once everything is set up'
 complete -c pasta -n 'not __swift_pasta_has_command' -s q -l quiet -d 'Print warnings and errors only'
 complete -c pasta -n 'not __swift_pasta_has_command' -s d -l debug -d 'Print what happens'
-complete -c pasta -n 'not __swift_pasta_has_command' -l trace -d 'Print what happens to each packet, too'
+complete -c pasta -n 'not __swift_pasta_has_command' -l trace -d 'The same as --debug'
 complete -c pasta -n 'not __swift_pasta_has_command' -s e -l stderr -d 'Accepted for old callers, and without effect'
 complete -c pasta -n 'not __swift_pasta_has_command' -s l -l log-file -r -F -d 'Write messages to FILE'
 complete -c pasta -n 'not __swift_pasta_has_command' -l log-size -x -d 'Size at which the log file loses its oldest part'

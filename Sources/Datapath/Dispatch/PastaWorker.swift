@@ -36,6 +36,7 @@ public struct PastaWorker: Worker, ~Copyable {
     public mutating func leave() { forwarder.tcp.endOutages() }
 
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+    public var activity: UInt64 { forwarder.activity }
 
     public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {
         try forwarder.allowPortUpdates(setup, inbound, outbound)

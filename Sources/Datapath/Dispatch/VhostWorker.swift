@@ -32,6 +32,7 @@ public struct VhostWorker: Worker, ~Copyable {
     public mutating func leave() { forwarder.tcp.endOutages() }
 
     public func forEachCounter(_ print: (StaticString, UInt64) -> Void) { forwarder.forEachCounter(print) }
+    public var activity: UInt64 { forwarder.activity }
 
     public mutating func allowPortUpdates(_ setup: PortControlSetup, inbound: [PortControlRule], outbound: [PortControlRule]) throws(Errno) {
         try forwarder.allowPortUpdates(setup, inbound, outbound)

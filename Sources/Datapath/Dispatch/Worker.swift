@@ -42,6 +42,8 @@ public protocol Worker: ~Copyable {
 
     /// Calls `print` with the name and value of each counter that is not zero.
     func forEachCounter(_ print: (StaticString, UInt64) -> Void)
+    /// Differs from what it was when anything has been counted since, but for wake-ups.
+    var activity: UInt64 { get }
 }
 
 extension LocalServices {
@@ -77,6 +79,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {
         try epoll.add(descriptor, .input, tag: EventTag(.external, index: number).bits)
+    }
+
+    var activity: UInt64 {
+        var sum: UInt64 = 0
+        for counter in Counter.allCases where counter != .wakeUps { sum &+= port.counters[counter] }
+        return sum
     }
 
     func forEachCounter(_ print: (StaticString, UInt64) -> Void) {

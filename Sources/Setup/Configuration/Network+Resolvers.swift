@@ -48,17 +48,17 @@ extension Network {
 
 extension Network.Family {
     /// Takes over the host's resolvers. One that the guest cannot reach under its own address, because it is the
-    /// host's loopback or the address that the guest has itself, is advertised as the address that stands for host
-    /// loopback, whose queries are then forwarded; without such an address it is left out.
+    /// host's loopback or the address that the guest has itself, is advertised as the address whose queries are forwarded.
+    /// Where none is named, that is the one that stands for host loopback; without such an address it is left out.
     fileprivate mutating func adopt(_ nameservers: [Address], isLocal: (Address) -> Bool) {
         for nameserver in nameservers {
             guard isLocal(nameserver) || nameserver == address else {
                 if !resolvers.contains(nameserver) { resolvers.append(nameserver) }
                 continue
             }
-            guard let mapped = mapHostLoopback else { continue }
-            if !resolvers.contains(mapped) { resolvers.append(mapped) }
-            if dnsForward == nil { dnsForward = mapped }
+            guard let forwarded = dnsForward ?? mapHostLoopback else { continue }
+            if !resolvers.contains(forwarded) { resolvers.append(forwarded) }
+            dnsForward = forwarded
         }
     }
 }

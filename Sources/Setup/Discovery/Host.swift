@@ -57,8 +57,8 @@ public struct Host: Sendable, Equatable {
         outboundIndex6 = outbound6?.index
         if hasIPv4 { template4 = facts.template(.ipv4, on: template ?? outbound4) }
         if hasIPv6 { template6 = facts.template(.ipv6, on: template ?? outbound6) }
-        try Host.require(template4, on: hasIPv4 ? outbound4 : nil, .ipv4)
-        try Host.require(template6, on: hasIPv6 ? outbound6 : nil, .ipv6)
+        try Host.require(template4, on: hasIPv4 ? outbound4 : nil, template, .ipv4)
+        try Host.require(template6, on: hasIPv6 ? outbound6 : nil, template, .ipv6)
 
         linkOfIPv6 = outbound6 ?? (template6 ?? self.template)?.link
         if let index = template6?.link.index {
@@ -75,8 +75,10 @@ public struct Host: Sendable, Equatable {
         throw SetupError(.discovery, "Invalid interface name \(name) for option \(option), the host has no such interface")
     }
 
-    private static func require(_ template: Template?, on link: Link?, _ family: IPFamily) throws(SetupError) {
-        guard let link, template == nil else { return }
-        throw SetupError(.discovery, "External interface not usable: \(link.name) has neither address nor route for \(family.name), name another one with --outbound-if\(family == .ipv4 ? 4 : 6) or none")
+    /// With an outbound interface, a family has to have a model: on `named`, that of --interface, or else on that one.
+    private static func require(_ template: Template?, on outbound: Link?, _ named: Link?, _ family: IPFamily) throws(SetupError) {
+        guard let outbound, template == nil else { return }
+        let option = named == nil ? "--outbound-if\(family == .ipv4 ? 4 : 6)" : "--interface"
+        throw SetupError(.discovery, "External interface not usable: \((named ?? outbound).name) has neither address nor route for \(family.name), name another one with \(option) or none")
     }
 }

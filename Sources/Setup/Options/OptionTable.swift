@@ -96,7 +96,7 @@ extension OptionTable {
         .init(.run(.pid), short: "P", value: "FILE", "Write the process number to FILE once everything is set up."),
         .init(.run(.quiet), short: "q", "Print warnings and errors only."),
         .init(.run(.debug), short: "d", "Print what happens."),
-        .init(.run(.trace), "Print what happens to each packet, too. Implies --debug."),
+        .init(.run(.trace), "The same as --debug. What happens to packets is recorded by --pcap and counted by --stats."),
         .init(.run(.stderr), short: "e", "Accepted for old callers, and without effect."),
         .init(.run(.logFile), short: "l", value: "FILE", "Write messages to FILE. Default: the standard error stream, then the system log."),
         .init(.run(.logSize), value: "BYTES", "Size at which the log file loses its oldest part. Default: 1048576."),

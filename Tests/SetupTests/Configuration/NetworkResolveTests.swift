@@ -107,6 +107,8 @@ import Wire
         #expect(network.ipv6?.resolvers == [v6("2001:db8::53"), v6("fe80::1")])
         #expect(network.ipv6?.dnsHost == ip("2001:db8::53"))
 
+        let named = try resolve(plainHost(), { $0.program = .passt; $0.dnsForward4 = v4("10.0.2.3") }, nameservers: ["127.0.0.53"]).network
+        #expect(named.ipv4?.resolvers == [v4("10.0.2.3")] && named.ipv4?.dnsForward == v4("10.0.2.3"))
         let dropped = try resolve(plainHost(), { $0.program = .passt; $0.noMapGateway = true }, nameservers: ["127.0.0.53"])
         #expect(dropped.network.ipv4?.resolvers == [] && dropped.network.ipv4?.dnsForward == nil)
         #expect(dropped.warnings.count == 1)
