@@ -15,14 +15,20 @@ import Testing
         }
     }
 
-    /// The largest datagram there is needs fragments on the namespace's link, whose frames we do not put together:
-    /// the guest may lose it or be told, but smaller ones still pass afterwards.
-    @Test func theLargestDatagramDoesNoHarm() throws {
+    /// What a guest cuts that stays at a small MTU is put together, datagrams and pings. Answers come whole: the namespace's device takes what is longer than its MTU.
+    @Test(arguments: Family.allCases, [1280, 1500])
+    func fragmentsArePutTogether(_ family: Family, _ mtu: Int) throws {
         try withNetwork { network in
             try network.remote.serveTests()
             let guest = try network.guest()
-            _ = try guest.client("udp-sizes", Family.v4.server, 4000, 65507)
-            try guest.client("udp-sizes", Family.v4.server, 4000, 1400).check()
+            try guest.run(["ip", "link", "set", "wan0", "mtu", "\(mtu)"]).check()
+            for size in [1232, 1233, 1453, 1472, 1473, 2960, 2961, 9000, 32768, 65000, family == .v4 ? 65491 : 65471] {
+                try guest.client("udp-sizes", family.server, 4000, size).check()
+            }
+            for size in [3000, 20_000] {
+                let output = try guest.run(["ping", family.flag, "-n", "-c", "3", "-i", "0.2", "-W", "3", "-s", "\(size)", family.server])
+                #expect(output.out.contains("3 received"), "\(output)")
+            }
         }
     }
 

@@ -41,7 +41,6 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return
         }
         guard guest.hasIPv4 else { return port.counters.add(.droppedDisabled) }
-        guard !header.isFragment else { return port.counters.add(.droppedFragment) }
         let source = header.source
         if header.proto != .udp || header.destination != .broadcast {
             // Only a client without an address speaks from nowhere, and only to everyone.
@@ -53,6 +52,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 guest.note(source)
             }
         }
+        if header.isFragment { return takeFragment(header, in: frame, now: now) }
         let payload = L4Payload(
             proto: header.proto, source: IPAddress(source), destination: IPAddress(header.destination),
             offset: header.payloadOffset, end: header.payloadOffset + header.payloadLength,
@@ -66,13 +66,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return
         }
         guard guest.hasIPv6 else { return port.counters.add(.droppedDisabled) }
-        guard !upper.isFragment else { return port.counters.add(.droppedFragment) }
         let source = header.source
         guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return port.counters.add(.droppedAddress) }
         if guest.ipv6 != source, guest.linkLocal != source, !source.isAny {
             guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
             guest.note(source)
         }
+        if upper.isFragment { return takeFragment(header, upper, in: frame, now: now) }
         let payload = L4Payload(
             proto: upper.proto, source: IPAddress(source), destination: IPAddress(header.destination),
             offset: upper.offset, end: upper.offset + upper.length, hopLimit: header.hopLimit, typeOfService: header.trafficClass)

@@ -11,6 +11,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         udp.closeAll(&port)
         ping.closeAll(&port)
         port.forgetGuest()
+        fragments.removeAll()
         guest = unknownGuest
         let mayCome = port.link.awaitAnother()
         // Even the only machine that was ever to come leaves behind what lingers.

@@ -32,6 +32,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     let epoll: Epoll
     var events: EventList
     var inbound: FrameBatch
+    var fragments: FragmentTable
     var port: GuestPort<Link>
     var tcp: TCPTranslator<Sockets>
     var udp: UDPTranslator
@@ -85,6 +86,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let portTables = try PortTables()
         let migration = try Migration()
         let inbound = try FrameBatch(capacity: batch.frames, mostBytes: batch.mostBytes)
+        let fragments = try FragmentTable()
         let events = try EventList(capacity: 64)
         try port.link.watch(by: epoll)
         self.port = port
@@ -97,6 +99,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         self.portTables = portTables
         self.migration = migration
         self.inbound = inbound
+        self.fragments = fragments
         batchSize = BatchSize(bytes: batch.bytes, mostBytes: batch.mostBytes)
         self.events = events
         self.epoll = epoll

@@ -14,6 +14,8 @@ enum Counter: Int, CaseIterable {
     case droppedProtocol
     case droppedAddress
     case droppedDisabled
+    /// Packets made of the guest's fragments.
+    case reassembled
     // Flows.
     case tcpOpened
     case tcpClosed
@@ -87,6 +89,7 @@ enum Counter: Int, CaseIterable {
         case .droppedProtocol: "dropped: unknown protocol"
         case .droppedAddress: "dropped: address without meaning"
         case .droppedDisabled: "dropped: handler disabled"
+        case .reassembled: "packets made of fragments"
         case .tcpOpened: "TCP connections opened"
         case .tcpClosed: "TCP connections closed"
         case .tcpTableFull: "TCP connections refused: table full"

@@ -23,8 +23,8 @@ extension UDPTranslator {
 extension ICMPError {
     /// What to tell the guest of an error that a socket has kept; nil for what is none of its business.
     ///
-    /// "Too big" of a router is not passed on: our kernel has taken note and cuts what follows, while the guest would send
-    /// fragments, which cannot be translated.
+    /// "Too big" of a router is not passed on: our kernel has taken note and cuts what follows, while the guest would cut
+    /// what is put together here.
     init?(_ queued: QueuedError, isIPv4: Bool) {
         switch queued.origin {
         case .icmp where isIPv4:

@@ -110,7 +110,7 @@ extension UDPTranslator {
             let isIPv4 = remote.address.isIPv4
             if !isIPv4 { try socket.setIPv6Only() }
             try socket.setReportErrors(isIPv4: isIPv4)
-            // The guest's own fragments could not be translated: what is too large is cut here or on the way.
+            // What the guest has cut is put together before it gets here: what is too large for the way is cut here or on it.
             try socket.setMayFragment(isIPv4: isIPv4)
             if coalesces { try? socket.setCoalescing() }
             if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) {

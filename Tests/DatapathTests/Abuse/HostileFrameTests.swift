@@ -71,7 +71,8 @@ import Wire
             F.ip4(6, syn, fragment: 0x2000), F.ip4(6, syn, fragment: 1), F.ip4(17, F.udp(1, 9), fragment: 0x3fff),
             F.ip6(44, [6, 0, 0, 1, 0, 0, 0, 1] + syn), F.ip6(44, [17, 0, 0, 8, 0, 0, 0, 1] + F.udp(1, 9)),
         ])
-        #expect(host.count(.droppedFragment) == 5)
+        // The last one waits for the others.
+        #expect(host.count(.droppedFragment) == 4)
         // Chains that are too long, that leave the packet, that have a routing header in use.
         func chain(_ count: Int, _ kind: UInt8 = 60) -> [UInt8] {
             (0..<count).flatMap { [$0 == count - 1 ? 6 : kind, 0, 1, 4, 0, 0, 0, 0] as [UInt8] } + syn

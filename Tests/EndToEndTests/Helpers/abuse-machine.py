@@ -87,7 +87,7 @@ ARP = b"\xff" * 6 + MAC + bytes.fromhex("0806 0001 0800 06 04 0001") + MAC + soc
 if what == "lengths":
     for number in range(count):
         sock = connect()
-        bad = random.choice([0, 1, 13, 65550, 65551, 1 << 24, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+        bad = random.choice([0, 1, 13, 69633, 69634, 1 << 24, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
         sock.sendall(framed(ARP) + framed(random.randbytes(random.randrange(3000)), bad))
         if not is_gone(sock):
             sys.exit(f"a frame of {bad} bytes was taken")
