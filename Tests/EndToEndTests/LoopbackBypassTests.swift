@@ -28,6 +28,19 @@ import Testing
         try host.client("udp-flows", address, 8080, 200).check()
     }
 
+    /// A system's default that paces what it sends (bbr) has no path to pace for here, on neither side, and halves what passes.
+    @Test(arguments: [[], ["--host-lo-to-ns-lo"]]) func theWayInIsNotPaced(_ options: [String]) throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-t", "8080:4000"] + options)
+            try guest.serveTests()
+            let client = try network.host.start(["socat", "-u", "EXEC:sleep 20", "TCP4:127.0.0.1:8080"])
+            try require("a connection in the namespace without pacing") {
+                (try? guest.run(["ss", "-Htin", "state", "established", "dport = :4000"]))?.out.contains("reno") == true
+            }
+            client.kill()
+        }
+    }
+
     @Test func noSpliceTakesTheTap() throws {
         try withNetwork { network in
             let guest = try network.guest(["--config-net", "-t", "8080:4000", "-u", "8080:4000", "--no-splice"])

@@ -159,7 +159,10 @@ struct Bypass: ~Copyable {
         var far = Descriptor.none
         do throws(Errno) {
             far = try takeSocket(listener, isIPv4: target.address.isIPv4)
-            try connections.open(near: near, far: far, to: SocketAddress(target), isOutbound: listener.isOutbound, &counters)
+            // Only a target that is named may be on another host.
+            let staysHere = listener.target.address == nil || target.address.isLoopback
+            try connections.open(
+                near: near, far: far, to: SocketAddress(target), staysHere: staysHere, isOutbound: listener.isOutbound, &counters)
             return true
         } catch {
             far.close()

@@ -36,13 +36,14 @@ struct SpliceTransfer: ~Copyable {
     // MARK: Beginning and end
 
     /// Connects `far` to `destination` and passes on between both. Throws what connect(2) says at once, and then both sockets are still the caller's
-    /// (lesson 30); ENFILE: the table is full.
-    mutating func open(near: Descriptor, far: Descriptor, to destination: SocketAddress, isOutbound: Bool = false, _ counters: inout Counters) throws(Errno) {
+    /// (lesson 30); ENFILE: the table is full. `staysHere`: the destination is on this very machine.
+    mutating func open(
+        near: Descriptor, far: Descriptor, to destination: SocketAddress, staysHere: Bool = true, isOutbound: Bool = false, _ counters: inout Counters
+    ) throws(Errno) {
         if table.isFull { throw Errno(23) }  // ENFILE
-        // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput. Only a target that is named may
-        // be on another host.
+        // There is no path to be estimated or shared, and a system's default that paces what it sends (bbr) halves the throughput.
         try? near.setCongestionControl(.reno)
-        if destination.endpoint?.address.isLoopback == true { try? far.setCongestionControl(.reno) }
+        if staysHere { try? far.setCongestionControl(.reno) }
         _ = try far.connect(destination)
         guard let index = table.insert(SpliceFlow(near: near, far: far, isOutbound: isOutbound)) else { throw Errno(23) }
         do throws(Errno) {
