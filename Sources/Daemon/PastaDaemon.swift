@@ -138,7 +138,7 @@ struct PastaDaemon: ProgramRun {
             if isRootInside { try UserIdentity.becomeRootInside() }
             if looksIntoNamespace(rules) { try ListenerLookup.send(over: channel) }
             guard needsSockets(rules) else { return }
-            try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: isRootInside ? nil : identity, log: log)
+            try NamespaceSockets.serve(over: channel, network: network, rules: rules, null: null, as: isRootInside ? nil : identity)
         }
     }
 

@@ -20,7 +20,7 @@ import Wire
         let epoll = try Epoll()
         defer { epoll.descriptor.close() }
         let entry = ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: 53, address: target))
-        host.udp.sharing.add(0, socket, port: port)
+        host.udp.sharing.add(0, entry)
         return table[try table.add(entry, to: epoll)]
     }
 
@@ -151,7 +151,7 @@ import Wire
         let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
         defer { socket.close() }
         let port = try #require(try socket.localAddress().endpoint).port
-        host.udp.sharing.add(0, socket, port: port)
+        host.udp.sharing.add(0, ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: port, address: nil)))
         host.udp.ports.listen(port, isIPv4: true)
         host.send([1], from: port, to: Endpoint(IPAddress(IPv4Address("239.255.77.66")!), 47808))
         host.endRound()
@@ -169,6 +169,12 @@ import Wire
             let answers = try client.receive(1)
             #expect(answers.map(\.payload) == [[9, round]] && answers.map(\.source) == [place])
         }
+        // The listener spoke for it at first (lesson 56), so that strangers cost no sockets.
+        let sockets = host.udp.socketCount
+        for _ in 0..<20 { try FarEnd().send([1], to: place) }
+        try host.run(untilFrames: 22)
+        let (more, flows) = (host.udp.socketCount, host.udp.table.count)
+        #expect(more == sockets && flows == 22)
     }
 
     /// As a program does that wants to share its port with others.

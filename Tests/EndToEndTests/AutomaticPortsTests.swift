@@ -49,6 +49,18 @@ import Testing
     }
 
     /// pasta forwards automatically, both ways, if no option says otherwise.
+    /// Sockets of one port, one of which hears an interface only, belong together although an address of theirs is the same.
+    @Test func groupsThatOverlapHaveTheirSocketsEach() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "-4", "-t", "none", "-u", "%wan0/auto", "-u", "127.0.0.1/auto"])
+            try guest.serveTests()
+            let expected: Set = ["udp 0.0.0.0%wan0:4000", "udp 127.0.0.1:4000"]
+            try require("both sockets") { (try? Self.listeners(network.host)) == expected }
+            #expect(try network.remote.client("udp-ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
+            #expect(try network.host.client("udp-ask", "127.0.0.1", 4000, "whoami").check().text == Family.v4.hostAddress)
+        }
+    }
+
     @Test func itIsTheDefault() throws {
         try withNetwork { network in
             let guest = try network.guest(automatic: true)

@@ -39,7 +39,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         fragments.release(slot)
     }
 
-    /// False for what is no datagram. Its checksum is looked at: parts of two packets may have had the same identification.
+    /// False for what is no datagram for others. Its checksum is looked at: parts of two packets may have had the same identification.
     private mutating func forwardDatagram(_ slot: Int, now: Int64) -> Bool {
         let (packet, start) = (fragments[slot], fragments.start(of: slot))
         let (key, end) = (packet.key, start + packet.length)
@@ -50,6 +50,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             sum.add(fragments.arena.bytes, at: start, count: header.datagramLength)
             guard sum.value == 0 else { return false }
         }
+        // Questions to us, none of which is as long, stay here.
+        if header.destinationPort == 67 && key.source.isIPv4 && enabled.dhcp || header.destinationPort == 547 && !key.source.isIPv4 && enabled.dhcpv6 { return false }
         let flow = FlowKey(guest: key.source, guestPort: header.sourcePort, remote: key.destination, remotePort: header.destinationPort)
         let datagram = GuestDatagram(
             key: flow, payloadOffset: header.payloadOffset, payloadLength: header.payloadLength, hopLimit: packet.hopLimit,
@@ -66,6 +68,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         // Type and code of an echo request.
         let request: UInt16 = packet.key.source.isIPv4 ? 8 << 8 : 128 << 8
         guard packet.length >= 8, fragments.arena.bytes.uint16(at: start) == request else { return false }
+        var sum = Checksum(packet.key.source.isIPv4 ? 0 : Checksum.pseudoHeader(packet.key.source, packet.key.destination, .icmpv6, length: packet.length))
+        sum.add(fragments.arena.bytes, at: start, count: packet.length)
+        guard sum.value == 0 else { return false }
         let (identifier, sequence) = (fragments.arena.bytes.uint16(at: start + 4), fragments.arena.bytes.uint16(at: start + 6))
         let key = FlowKey(guest: packet.key.source, guestPort: identifier, remote: packet.key.destination, remotePort: 0)
         let echo = GuestEcho(

@@ -19,7 +19,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func listen(_ entry: ListenerEntry) throws(Errno) -> Int {
         if !entry.isTCP, !entry.isOutbound, port.offloads.contains(.udpSegmentation) { try? entry.socket.setCoalescing() }
         let index = try listeners.add(entry, to: epoll)
-        if !entry.isTCP, !entry.isOutbound { udp.sharing.add(index, entry.socket, port: entry.port) }
+        if !entry.isTCP, !entry.isOutbound { udp.sharing.add(index, entry) }
         if sharesGuestPort(entry) {
             if entry.hasIPv4 { udp.ports.listen(entry.port, isIPv4: true) }
             if entry.hasIPv6 { udp.ports.listen(entry.port, isIPv4: false) }

@@ -73,7 +73,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let wanted = ListenerSocket(
             isTCP: group.isTCP, address: address, port: number, servesIPv4: isIPv4, freebind: tcp.translation.freebind,
             interface: group.interface, isBesideOwn: !group.isTCP && udp.ports.isOurs(number, isIPv4: isIPv4))
-        return try listen(try wanted.open(), group, address, number, isOutbound: false)
+        let socket = try wanted.isBesideOwn ? udp.sharing.share(number) { () throws(Errno) in try wanted.open() } : wanted.open()
+        return try listen(socket, group, address, number, isOutbound: false)
     }
 
     // MARK: To the host

@@ -84,7 +84,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     var activity: UInt64 {
         var sum: UInt64 = 0
         for counter in Counter.allCases where counter != .wakeUps { sum &+= port.counters[counter] }
-        return sum
+        let figures = port.link.figures
+        return sum &+ UInt64(truncatingIfNeeded: figures.batchesFromGuest &+ figures.stops &+ figures.guests &+ figures.turnedAway)
     }
 
     func forEachCounter(_ print: (StaticString, UInt64) -> Void) {

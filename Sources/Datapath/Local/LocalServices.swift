@@ -19,7 +19,7 @@
 public import Settings
 import Wire
 
-/// Answers for the guest's link. `neighbours` may be changed at any time, all else is fixed.
+/// Answers for the guest's link. `neighbours` may be changed at any time, our own link-layer address by `move`; all else is fixed.
 public struct LocalServices: Sendable {
     /// Real link-layer addresses of hosts on the template interface's link.
     public var neighbours = NeighbourTable()
@@ -63,7 +63,7 @@ public struct LocalServices: Sendable {
     mutating func move(to mac: MACAddress) {
         gatewayMAC = mac
         guard let place = LocalServices.placeOfMAC(advertisement) else { return }
-        advertisement.replaceSubrange(place, with: NDPOption.sourceLinkLayer(mac))
+        for index in 0..<6 { advertisement[place + index] = UInt8(truncatingIfNeeded: mac.bits >> UInt64(8 * (5 - index))) }
     }
 
     /// The link-layer address to name for `address`: a neighbour's own where it is known, so that what the

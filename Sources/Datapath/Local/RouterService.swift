@@ -32,13 +32,13 @@ extension LocalServices {
             length: advertisement.count)
     }
 
-    /// Where the option is that says which link-layer address we have.
-    static func placeOfMAC(_ message: [UInt8]) -> Range<Int>? {
+    /// Where it says which link-layer address we have.
+    static func placeOfMAC(_ message: [UInt8]) -> Int? {
         var start = RouterAdvertisement.length
         while start + 8 <= message.count {
             let length = Int(message[start + 1]) * 8
             if length == 0 { return nil }
-            if message[start] == NDPOption.sourceLinkLayer { return start..<(start + length) }
+            if message[start] == NDPOption.sourceLinkLayer { return start + 2 }
             start += length
         }
         return nil

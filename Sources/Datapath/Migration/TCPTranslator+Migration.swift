@@ -74,6 +74,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             guard let state = try socket.repairState(), let local = try socket.localAddress().endpoint, let peer = try socket.peerAddress().endpoint else {
                 return nil
             }
+            // Interfaces have other numbers elsewhere, if they are there at all.
+            if local.address.needsScope || peer.address.needsScope { return nil }
             var saved = SavedConnection(table[index], state, local: local, peer: peer)
             // Set back where the connection goes on here.
             if table[index].hasUrgent {

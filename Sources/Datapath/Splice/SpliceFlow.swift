@@ -177,7 +177,7 @@ struct SpliceTable: ~Copyable {
         return index
     }
 
-    /// Usually the first one; the list is short.
+    /// Usually the first one. Others are looked for, in a list that is short unless pipes are lacking.
     private static func remove(_ index: Int, from queue: inout SpliceQueue, _ flows: inout FixedTable<SpliceFlow>) {
         let entry = UInt32(truncatingIfNeeded: index + 1)
         let following = flows[index].next

@@ -196,6 +196,8 @@ struct TCPConnection: FlowEntry {
     var restAt: Int64 = 0
     /// The guest's last sign of life.
     var heardAt: UInt32 = 0
+    /// When the guest was last asked whether it still knows the connection, in milliseconds of the worker's clock; see `guestMayHaveRestarted`.
+    var askedAt: UInt32 = 0
     /// Round-trip time of the host's path, microseconds: the smaller of the smoothed and the least one.
     var roundTrip: UInt32 = 0
     /// Since when retransmissions have gone without an answer, while there is a `timeoutLimit`, in milliseconds of the worker's clock.

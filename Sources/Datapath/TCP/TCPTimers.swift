@@ -203,11 +203,26 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    private func isDoubtful(_ connection: TCPConnection, now: Int64) -> Bool {
-        guard let restartedAt, connection.events.contains(.established) else { return false }
-        let since = UInt32(truncatingIfNeeded: now) &- restartedAt
-        guard since >= TCPTranslator.restartPause, since < TCPTranslator.restartPatience else { return false }
-        return UInt32(truncatingIfNeeded: now) &- connection.heardAt > since
+    /// Asks a connection that nothing was heard of since, where it is time to, and sees to it that it is asked when it is.
+    private mutating func askAfterRestart<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
+        guard let restartedAt, table[index].events.contains(.established) else { return }
+        let time = UInt32(truncatingIfNeeded: now)
+        let since = time &- restartedAt
+        guard since < TCPTranslator.restartPatience, time &- table[index].heardAt > since else { return }
+        let sinceAsked = time &- table[index].askedAt
+        // What was asked after an earlier restart does not count.
+        var rest: UInt32 = 0
+        if sinceAsked <= since {
+            if sinceAsked < TCPTranslator.restartInterval { rest = TCPTranslator.restartInterval - sinceAsked }
+        } else if since < TCPTranslator.restartPause {
+            rest = TCPTranslator.restartPause - since
+        }
+        if rest == 0 {
+            sendKeepAlive(index, &port)
+            table[index].askedAt = time
+            rest = TCPTranslator.restartInterval
+        }
+        timers.setNoLater(index, than: now + Int64(rest))
     }
 
     /// False when the connection is gone.
@@ -217,10 +232,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             endByReset(index, &port, now: now)
             return false
         }
-        if isDoubtful(table[index], now: now) {
-            sendKeepAlive(index, &port)
-            timers.setNoLater(index, than: now + Int64(TCPTranslator.restartInterval))
-        }
+        askAfterRestart(index, &port, now: now)
         if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {
             sendKeepAlive(index, &port)
             timers.set(index, at: now + Int64(TCPTranslator.probeInterval))

@@ -100,7 +100,7 @@ extension UDPTranslator {
         // What came between bind and connect may be from anyone (lesson 32).
         if !flow.flags.contains(.group) { return source == flow.remote ? flow.key : nil }
         // Bound to a forwarded port, it is given what is for the listener there, and answers to the group are no different.
-        if flow.flags.contains(.besideListener) { return nil }
+        if let contacted = contacted(number, flow), sharing.listener(at: contacted) != nil { return nil }
         guard let destination = incoming.destination(number), destination.isOwn, source.port != 0,
             let seen = translation.toGuest(source.address)
         else { return nil }

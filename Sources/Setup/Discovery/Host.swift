@@ -60,7 +60,7 @@ public struct Host: Sendable, Equatable {
         try Host.require(template4, on: hasIPv4 ? outbound4 : nil, template, .ipv4)
         try Host.require(template6, on: hasIPv6 ? outbound6 : nil, template, .ipv6)
 
-        linkOfIPv6 = outbound6 ?? (template6 ?? self.template)?.link
+        if hasIPv6 { linkOfIPv6 = outbound6 ?? (template6 ?? self.template)?.link }
         if let index = template6?.link.index {
             linkLocal = facts.addresses.first { $0.index == index && $0.family == .ipv6 && $0.address.isLinkLocal }?.address.ipv6
         }

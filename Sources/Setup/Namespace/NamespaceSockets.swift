@@ -46,11 +46,11 @@ public struct NamespaceSockets: Sendable {
     /// The rest of the helper's life: it opens the ports of `rules`, hands them out, and makes sockets until the channel is closed.
     /// `null` is `/dev/null`; `identity`: who to be instead of root.
     public static func serve(
-        over channel: HelperChannel, network: Network, rules: [ForwardRule], null: Descriptor, as identity: UserIdentity?, log: Log
+        over channel: HelperChannel, network: Network, rules: [ForwardRule], null: Descriptor, as identity: UserIdentity?
     ) throws(SetupError) -> Never {
         let listeners = try ListenerPlan(network: network, isOutbound: true).open(rules)
         try channel.send(listeners.flatMap { $0.encoded }, listeners.map(\.socket))
-        try closeIn(channel.socket, null, identity, log)
+        try closeIn(channel.socket, null, identity)
         Process.exit(try work(for: channel.socket))
     }
 
@@ -71,7 +71,7 @@ public struct NamespaceSockets: Sendable {
         }
     }
 
-    private static func closeIn(_ channel: Descriptor, _ null: Descriptor, _ identity: UserIdentity?, _ log: Log) throws(SetupError) {
+    private static func closeIn(_ channel: Descriptor, _ null: Descriptor, _ identity: UserIdentity?) throws(SetupError) {
         // First: where the kernel cannot close a range, /proc tells what there is.
         try StandardDescriptors.closeInherited(keeping: [channel, null])
         do throws(SetupError) {
@@ -80,7 +80,7 @@ public struct NamespaceSockets: Sendable {
             // Numbers that the namespace's users do not have cannot be taken on in there.
             try identity?.drop(keeping: .bindLowPorts)
         } catch {
-            log.debug("The namespace's helper: \(error.message)")
+            // Where the kernel does not allow that, what follows closes in all the same; the log was closed above.
         }
         do throws(Errno) {
             // Nobody waits for the end of the caller's files, or for a terminal's signals, because of us.

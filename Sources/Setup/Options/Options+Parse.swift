@@ -27,7 +27,7 @@ extension Options {
         case .invalid: return .printed("", status: 1)
         case .complete(let rest):
             // Bytes that are no UTF-8 are this character by now, and a path with it leads elsewhere. A command's own arguments are passed on as they are.
-            if let changed = arguments.prefix(rest).first(where: { $0.unicodeScalars.contains("\u{fffd}") }) {
+            if let changed = arguments.prefix(rest).dropFirst().first(where: { $0.unicodeScalars.contains("\u{fffd}") }) {
                 throw SetupError(.options, "\(OptionValue.quoted(changed)): not UTF-8")
             }
             try parser.setTarget(Array(arguments.dropFirst(rest)))
