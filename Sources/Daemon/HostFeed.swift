@@ -65,6 +65,8 @@ struct HostFeed: ~Copyable {
                 switch announcement {
                 case .neighbour(let neighbour): if concerns(neighbour) { worker.learn(neighbour: neighbour) }
                 case .addressGone(let address): worker.abandon(address)
+                case .addressCame(let address, let index):
+                    worker.note(address, isOnTemplate: index == (address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6))
                 }
             }
         }

@@ -7,9 +7,11 @@ public enum Announcement: Sendable, BitwiseCopyable {
     case neighbour(Neighbour)
     /// The host has this address no more, on one of its interfaces.
     case addressGone(IPAddress)
+    /// It has this one, which others can reach, on the interface of this index.
+    case addressCame(IPAddress, index: Int32)
 }
 
-/// Changes of the neighbour table, and addresses that go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
+/// Changes of the neighbour table, and addresses that come and go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
 public struct AnnouncementListener: Sendable {
     /// Readable when there is something to read; whoever keeps the listener closes it.
     public let descriptor: Descriptor
@@ -32,6 +34,7 @@ public struct AnnouncementListener: Sendable {
             offset = header.next
             if let neighbour = Neighbour(bytes, header) { return .neighbour(neighbour) }
             if let address = InterfaceAddress.gone(bytes, header) { return .addressGone(address) }
+            if let (address, index) = InterfaceAddress.came(bytes, header) { return .addressCame(address, index: index) }
         }
         return nil
     }

@@ -163,14 +163,36 @@ extension InterfaceAddress {
     /// RTM_DELADDR: the address.
     @_noAllocation @_noLocks
     static func gone(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> IPAddress? {
-        guard header.type == Int32(RTM_DELADDR), var attributes = header.attributes(behind: 8) else { return nil }
+        guard header.type == Int32(RTM_DELADDR) else { return nil }
+        return own(bytes, header)?.address
+    }
+
+    /// RTM_NEWADDR: an address that others may speak to, now and for some time.
+    @_noAllocation @_noLocks
+    static func came(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> (address: IPAddress, index: Int32)? {
+        guard header.type == Int32(RTM_NEWADDR), let (address, flags) = own(bytes, header), bytes.uint8(at: header.start + 3) < UInt8(RT_SCOPE_HOST.rawValue),
+            !address.isLoopback
+        else { return nil }
+        // Not tried yet, taken by somebody else, about to go, or one of those that come and go.
+        let unfit = UInt32(IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TEMPORARY)
+        if !address.isIPv4, address.isLinkLocal || flags & unfit != 0 { return nil }
+        return (address, Int32(bitPattern: bytes.nativeUInt32(at: header.start + 4)))
+    }
+
+    /// The address itself, not its peer's, and its flags.
+    @_noAllocation @_noLocks
+    private static func own(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> (address: IPAddress, flags: UInt32)? {
+        guard var attributes = header.attributes(behind: 8) else { return nil }
         var local: IPAddress?
         var other: IPAddress?
+        var flags = UInt32(bytes.uint8(at: header.start + 2))
         while let attribute = attributes.next(bytes) {
             if attribute.type == Int(IFA_LOCAL) { local = attribute.address(bytes) }
             if attribute.type == Int(IFA_ADDRESS) { other = attribute.address(bytes) }
+            if attribute.type == Int(IFA_FLAGS) { flags = attribute.uint32(bytes) ?? flags }
         }
-        return local ?? other
+        guard let address = local ?? other else { return nil }
+        return (address, flags)
     }
 }
 

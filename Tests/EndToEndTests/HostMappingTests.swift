@@ -87,6 +87,24 @@ import Testing
         }
     }
 
+    /// The host moves to another network: it is found by the same name as before, and its old address is somebody else's.
+    @Test(arguments: [(Family.v4, "169.254.1.2", "198.51.100.9", 24), (.v6, "fd00:1::2", "2001:db8:1::9", 64)])
+    func mapGuestAddrFollowsTheHost(_ family: Family, _ mapped: String, _ address: String, _ length: Int) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--config-net", "--map-guest-addr", mapped])
+            for what in ["ask", "udp-ask"] { try guest.client(what, mapped, 4000, "whoami").check() }
+            let nodad = family == .v6 ? "nodad" : ""
+            // First the new one, as network managers do it; the kernel takes secondary addresses of the same network with the first.
+            try network.host.sh("ip addr add \(address)/\(length) dev wan0 \(nodad); ip addr del \(family.hostAddress)/\(length) dev wan0; ip addr replace \(address)/\(length) dev wan0 \(nodad)").check()
+            try require("the host at its new address") { (try? guest.client("ask", mapped, 4000, "contacted"))?.text == address }
+            try guest.client("udp-ask", mapped, 4000, "whoami").check()
+            // None at all: nothing leaves for whoever has it now.
+            try network.host.sh("ip addr del \(address)/\(length) dev wan0").check()
+            try require("nobody") { (try? guest.client("udp-error", mapped, 4999))?.text == "timeout" }
+        }
+    }
+
     /// Queries to the forwarded address are asked by the host: here of a resolver on its loopback.
     @Test(arguments: [(Family.v4, "192.0.2.53"), (.v6, "2001:db8:9::53")])
     func dnsForwardIsAnsweredByTheDNSHost(_ family: Family, _ address: String) throws {

@@ -175,13 +175,16 @@ import Wire
         var offset = 0
         var found: [Neighbour] = []
         var lost: [IPAddress] = []
+        var came: [String] = []
         let bytes = unsafe datagram.span.bytes
         while let announcement = AnnouncementListener.next(in: bytes, at: &offset) {
             switch announcement {
             case .neighbour(let neighbour): found.append(neighbour)
             case .addressGone(let address): lost.append(address)
+            case .addressCame(let address, let index): came.append("\(address) \(index)")
             }
         }
+        #expect(came == ["192.0.2.1 3"])
         #expect(found.count == 2 && lost == [IPAddress(IPv4Address("192.0.2.1")!)])
         #expect(found.last?.mac == nil && found.last?.state == 0 && found.last?.isValid == false)
     }

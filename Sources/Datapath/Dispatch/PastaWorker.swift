@@ -21,6 +21,8 @@ public struct PastaWorker: Worker, ~Copyable {
 
     public mutating func abandon(_ address: IPAddress) { forwarder.abandon(address) }
 
+    public mutating func note(_ address: IPAddress, isOnTemplate: Bool) { forwarder.note(address, isOnTemplate: isOnTemplate) }
+
     /// Lets connections between loopback addresses go straight to sockets of the guest's namespace, which come over `channel`
     /// (`SocketCourier`), and outbound ones work at all.
     public mutating func connectNamespace(_ channel: Descriptor) throws(Errno) {

@@ -19,6 +19,9 @@ public protocol Worker: ~Copyable {
     /// The host has lost an address of its own.
     mutating func abandon(_ address: IPAddress)
 
+    /// The host has this address now, on the interface that the guest's is modelled on, or on another one.
+    mutating func note(_ address: IPAddress, isOnTemplate: Bool)
+
     /// Takes over a bound socket: its index, for what stops it again. ENOSPC when there are too many, and then the socket is still the caller's.
     mutating func listen(on port: ForwardedPort) throws(Errno) -> Int
 
@@ -72,7 +75,16 @@ extension Forwarder where Link: ~Copyable, Sockets == KernelSockets {
 }
 
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    mutating func note(_ address: IPAddress, isOnTemplate: Bool) {
+        tcp.translation.note(address, isOnTemplate: isOnTemplate)
+        udp.translation.note(address, isOnTemplate: isOnTemplate)
+        ping.translation.note(address, isOnTemplate: isOnTemplate)
+    }
+
     mutating func abandon(_ address: IPAddress) {
+        tcp.translation.forget(address)
+        udp.translation.forget(address)
+        ping.translation.forget(address)
         udp.abandon(address)
         ping.abandon(address)
     }

@@ -13,6 +13,10 @@ struct AddressTranslation: BitwiseCopyable {
         /// The guest's assigned address, also the host's own unless an option says otherwise.
         var guest: IPAddress
         var hasGuest = false
+        /// The host's own, which `mapGuestAddress` stands for: the guest's, until the host has lost that. Nil while nothing is known that could take its place.
+        fileprivate(set) var host: IPAddress?
+        /// What would take its place: the last that came on the model's interface, or else the first on another.
+        fileprivate var nextHost: IPAddress?
         var mapHostLoopback: IPAddress?
         var mapGuestAddress: IPAddress?
         /// What the host itself is called towards the guest where no mapping says so.
@@ -46,6 +50,7 @@ struct AddressTranslation: BitwiseCopyable {
         guard let family else { return Family(guest: unassigned) }
         var result = Family(guest: family.address.map(convert) ?? unassigned)
         result.hasGuest = family.address != nil
+        result.host = result.guest
         result.mapHostLoopback = family.mapHostLoopback.map(convert)
         result.mapGuestAddress = family.mapGuestAddress.map(convert)
         result.router = family.gateway.map(convert)
@@ -66,6 +71,32 @@ struct AddressTranslation: BitwiseCopyable {
     @_noAllocation @_noLocks
     func scope(of address: IPAddress) -> Int32 { address.needsScope ? ipv6.linkInterface : 0 }
 
+    // MARK: The host's own address, which may change
+
+    /// The host has `address` now.
+    mutating func note(_ address: IPAddress, isOnTemplate: Bool) {
+        if address.isIPv4 { AddressTranslation.note(address, isOnTemplate, &ipv4) } else { AddressTranslation.note(address, isOnTemplate, &ipv6) }
+    }
+
+    /// The host has lost `address`. Whoever has it next is somebody else.
+    mutating func forget(_ address: IPAddress) {
+        if address.isIPv4 { AddressTranslation.forget(address, &ipv4) } else { AddressTranslation.forget(address, &ipv6) }
+    }
+
+    private static func note(_ address: IPAddress, _ isOnTemplate: Bool, _ family: inout Family) {
+        if family.host == nil { family.host = address }
+        guard address != family.host, isOnTemplate || family.nextHost == nil else { return }
+        family.nextHost = address
+    }
+
+    private static func forget(_ address: IPAddress, _ family: inout Family) {
+        if address == family.nextHost { family.nextHost = nil }
+        guard address == family.host else { return }
+        (family.host, family.nextHost) = (family.nextHost, nil)
+    }
+
+    // MARK: What means what
+
     /// Where a conversation with `remote`, as the guest names it, goes on the host; nil for what must not leave.
     @_noAllocation @_noLocks
     func toHost(_ remote: Endpoint) -> Endpoint? {
@@ -83,7 +114,7 @@ struct AddressTranslation: BitwiseCopyable {
             if isDNS && family.gatewayIsResolver { return remote }
             return Endpoint(address.isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback), remote.port)
         }
-        if address == family.mapGuestAddress { return Endpoint(family.guest, remote.port) }
+        if address == family.mapGuestAddress { return family.host.map { Endpoint($0, remote.port) } }
         return remote
     }
 

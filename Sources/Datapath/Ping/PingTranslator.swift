@@ -6,7 +6,7 @@ struct PingTranslator: ~Copyable {
     var table: FlowTable<PingFlow>
     var timers: TimerWheel
     let epoll: Epoll
-    let translation: AddressTranslation
+    var translation: AddressTranslation
     /// Milliseconds without traffic after which a flow ends.
     let timeout: Int64
     /// Set once the kernel has refused a ping socket (`net.ipv4.ping_group_range`): worth one warning.

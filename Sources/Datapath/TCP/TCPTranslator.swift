@@ -13,7 +13,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     var sockets: Sockets
     var table: FlowTable<TCPConnection>
     var timers: TimerWheel
-    let translation: AddressTranslation
+    var translation: AddressTranslation
     /// Largest payload of a segment from the guest, by family, told in SYNs.
     let segmentSize4: UInt16
     let segmentSize6: UInt16

@@ -6,7 +6,7 @@ struct UDPTranslator: ~Copyable {
     var table: FlowTable<UDPFlow>
     var timers: TimerWheel
     let epoll: Epoll
-    let translation: AddressTranslation
+    var translation: AddressTranslation
     let timeouts: UDPTimeouts
 
     /// Flows that were answered, and those that were not: the guest's and those of others. The one that was idle the longest is first.
