@@ -4,7 +4,7 @@ internal import Settings
 internal import Setup
 internal import Wire
 
-/// What the host's kernel says of the hosts on the template interface's link, and of the host's own addresses that go.
+/// What the host's kernel says of the hosts on the template interfaces' links, and of the host's own addresses that come and go.
 ///
 /// The guest hears the former's own link-layer addresses, purely for show, since every frame of the guest comes to us whatever its destination. Flows that send from
 /// an address that has gone choose another. Nothing here is fatal, and announcements that the kernel lost stay lost.
@@ -21,10 +21,11 @@ struct HostFeed: ~Copyable {
         let interfaces = (ipv4: network.ipv4?.templateInterfaceIndex ?? 0, ipv6: network.ipv6?.templateInterfaceIndex ?? 0)
         do throws(Errno) {
             let feed = try HostFeed(interfaces)
+            guard interfaces != (0, 0) else { return feed }
             var netlink = try NetlinkSocket()
             var count = 0
             for index in Set([interfaces.ipv4, interfaces.ipv6]) where index != 0 {
-                for neighbour in try netlink.neighbours(index: index) where feed.concerns(neighbour) {
+                for neighbour in try netlink.neighbours(index: index) where feed.isTemplate(neighbour.index, for: neighbour.address) {
                     worker.learn(neighbour: neighbour)
                     count += 1
                 }
@@ -48,7 +49,8 @@ struct HostFeed: ~Copyable {
         self.buffer = buffer
     }
 
-    private func concerns(_ neighbour: Neighbour) -> Bool { neighbour.index == (neighbour.address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6) }
+    /// Whether the addresses of this family are modelled on the interface of that index.
+    private func isTemplate(_ index: Int32, for address: IPAddress) -> Bool { index == (address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6) }
 
     /// Passes on what has changed. Allocates nothing. (recvmsg)
     mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
@@ -63,10 +65,9 @@ struct HostFeed: ~Copyable {
             var offset = 0
             while let announcement = AnnouncementListener.next(in: received, at: &offset) {
                 switch announcement {
-                case .neighbour(let neighbour): if concerns(neighbour) { worker.learn(neighbour: neighbour) }
+                case .neighbour(let neighbour): if isTemplate(neighbour.index, for: neighbour.address) { worker.learn(neighbour: neighbour) }
                 case .addressGone(let address): worker.abandon(address)
-                case .addressCame(let address, let index):
-                    worker.note(address, isOnTemplate: index == (address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6))
+                case .addressCame(let address, let index): worker.note(address, isOnTemplate: isTemplate(index, for: address))
                 }
             }
         }
