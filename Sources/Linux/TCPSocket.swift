@@ -4,6 +4,8 @@ internal import CLinux
 public struct TCPPath: Sendable, BitwiseCopyable {
     /// The handshake is over, and the connection too young to have been closed by either end.
     public var isConnected: Bool
+    /// Both ends have closed the connection, or one has aborted it: to the kernel, there is none between their addresses any more.
+    public var isOver = false
     /// Smoothed round-trip time, microseconds.
     public var roundTrip: UInt32
     /// The smallest round-trip time seen lately, microseconds.
@@ -50,6 +52,7 @@ extension Descriptor {
         guard unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 else { return nil }
         return TCPPath(
             isConnected: info.tcpi_state == 1,  // TCP_ESTABLISHED
+            isOver: info.tcpi_state == 7,  // TCP_CLOSE
             roundTrip: info.tcpi_rtt,
             minimumRoundTrip: length >= TCPInfoLayout.minimumRoundTripEnd ? info.tcpi_min_rtt : nil,
             bytesAcknowledged: length >= TCPInfoLayout.bytesAcknowledgedEnd ? info.tcpi_bytes_acked : nil,
@@ -105,6 +108,17 @@ extension Descriptor {
     }
 }
 
+extension Descriptor {
+    /// Asks the peer for a sign of life after `time` seconds without any, and every `interval` seconds from then on as long as there is none; at once where it has been silent for
+    /// so long already.
+    public func setKeepAlive(after time: Int32, every interval: Int32) throws(Errno) {
+        try set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        try set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, interval)
+        // The last one, for this is what makes the kernel look at how long it was (`tcp_sock_set_keepidle_locked`).
+        try set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, time)
+    }
+}
+
 /// Later than most C libraries (Linux 6.15).
 private let TCP_RTO_MAX_MS: Int32 = 44
 
@@ -135,6 +149,10 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE), .setting(Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS)]
+        [
+            Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE, SO_KEEPALIVE),
+            .setting(
+                Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS, TCP_KEEPIDLE, TCP_KEEPINTVL),
+        ]
     }
 }

@@ -20,6 +20,7 @@ enum Counter: Int, CaseIterable {
     case tcpOpened
     case tcpClosed
     case tcpTableFull
+    case tcpAddressInUse
     case tcpSocketFailed
     case tcpGaveWay
     case tcpResetsToGuest
@@ -93,6 +94,7 @@ enum Counter: Int, CaseIterable {
         case .tcpOpened: "TCP connections opened"
         case .tcpClosed: "TCP connections closed"
         case .tcpTableFull: "TCP connections refused: table full"
+        case .tcpAddressInUse: "TCP connections refused: another between the same addresses"
         case .tcpSocketFailed: "TCP connections refused: no socket"
         case .tcpGaveWay: "TCP connections not open yet ended for new ones"
         case .tcpResetsToGuest: "TCP resets to guest"

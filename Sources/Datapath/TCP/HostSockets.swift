@@ -34,6 +34,9 @@ protocol HostSockets: ~Copyable {
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool
     /// Retransmission timeouts double up to `seconds`, nil: as far as the system says; see `TCPOutage`. False where the kernel cannot do that.
     mutating func limitTimeout(_ seconds: UInt8?, on socket: Descriptor) -> Bool
+    /// The far end is asked for a sign of life after `time` seconds without any, and every `interval` seconds from then on as long as there is none. How often before the
+    /// connection is given up, is the system's matter.
+    mutating func keepAlive(after time: UInt16, every interval: UInt16, on socket: Descriptor)
     mutating func close(_ socket: Descriptor)
     /// Closes such that the peer sees a reset.
     mutating func abort(_ socket: Descriptor)
@@ -123,6 +126,11 @@ struct KernelSockets: HostSockets, ~Copyable {
     }
 
     mutating func limitTimeout(_ seconds: UInt8?, on socket: Descriptor) -> Bool { patience.limitTimeout(seconds, on: socket) }
+
+    mutating func keepAlive(after time: UInt16, every interval: UInt16, on socket: Descriptor) {
+        // A refusal leaves the connection as it was.
+        try? socket.setKeepAlive(after: Int32(time), every: Int32(interval))
+    }
 
     mutating func close(_ socket: Descriptor) { socket.close() }
 

@@ -19,6 +19,7 @@
 //   TCPGathered       queues of the host's sockets that are too costly to look at
 //   KeptData          bytes of all three
 //   TCPSlowStart      whose slow start counts
+//   TCPKeepAlive      the guest asks whether the far end is still there
 //   TCPOutage         how soon a path that was gone is used again
 //   TCPTimers         all deadlines
 //   TCPPostponed      what is done when there is nothing else to do
@@ -184,6 +185,8 @@ struct TCPConnection: FlowEntry {
     var vainLooks: UInt8 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.
     var timeoutLimit: UInt8 = 0
+    /// Seconds of silence after which the socket asks the far end whether it is still there; 0: it does not. See `TCPKeepAlive`.
+    var keepAliveTime: UInt16 = 0
     /// Acknowledgements that still go out at once before the connection may be called interactive.
     var quickAcknowledgements: UInt8 = 16
 

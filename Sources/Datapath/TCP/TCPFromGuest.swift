@@ -27,8 +27,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             establish(index, now: now)
             completeLater(index, now: now)
         }
+        let isKeepAlive = isKeepAlive(header, index)
+        if isKeepAlive { askFarEnd(index, now: now) }
         table[index].heardAt = UInt32(truncatingIfNeeded: now)
-        guard takeAcknowledgement(header, index, &port, now: now) else { return }
+        guard takeAcknowledgement(header, isKeepAlive: isKeepAlive, index, &port, now: now) else { return }
         takePayload(header, index, in: arena, &port, now: now)
         if table.isUsed(index) { touch(index) }
     }
@@ -63,7 +65,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// False when the segment must not be looked at any further.
     private mutating func takeAcknowledgement<Link: GuestLink & ~Copyable>(
-        _ header: TCPHeader, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
+        _ header: TCPHeader, isKeepAlive: Bool, _ index: Int, _ port: inout GuestPort<Link>, now: Int64
     ) -> Bool {
         let acknowledgment = header.acknowledgment
         if acknowledgment > table[index].highest {
@@ -81,7 +83,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         let window = UInt32(header.window) << UInt32(min(table[index].guestWindowScale, 14))
         let advanced = acknowledgment - table[index].unacknowledged
-        let isKeepAlive = header.payloadLength <= 1 && header.sequence + 1 == table[index].expected && !header.flags.contains(.fin)
         if advanced > 0 {
             acknowledgedByGuest(acknowledgment, index, now: now)
         } else if header.payloadLength == 0, !header.flags.contains(.fin), !isKeepAlive, window == table[index].guestWindow, window > 0,

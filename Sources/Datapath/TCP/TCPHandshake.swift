@@ -111,7 +111,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         connection.unacknowledged = connection.initialToGuest
         connection.queueStart = connection.next
         connection.windowScale = TCPTranslator.offeredWindowScale
-        guard table.find(key) == nil, makeRoom(inbound: true, &port), let index = table.insert(connection) else {
+        if let earlier = table.find(key), !givesWay(earlier, &port, now: now) {
+            port.counters.add(.tcpAddressInUse)
+            sockets.abort(socket)
+            return
+        }
+        guard makeRoom(inbound: true, &port), let index = table.insert(connection) else {
             port.counters.add(.tcpTableFull)
             sockets.abort(socket)
             return
@@ -130,6 +135,24 @@ extension TCPTranslator where Sockets: ~Copyable {
         halfOpenIn.use(index)
         look(index, now: now)
         sendSyn(index, &port, now: now)
+    }
+
+    /// Ends `index`, whose client has opened another connection from the same address and port, if the kernel knows nothing more of it; we may not have heard of that yet,
+    /// or the guest has not acknowledged its end. False where it goes on: it came by another address of the host, or the guest has not got all of it.
+    private mutating func givesWay<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
+        let connection = table[index]
+        if !connection.events.contains(.mustReset) {
+            guard let path = sockets.path(connection.socket), path.isOver else { return false }
+            let owesNothing = connection.events.contains([.finSent, .finFromGuest]) && connection.flight <= 1
+            guard owesNothing || connection.events.contains(.hasFailed) || sockets.connectionError(connection.socket) != nil else { return false }
+            if owesNothing {
+                close(index, &port, now: now)
+                return true
+            }
+            _ = resetGuest(index, &port)
+        }
+        abort(index, &port)
+        return true
     }
 
     // MARK: SYNs and their acknowledgements

@@ -61,6 +61,7 @@ struct HostSocket {
     var farWindow: UInt32?
     /// Seconds that a timeout doubles up to; nil: the system's.
     var timeoutLimit: UInt8?
+    var keepAlive: (time: UInt16, interval: UInt16)?
     var peeks = 0
     var discards = 0
     /// Bytes of the kernel's memory that a byte in the receive queue takes.

@@ -22,11 +22,13 @@ struct SocketCalls: Equatable {
     var completeHandshake = 0
     var setHyStart = 0
     var limitTimeout = 0
+    /// Three setsockopts each.
+    var keepAlive = 0
     var take = 0
     /// getsockopt
     var receiveMemory = 0
 
-    var all: Int { take + receiveMemory + send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart + limitTimeout }
+    var all: Int { take + receiveMemory + send + peek + discard + path + sendBuffer + awaitRoom + setPeekOffset + completeHandshake + setHyStart + limitTimeout + keepAlive }
 }
 
 /// Sockets of a host that does what a script says.
@@ -312,7 +314,7 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let syn = socket.isAccepted ? 0 : 1
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
-            isConnected: socket.isConnected && socket.error == nil, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
+            isConnected: socket.isConnected && socket.error == nil, isOver: socket.error != nil || socket.hasFin && socket.isFinished && socket.queued == 0, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
             bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, bytesReceived: hasBytesAcknowledged ? UInt64(socket.arrived.count) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
             sendSegmentSize: 1460, retransmissions: 0, timeouts: hasOutages && calls.path / 4 % 3 == 1 ? 2 : socket.timeouts, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
@@ -334,6 +336,12 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         if all[index].timeoutLimit == seconds { faults.append("limitTimeout that changes nothing") }
         all[index].timeoutLimit = seconds
         return true
+    }
+
+    mutating func keepAlive(after time: UInt16, every interval: UInt16, on socket: Descriptor) {
+        guard let index = index(socket, "keepAlive") else { return }
+        calls.keepAlive += 1
+        all[index].keepAlive = (time, interval)
     }
 
     mutating func completeHandshake(_ socket: Descriptor) {

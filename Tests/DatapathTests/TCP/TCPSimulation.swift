@@ -35,6 +35,8 @@ struct TCPSimulation: ~Copyable {
     /// Frames with data that were lost, by connection.
     var lostFromGuest: [Int] = []
     private var refusalEnds: Int64 = 0
+    /// Nobody has used it for so long that it has room for the next frame, whatever the seed says.
+    private var isLinkEmpty = false
     var trace: [String]?
     /// The first thing found wrong.
     private(set) var failure: String?
@@ -199,8 +201,8 @@ struct TCPSimulation: ~Copyable {
             if farWakeUp(index) <= now { act(index) }
         }
         // The link is full: the next frame to the guest is refused, whoever sends it. A link that nobody uses is empty after a while.
-        if refusalEnds <= now { script.port.link.refusals = 0 }
-        if plan.refusal > 0, random.perMille(plan.refusal) {
+        if refusalEnds <= now, script.port.link.refusals > 0 { (script.port.link.refusals, isLinkEmpty) = (0, true) }
+        if plan.refusal > 0, random.perMille(plan.refusal), !isLinkEmpty {
             script.port.link.refusals = 1
             refusalEnds = now + 300
         }
@@ -208,6 +210,7 @@ struct TCPSimulation: ~Copyable {
         script.tcp.sockets.payEvents(&more)
         if plan.isOftenLate { script.tcp.isLate = now % 3 == 0 }
         script.runRound()
+        if !script.port.link.seen.isEmpty { isLinkEmpty = false }
         collect()
         findSockets()
     }
