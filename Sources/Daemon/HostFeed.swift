@@ -4,28 +4,33 @@ internal import Settings
 internal import Setup
 internal import Wire
 
-/// What the host's kernel says of the hosts on the template interfaces' links, and of the host's own addresses that come and go.
+/// What the host's kernel says of the hosts on the template interfaces' links, and of the host's own addresses and interfaces that come and go.
 ///
 /// The guest hears the former's own link-layer addresses, purely for show, since every frame of the guest comes to us whatever its destination. Flows that send from
-/// an address that has gone choose another. Nothing here is fatal, and announcements that the kernel lost stay lost.
+/// an address that has gone choose another. An interface that was made anew, as a tunnel's is, has the name that it had, and another index, which is what sockets are
+/// bound to. Nothing here is fatal, and announcements that the kernel lost stay lost.
 struct HostFeed: ~Copyable {
     /// Readable when something has changed.
     let descriptor: Descriptor
     private let listener: AnnouncementListener
-    /// The interfaces that each family's addresses are those of; 0 without one.
-    private let interfaces: (ipv4: Int32, ipv6: Int32)
+    private var interfaces: FollowedInterfaces
     private var buffer: Mapping
 
     /// Listens, and tells `worker` what is known already. nil where the kernel does not let us.
     static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> HostFeed? {
-        let interfaces = (ipv4: network.ipv4?.templateInterfaceIndex ?? 0, ipv6: network.ipv6?.templateInterfaceIndex ?? 0)
         do throws(Errno) {
-            let feed = try HostFeed(interfaces)
-            guard interfaces != (0, 0) else { return feed }
+            let feed = try HostFeed(network)
+            let mapsHost = network.ipv4?.mapGuestAddress != nil || network.ipv6?.mapGuestAddress != nil
+            guard mapsHost || feed.interfaces.haveTemplate else { return feed }
             var netlink = try NetlinkSocket()
+            if mapsHost {
+                for address in try netlink.addresses() where address.isForOthers {
+                    worker.note(address.address, isOnTemplate: feed.interfaces.isTemplate(address.index, for: address.address))
+                }
+            }
             var count = 0
-            for index in Set([interfaces.ipv4, interfaces.ipv6]) where index != 0 {
-                for neighbour in try netlink.neighbours(index: index) where feed.isTemplate(neighbour.index, for: neighbour.address) {
+            for index in feed.interfaces.templates {
+                for neighbour in try netlink.neighbours(index: index) where feed.interfaces.isTemplate(neighbour.index, for: neighbour.address) {
                     worker.learn(neighbour: neighbour)
                     count += 1
                 }
@@ -40,21 +45,21 @@ struct HostFeed: ~Copyable {
 
     static var systemCalls: [SystemCall.Permission] { SystemCall.announcements }
 
-    private init(_ interfaces: (ipv4: Int32, ipv6: Int32)) throws(Errno) {
+    private init(_ network: Network) throws(Errno) {
         let buffer = try Mapping(byteCount: 16 << 10)
         // Before the table is read, so that no change is lost in between.
         listener = try AnnouncementListener()
         descriptor = listener.descriptor
-        self.interfaces = interfaces
+        interfaces = FollowedInterfaces(network)
         self.buffer = buffer
     }
-
-    /// Whether the addresses of this family are modelled on the interface of that index.
-    private func isTemplate(_ index: Int32, for address: IPAddress) -> Bool { index == (address.isIPv4 ? interfaces.ipv4 : interfaces.ipv6) }
 
     /// Passes on what has changed. Allocates nothing. (recvmsg)
     mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
         let listener = listener
+        // While the span of `buffer` is in use, nothing else of this may be changed.
+        var interfaces = interfaces
+        defer { self.interfaces = interfaces }
         // Level-triggered: what a busy network has beyond this comes with the next round.
         for _ in 0..<16 {
             var bytes = buffer.mutableBytes
@@ -65,11 +70,52 @@ struct HostFeed: ~Copyable {
             var offset = 0
             while let announcement = AnnouncementListener.next(in: received, at: &offset) {
                 switch announcement {
-                case .neighbour(let neighbour): if isTemplate(neighbour.index, for: neighbour.address) { worker.learn(neighbour: neighbour) }
+                case .neighbour(let neighbour): if interfaces.isTemplate(neighbour.index, for: neighbour.address) { worker.learn(neighbour: neighbour) }
                 case .addressGone(let address): worker.abandon(address)
-                case .addressCame(let address, let index): worker.note(address, isOnTemplate: isTemplate(index, for: address))
+                case .addressCame(let address, let index): worker.note(address, isOnTemplate: interfaces.isTemplate(index, for: address))
+                case .linkCame(let name, let index): while let old = interfaces.change(name, to: index) { worker.renumber(old, to: index) }
                 }
             }
         }
+    }
+}
+
+/// The host's interfaces that each family's addresses are those of, and that its sockets are bound to.
+private struct FollowedInterfaces {
+    private struct Interface {
+        let name: InterfaceName?
+        /// 0 without one.
+        var index: Int32
+
+        init(_ name: String?, _ index: Int32?) {
+            self.name = name.flatMap { InterfaceName($0) }
+            self.index = index ?? 0
+        }
+
+        mutating func change(_ name: InterfaceName, to new: Int32) -> Int32? {
+            guard name == self.name, index != new else { return nil }
+            defer { index = new }
+            return index
+        }
+    }
+
+    private var template4, template6, outbound4, outbound6: Interface
+
+    init(_ network: Network) {
+        template4 = Interface(network.ipv4?.templateInterface, network.ipv4?.templateInterfaceIndex)
+        template6 = Interface(network.ipv6?.templateInterface, network.ipv6?.templateInterfaceIndex)
+        outbound4 = Interface(network.ipv4?.outboundInterface, network.ipv4?.outboundInterfaceIndex)
+        outbound6 = Interface(network.ipv6?.outboundInterface, network.ipv6?.outboundInterfaceIndex)
+    }
+
+    var templates: Set<Int32> { Set([template4.index, template6.index].filter { $0 != 0 }) }
+    var haveTemplate: Bool { template4.index != 0 || template6.index != 0 }
+
+    /// Whether the addresses of this family are modelled on the interface of that index.
+    func isTemplate(_ index: Int32, for address: IPAddress) -> Bool { index == (address.isIPv4 ? template4.index : template6.index) }
+
+    /// There is an interface called `name`, with the index `new`: what one of these was until now; nil when all of that name know.
+    mutating func change(_ name: InterfaceName, to new: Int32) -> Int32? {
+        template4.change(name, to: new) ?? template6.change(name, to: new) ?? outbound4.change(name, to: new) ?? outbound6.change(name, to: new)
     }
 }

@@ -9,16 +9,18 @@ public enum Announcement: Sendable, BitwiseCopyable {
     case addressGone(IPAddress)
     /// It has this one, which others can reach, on the interface of this index.
     case addressCame(IPAddress, index: Int32)
+    /// There is an interface of this name, new or as before.
+    case linkCame(InterfaceName, index: Int32)
 }
 
-/// Changes of the neighbour table, and addresses that come and go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
+/// Changes of the neighbour table, and addresses and interfaces that come and go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
 public struct AnnouncementListener: Sendable {
     /// Readable when there is something to read; whoever keeps the listener closes it.
     public let descriptor: Descriptor
 
     /// Listens in the calling thread's network namespace. Open it before dumping the table, so that no change is lost in between.
     public init() throws(Errno) {
-        (descriptor, _) = try Descriptor.netlink(groups: UInt32(RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), nonBlocking: true)
+        (descriptor, _) = try Descriptor.netlink(groups: UInt32(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), nonBlocking: true)
     }
 
     /// Reads one datagram: its bytes, 0 when there is none, or `-errno`. ENOBUFS says that announcements were lost.
@@ -34,6 +36,7 @@ public struct AnnouncementListener: Sendable {
             offset = header.next
             if let neighbour = Neighbour(bytes, header) { return .neighbour(neighbour) }
             if let address = InterfaceAddress.gone(bytes, header) { return .addressGone(address) }
+            if let (name, index) = Link.came(bytes, header) { return .linkCame(name, index: index) }
             if let (address, index) = InterfaceAddress.came(bytes, header) { return .addressCame(address, index: index) }
         }
         return nil

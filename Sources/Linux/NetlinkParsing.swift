@@ -119,6 +119,17 @@ extension Link {
         guard index > 0, !name.isEmpty else { return nil }
     }
 
+    /// RTM_NEWLINK, as when an interface was made or has changed: what it is called.
+    @_noAllocation @_noLocks
+    static func came(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> (name: InterfaceName, index: Int32)? {
+        guard header.type == Int32(RTM_NEWLINK), var attributes = header.attributes(behind: 16) else { return nil }
+        while let attribute = attributes.next(bytes) {
+            guard attribute.type == Int(IFLA_IFNAME), let name = InterfaceName(bytes, at: attribute.start, count: attribute.count) else { continue }
+            return (name, Int32(bitPattern: bytes.nativeUInt32(at: header.start + 4)))
+        }
+        return nil
+    }
+
     private static func name(_ bytes: borrowing RawSpan, _ attribute: NetlinkAttribute) -> String {
         var characters: [UInt8] = []
         for position in attribute.start..<attribute.start + min(attribute.count, Int(IFNAMSIZ)) {
@@ -170,13 +181,21 @@ extension InterfaceAddress {
     /// RTM_NEWADDR: an address that others may speak to, now and for some time.
     @_noAllocation @_noLocks
     static func came(_ bytes: borrowing RawSpan, _ header: NetlinkHeader) -> (address: IPAddress, index: Int32)? {
-        guard header.type == Int32(RTM_NEWADDR), let (address, flags) = own(bytes, header), bytes.uint8(at: header.start + 3) < UInt8(RT_SCOPE_HOST.rawValue),
-            !address.isLoopback
+        guard header.type == Int32(RTM_NEWADDR), let (address, flags) = own(bytes, header),
+            isForOthers(address, scope: bytes.uint8(at: header.start + 3), flags: flags)
         else { return nil }
+        return (address, Int32(bitPattern: bytes.nativeUInt32(at: header.start + 4)))
+    }
+
+    /// Others may speak to it, now and for some time.
+    public var isForOthers: Bool { InterfaceAddress.isForOthers(address, scope: scope, flags: flags.rawValue) }
+
+    @_noAllocation @_noLocks
+    private static func isForOthers(_ address: IPAddress, scope: UInt8, flags: UInt32) -> Bool {
+        guard scope < UInt8(RT_SCOPE_HOST.rawValue), !address.isLoopback else { return false }
         // Not tried yet, taken by somebody else, about to go, or one of those that come and go.
         let unfit = UInt32(IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TEMPORARY)
-        if !address.isIPv4, address.isLinkLocal || flags & unfit != 0 { return nil }
-        return (address, Int32(bitPattern: bytes.nativeUInt32(at: header.start + 4)))
+        return address.isIPv4 || !address.isLinkLocal && flags & unfit == 0
     }
 
     /// The address itself, not its peer's, and its flags.

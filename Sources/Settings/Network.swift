@@ -6,6 +6,8 @@ public struct Network: Sendable, Equatable {
     public struct Family<Address: Sendable & Equatable>: Sendable, Equatable {
         /// The guest's assigned address; nil where it only has what it makes itself (IPv6 local mode).
         public var address: Address?
+        /// The host's own address, which `mapGuestAddress` leads to; nil where it has none.
+        public var hostAddress: Address?
         /// An option names it, or it is set in the namespace: the guest has it, whatever else it is seen to send from.
         public var isFixed = false
         public var prefixLength: Int
@@ -25,7 +27,8 @@ public struct Network: Sendable, Equatable {
         /// Sockets towards the outside are bound to this interface: its name, and its index in the host's namespace.
         public var outboundInterface: String?
         public var outboundInterfaceIndex: Int32?
-        /// The index of the host's interface that this family's addresses and routes are those of, and whose neighbours are the guest's.
+        /// The host's interface that this family's addresses and routes are those of, and whose neighbours are the guest's.
+        public var templateInterface: String?
         public var templateInterfaceIndex: Int32?
         /// Where link-local addresses and groups of this family are; 0: nowhere that is known.
         public var linkIndex: Int32 { outboundInterfaceIndex ?? templateInterfaceIndex ?? 0 }
@@ -34,6 +37,7 @@ public struct Network: Sendable, Equatable {
 
         public init(address: Address?, prefixLength: Int, gateway: Address?) {
             self.address = address
+            hostAddress = address
             self.prefixLength = prefixLength
             self.gateway = gateway
         }

@@ -40,6 +40,21 @@ public struct InterfaceName: BitwiseCopyable, Equatable, Sendable {
         if !hasEnded { return nil }
     }
 
+    /// `count` bytes at `offset`, which must be there, or those before the first zero; nil for a name that is empty or too long.
+    @_noAllocation @_noLocks
+    public init?(_ bytes: borrowing RawSpan, at offset: Int, count: Int) {
+        var words: (UInt64, UInt64) = (0, 0)
+        var index = 0
+        while index < count, bytes.uint8(at: offset + index) != 0 {
+            if index == InterfaceName.byteCount - 1 { return nil }
+            let shifted = UInt64(bytes.uint8(at: offset + index)) << UInt64(56 - 8 * (index % 8))
+            if index < 8 { words.0 |= shifted } else { words.1 |= shifted }
+            index += 1
+        }
+        if index == 0 { return nil }
+        (high, low) = words
+    }
+
     public var isEmpty: Bool { high == 0 }
 
     public func byte(_ index: Int) -> UInt8 { UInt8(truncatingIfNeeded: (index < 8 ? high : low) >> UInt64(56 - 8 * (index % 8))) }

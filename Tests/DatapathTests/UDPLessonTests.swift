@@ -16,6 +16,7 @@ import Wire
         let resolver = try FarEnd(IPAddress(IPv4Address("127.0.0.53")!), port: 0)
         network.ipv4?.mapGuestAddress = IPv4Address("192.0.2.99")!
         network.ipv4?.address = IPv4Address("127.0.0.53")!
+        network.ipv4?.hostAddress = IPv4Address("127.0.0.53")!
         var host = try TestHost(network: network)
         let asked = Endpoint(IPAddress(IPv4Address("192.0.2.99")!), resolver.endpoint.port)
         host.send([1], from: 40200, to: asked)

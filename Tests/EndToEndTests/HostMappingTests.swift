@@ -105,6 +105,52 @@ import Testing
         }
     }
 
+    /// With an address that is none of the host's, the guest still finds the host, and not whoever has that address.
+    @Test(arguments: [(Family.v4, "169.254.1.2", "10.0.2.7"), (.v6, "fd00:1::2", "fd00:7::7")])
+    func mapGuestAddrIsTheHostWhateverTheGuestHas(_ family: Family, _ mapped: String, _ own: String) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--config-net", "-a", own, "-g", family == .v4 ? "10.0.2.1" : "fd00:7::1", "--map-guest-addr", mapped])
+            #expect(try guest.client("ask", mapped, 4000, "contacted").check().text == family.hostAddress)
+            #expect(try guest.client("udp-ask", mapped, 4000, "whoami").check().text == family.hostAddress)
+        }
+    }
+
+    /// Not even to its loopback, which is what Linux makes of no address.
+    @Test(arguments: [(Family.v4, "192.0.2.99"), (.v6, "fd00:1::2")])
+    func mapGuestAddrLeadsNowhereOnAHostWithoutAddress(_ family: Family, _ mapped: String) throws {
+        try withNetwork(.withoutInterface) { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--no-map-gw", "--map-guest-addr", mapped])
+            try guest.run(["sh", "-c", "ip addr add fd00:1::1/64 dev tap0 nodad; ip addr add 192.0.2.98/24 dev tap0; ip link set tap0 up"]).check()
+            #expect(try !guest.client("ask", mapped, 4000, "contacted", seconds: 2).succeeded)
+            #expect(try !guest.client("udp-ask", mapped, 4000, "whoami", seconds: 2).succeeded)
+        }
+    }
+
+    /// A tunnel that is made anew has its old name, and another number, which is what sockets are bound to.
+    @Test(arguments: Family.allCases, [["--outbound-if4", "wan0", "--outbound-if6", "wan0"], []])
+    func anInterfaceThatIsMadeAnewIsFoundAgain(_ family: Family, _ options: [String]) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let guest = try network.guest(["--config-net"] + options)
+            try guest.client("udp-ask", family.server, 4000, "whoami").check()
+            try network.host.sh("ip link del wan0").check()
+            try network.run(["sh", "-eu", Helpers.path("wan-again.sh"), network.name]).check()
+            try guest.client("ask", family.server, 4000, "whoami").check()
+            try guest.client("udp-ask", family.server, 4000, "whoami").check()
+            try guest.run(["ping", "-n", "-c", "1", "-W", "2", family.server]).check()
+            // What every host of a link is asked.
+            let sniffer = try network.router.start(["python3", Helpers.path("sniff-udp.py"), "lan0", "5353"])
+            try require("the sniffer to listen") { sniffer.standardOutput.contains("ready") }
+            let group = family == .v4 ? "224.0.0.251" : "ff02::fb%wan0"
+            try require("\(group) on the link") {
+                _ = try? guest.run(["python3", Helpers.path("send-to-all.py"), group, "5353"])
+                return sniffer.standardOutput.contains(family == .v4 ? "224.0.0.251" : "ff02::fb")
+            }
+        }
+    }
+
     /// Queries to the forwarded address are asked by the host: here of a resolver on its loopback.
     @Test(arguments: [(Family.v4, "192.0.2.53"), (.v6, "2001:db8:9::53")])
     func dnsForwardIsAnsweredByTheDNSHost(_ family: Family, _ address: String) throws {

@@ -170,21 +170,26 @@ import Wire
         gone[4] = 29  // RTM_DELNEIGH
         let head: [UInt8] = [2, 32, 0, 0] + le32(3)
         let addresses = attribute(1, [192, 0, 2, 77]) + attribute(2, [192, 0, 2, 1])  // IFA_ADDRESS, the peer's; IFA_LOCAL
-        // RTM_NEWADDR, RTM_DELADDR, and one without an address.
-        let datagram = Self.neighbour + message(16, []) + message(20, head + addresses) + message(21, head + addresses) + message(21, head) + gone
+        let link = message(16, [UInt8](repeating: 0, count: 4) + le32(7) + le32(0) + le32(0) + attribute(3, Array("wan0\0".utf8)))  // IFLA_IFNAME
+        // RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, and one without an address.
+        let datagram = Self.neighbour + message(16, []) + link + message(20, head + addresses) + message(21, head + addresses) + message(21, head) + gone
         var offset = 0
         var found: [Neighbour] = []
         var lost: [IPAddress] = []
         var came: [String] = []
+        var links = 0
         let bytes = unsafe datagram.span.bytes
         while let announcement = AnnouncementListener.next(in: bytes, at: &offset) {
             switch announcement {
             case .neighbour(let neighbour): found.append(neighbour)
             case .addressGone(let address): lost.append(address)
             case .addressCame(let address, let index): came.append("\(address) \(index)")
+            case .linkCame(let name, let index):
+                links += 1
+                #expect(name == InterfaceName("wan0") && index == 7)
             }
         }
-        #expect(came == ["192.0.2.1 3"])
+        #expect(links == 1 && came == ["192.0.2.1 3"])
         #expect(found.count == 2 && lost == [IPAddress(IPv4Address("192.0.2.1")!)])
         #expect(found.last?.mac == nil && found.last?.state == 0 && found.last?.isValid == false)
     }

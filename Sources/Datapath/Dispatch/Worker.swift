@@ -22,6 +22,9 @@ public protocol Worker: ~Copyable {
     /// The host has this address now, on the interface that the guest's is modelled on, or on another one.
     mutating func note(_ address: IPAddress, isOnTemplate: Bool)
 
+    /// The host's interface of index `old` was made anew.
+    mutating func renumber(_ old: Int32, to new: Int32)
+
     /// Takes over a bound socket: its index, for what stops it again. ENOSPC when there are too many, and then the socket is still the caller's.
     mutating func listen(on port: ForwardedPort) throws(Errno) -> Int
 
@@ -87,6 +90,15 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         ping.translation.forget(address)
         udp.abandon(address)
         ping.abandon(address)
+    }
+
+    /// What was bound to the interface stays bound to the one that is gone, and makes way for others.
+    mutating func renumber(_ old: Int32, to new: Int32) {
+        udp.leave(old, &port)
+        ping.leave(old, &port)
+        tcp.translation.renumber(old, to: new)
+        udp.translation.renumber(old, to: new)
+        ping.translation.renumber(old, to: new)
     }
 
     func watch(_ descriptor: Descriptor, number: Int) throws(Errno) {

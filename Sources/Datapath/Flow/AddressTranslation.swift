@@ -5,7 +5,7 @@ internal import Wire
 ///
 ///     guest sends to            host side                     host side source        guest sees
 ///     --map-host-loopback       loopback                      loopback, own address   --map-host-loopback
-///     --map-guest-addr          the guest's own address       anything else           itself
+///     --map-guest-addr          the host's own address        anything else           itself
 ///     --dns-forward:53, :853    --dns-host, same port
 ///     anything else             itself
 struct AddressTranslation: BitwiseCopyable {
@@ -13,10 +13,8 @@ struct AddressTranslation: BitwiseCopyable {
         /// The guest's assigned address, also the host's own unless an option says otherwise.
         var guest: IPAddress
         var hasGuest = false
-        /// The host's own, which `mapGuestAddress` stands for: the guest's, until the host has lost that. Nil while nothing is known that could take its place.
-        fileprivate(set) var host: IPAddress?
-        /// What would take its place: the last that came on the model's interface, or else the first on another.
-        fileprivate var nextHost: IPAddress?
+        /// What `mapGuestAddress` stands for.
+        fileprivate(set) var host: HostAddress
         var mapHostLoopback: IPAddress?
         var mapGuestAddress: IPAddress?
         /// What the host itself is called towards the guest where no mapping says so.
@@ -30,6 +28,12 @@ struct AddressTranslation: BitwiseCopyable {
         /// The mapped gateway is itself a resolver: its port 53 is not host loopback (lesson 49).
         var gatewayIsResolver = false
         var isOn = false
+
+        /// Whether sockets towards `remote` are bound to the interface of that index.
+        func needs(_ interface: Int32, towards remote: IPAddress) -> Bool {
+            if outboundInterface == interface, !remote.isLoopback { return true }
+            return linkInterface == interface && (remote.isGroup || remote.needsScope)
+        }
     }
 
     private(set) var ipv4: Family
@@ -47,10 +51,9 @@ struct AddressTranslation: BitwiseCopyable {
     private static func family<Address>(
         _ family: Network.Family<Address>?, unassigned: IPAddress, loopback: IPAddress, _ convert: (Address) -> IPAddress
     ) -> Family {
-        guard let family else { return Family(guest: unassigned) }
-        var result = Family(guest: family.address.map(convert) ?? unassigned)
+        guard let family else { return Family(guest: unassigned, host: HostAddress(nil)) }
+        var result = Family(guest: family.address.map(convert) ?? unassigned, host: HostAddress(family.hostAddress.map(convert)))
         result.hasGuest = family.address != nil
-        result.host = result.guest
         result.mapHostLoopback = family.mapHostLoopback.map(convert)
         result.mapGuestAddress = family.mapGuestAddress.map(convert)
         result.router = family.gateway.map(convert)
@@ -71,28 +74,27 @@ struct AddressTranslation: BitwiseCopyable {
     @_noAllocation @_noLocks
     func scope(of address: IPAddress) -> Int32 { address.needsScope ? ipv6.linkInterface : 0 }
 
-    // MARK: The host's own address, which may change
+    // MARK: The host, which may change
 
     /// The host has `address` now.
     mutating func note(_ address: IPAddress, isOnTemplate: Bool) {
-        if address.isIPv4 { AddressTranslation.note(address, isOnTemplate, &ipv4) } else { AddressTranslation.note(address, isOnTemplate, &ipv6) }
+        if address.isIPv4 { ipv4.host.note(address, isOnTemplate: isOnTemplate) } else { ipv6.host.note(address, isOnTemplate: isOnTemplate) }
     }
 
-    /// The host has lost `address`. Whoever has it next is somebody else.
+    /// The host has lost `address`.
     mutating func forget(_ address: IPAddress) {
-        if address.isIPv4 { AddressTranslation.forget(address, &ipv4) } else { AddressTranslation.forget(address, &ipv6) }
+        if address.isIPv4 { ipv4.host.forget(address) } else { ipv6.host.forget(address) }
     }
 
-    private static func note(_ address: IPAddress, _ isOnTemplate: Bool, _ family: inout Family) {
-        if family.host == nil { family.host = address }
-        guard address != family.host, isOnTemplate || family.nextHost == nil else { return }
-        family.nextHost = address
+    /// The interface of index `old` was made anew.
+    mutating func renumber(_ old: Int32, to new: Int32) {
+        AddressTranslation.renumber(old, to: new, &ipv4)
+        AddressTranslation.renumber(old, to: new, &ipv6)
     }
 
-    private static func forget(_ address: IPAddress, _ family: inout Family) {
-        if address == family.nextHost { family.nextHost = nil }
-        guard address == family.host else { return }
-        (family.host, family.nextHost) = (family.nextHost, nil)
+    private static func renumber(_ old: Int32, to new: Int32, _ family: inout Family) {
+        if family.linkInterface == old { family.linkInterface = new }
+        if family.outboundInterface == old { family.outboundInterface = new }
     }
 
     // MARK: What means what
@@ -114,7 +116,7 @@ struct AddressTranslation: BitwiseCopyable {
             if isDNS && family.gatewayIsResolver { return remote }
             return Endpoint(address.isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback), remote.port)
         }
-        if address == family.mapGuestAddress { return family.host.map { Endpoint($0, remote.port) } }
+        if address == family.mapGuestAddress { return family.host.address.map { Endpoint($0, remote.port) } }
         return remote
     }
 

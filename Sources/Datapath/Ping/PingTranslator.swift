@@ -84,6 +84,13 @@ struct PingTranslator: ~Copyable {
         }
     }
 
+    /// The host's interface of index `interface` is gone (`UDPSource`).
+    mutating func leave<Link: GuestLink & ~Copyable>(_ interface: Int32, _ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) {
+            if translation.family(of: table[index].remote).needs(interface, towards: table[index].remote) { close(index, &port) }
+        }
+    }
+
     private func reconnect(_ index: Int) {
         let remote = table[index].remote
         guard translation.family(of: remote).outboundAddress == nil else { return }

@@ -13,6 +13,15 @@ extension UDPTranslator {
         }
     }
 
+    /// The host's interface of index `interface` is gone. Flows that are bound to it can send nothing more, and their next datagrams make others.
+    mutating func leave<Link: GuestLink & ~Copyable>(_ interface: Int32, _ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) {
+            let flow = table[index]
+            guard flow.flags.isDisjoint(with: [.byListener, .inbound]) else { continue }
+            if translation.family(of: flow.remote.address).needs(interface, towards: flow.remote.address) { close(index, &port) }
+        }
+    }
+
     /// The source is of nobody's choice but the kernel's.
     func choosesSource(_ flow: UDPFlow) -> Bool {
         flow.flags.isDisjoint(with: [.group, .byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil

@@ -80,10 +80,11 @@ extension Network {
         family.isFixed = options.address4 != nil || options.configureNetwork
         family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress4, default: nil)
+        family.hostAddress = options.address4.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv4
         family.outboundAddress = options.outbound4
         family.outboundInterface = options.outboundInterface4
         family.outboundInterfaceIndex = host.outboundIndex4
-        family.templateInterfaceIndex = (template ?? host.template)?.link.index
+        family.setTemplate((template ?? host.template)?.link)
         family.dnsForward = options.dnsForward4
         return family
     }
@@ -97,10 +98,11 @@ extension Network {
         family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
         family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
+        family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6
         family.outboundAddress = options.outbound6
         family.outboundInterface = options.outboundInterface6
         family.outboundInterfaceIndex = host.outboundIndex6
-        family.templateInterfaceIndex = (template ?? host.template)?.link.index
+        family.setTemplate((template ?? host.template)?.link)
         family.dnsForward = options.dnsForward6
         return family
     }
@@ -154,5 +156,12 @@ extension Network {
             notes.append("Template interface \(template.link.name): address \(address), gateway \(gateway)")
         }
         return notes
+    }
+}
+
+extension Network.Family {
+    fileprivate mutating func setTemplate(_ link: Link?) {
+        templateInterface = link?.name
+        templateInterfaceIndex = link?.index
     }
 }

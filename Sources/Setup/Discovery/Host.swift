@@ -32,6 +32,8 @@ public struct Host: Sendable, Equatable {
     public var outboundIndex6: Int32?
     /// Where the guest's link-local addresses of IPv6 are on the host.
     public private(set) var linkOfIPv6: Link?
+    /// Addresses of any of its interfaces.
+    private var addresses: [IPAddress]
     /// See `HostFacts`.
     public var retries: Int
 
@@ -49,6 +51,7 @@ public struct Host: Sendable, Equatable {
         hasIPv4 = !options.ipv6Only
         hasIPv6 = !options.ipv4Only && facts.supportsIPv6
         retries = facts.retries
+        addresses = facts.addresses.map(\.address)
 
         let template = try Host.link(options.interface, option: "--interface", facts)
         let outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)
@@ -68,6 +71,8 @@ public struct Host: Sendable, Equatable {
 
     /// The interface that the guest's is named after, and whose neighbours are its neighbours.
     public var template: Template? { template4 ?? template6 }
+
+    func has(_ address: IPAddress) -> Bool { addresses.contains(address) }
 
     private static func link(_ name: String?, option: String, _ facts: HostFacts) throws(SetupError) -> Link? {
         guard let name else { return nil }

@@ -84,6 +84,18 @@ import Wire
         #expect(given.ipv4?.mapHostLoopback == v4("169.254.1.2") && given.ipv4?.mapGuestAddress == v4("169.254.1.3"))
     }
 
+    /// `--map-guest-addr` is the host, which may not have what the guest has.
+    @Test func theHostsOwnAddress() throws {
+        #expect(try resolve().network.ipv4?.hostAddress == v4("198.51.100.7"))
+        let others = try resolve { $0.address4 = v4("10.0.2.0"); $0.address6 = v6("fd00::2") }.network
+        #expect(others.ipv4?.hostAddress == v4("198.51.100.7") && others.ipv6?.hostAddress == v6("2001:db8:1::7"))
+        var facts = plainHost()
+        facts.addresses.append(own(2, "192.0.2.9/24"))
+        #expect(try resolve(facts) { $0.address4 = v4("192.0.2.9") }.network.ipv4?.hostAddress == v4("192.0.2.9"))
+        let local = try resolve(emptyHost()).network
+        #expect(local.ipv4?.address != nil && local.ipv4?.hostAddress == nil && local.ipv6?.hostAddress == nil)
+    }
+
     @Test func handlers() throws {
         let plain = try resolve().network
         #expect(plain.tcp && plain.udp && plain.icmp && plain.dhcp && plain.ndp && plain.routerAdvertisements && plain.dhcpv6)
