@@ -6,7 +6,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func dispatch(_ frame: Frame, now: Int64) {
         port.counters.add(.framesFromGuest)
         port.counters.add(.bytesFromGuest, frame.length)
-        guard let ethernet = parseEthernet(frame) else { return }
+        guard let ethernet = parseEthernet(frame, now: now) else { return }
         switch ethernet.type {
         case .ipv4: dispatchIPv4(frame, now: now)
         case .ipv6: dispatchIPv6(frame, now: now)
@@ -16,7 +16,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     /// nil for what is not for us. The guest is known by what it last sent from.
-    private mutating func parseEthernet(_ frame: Frame) -> EthernetHeader? {
+    private mutating func parseEthernet(_ frame: Frame, now: Int64) -> EthernetHeader? {
         guard let ethernet = EthernetHeader(inbound.arena.bytes, at: frame.offset) else {
             port.counters.add(.droppedMalformed)
             return nil
@@ -27,7 +27,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedNotForUs)
             return nil
         }
-        if ethernet.source != port.guestMAC { port.guestMAC = ethernet.source }
+        if ethernet.source != port.guestMAC { guestIsAt(ethernet.source, now: now) }
         if ethernet.destination == ethernet.source {
             port.counters.add(.droppedNotForUs)
             return nil
@@ -139,7 +139,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return
         }
         switch header.kind {
-        case .neighbourSolicitation: answer(.neighbour, frame)
+        case .neighbourSolicitation:
+            answer(.neighbour, frame)
+            // Whoever looks whether an address is taken is about to take it (RFC 4862, section 5.4.2).
+            if payload.source.isAny { tcp.guestMayHaveRestarted(now: now) }
         case .routerSolicitation:
             answer(.router, frame)
             tcp.guestMayHaveRestarted(now: now)

@@ -21,7 +21,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
     mutating func guestArrived(now: Int64) {
         guestIsHere(now: now)
-        askForGuest()
+        askForGuest(now: now)
+        // One whose rings start anew has left no connection behind only if it was never here.
+        tcp.guestMayHaveRestarted(now: now)
         advertisements = 0
         if nextAdvertisement != .max { nextAdvertisement = 0 }
     }
@@ -35,8 +37,26 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         notices.note(.addressTaken)
     }
 
+    /// The guest sends from `mac`, as it did not before.
+    mutating func guestIsAt(_ mac: MACAddress, now: Int64) {
+        let wasUnknown = port.guestMAC == .broadcast
+        port.guestMAC = mac
+        if wasUnknown { tcp.guestWasFound(&port, now: now) }
+    }
+
+    /// Asks for the guest where somebody waits for it and it cannot be told whether it has heard of that: once a second at most.
+    mutating func seekGuest(now: Int64) {
+        guard tcp.seeksGuest else { return }
+        tcp.seeksGuest = false
+        if now - askedForGuestAt >= Forwarder.askInterval { askForGuest(now: now) }
+    }
+
+    /// Milliseconds between two questions for the guest.
+    private static var askInterval: Int64 { 1000 }
+
     /// Any answer tells the guest's link address.
-    mutating func askForGuest() {
+    private mutating func askForGuest(now: Int64) {
+        askedForGuestAt = now
         if let address = guest.ipv4 { port.ask(forIPv4: address, services) }
         if let address = guest.ipv6, services.answersNDP { port.ask(forIPv6: address, services) }
     }

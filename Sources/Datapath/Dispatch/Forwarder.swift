@@ -48,6 +48,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     var migration: Migration
     /// When the guest hears of its router again, and how often it has.
     var nextAdvertisement: Int64
+    /// When the guest was last asked for its link address, in milliseconds of the worker's clock.
+    var askedForGuestAt = Int64.min / 2
     var advertisements = 0
     let enabled: EnabledHandlers
     /// The guest before its first frame.
@@ -206,6 +208,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         ping.expireTimers(&port, now: now)
         tcp.endRound(&port, now: now)
         bypass.endRound(&port.counters, now: now)
+        seekGuest(now: now)
         advertiseRouter(now: now)
         port.flush()
     }

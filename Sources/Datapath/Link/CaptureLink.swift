@@ -45,8 +45,10 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     }
 
     mutating func send(_ frame: Frame, in arena: inout Mapping) -> LinkVerdict {
-        capture?.write(arena, offset: frame.offset, length: frame.length)
-        return inner.send(frame, in: &arena)
+        let verdict = inner.send(frame, in: &arena)
+        // What was refused comes again. Links write before a frame and complete its checksum, and leave it where it is until they are flushed.
+        if verdict == .sent { capture?.write(arena, offset: frame.offset, length: frame.length) }
+        return verdict
     }
 
     mutating func flush(_ arena: inout Mapping) { inner.flush(&arena) }
@@ -59,6 +61,8 @@ struct CaptureFile: ~Copyable {
     private let file: Descriptor
     private var header: Mapping
     private var pieces: ScatterList
+    /// The last record was written in part: the disk is full.
+    private var isTorn = false
 
     private static var snapshotLength: Int { 65535 }
 
@@ -82,6 +86,7 @@ struct CaptureFile: ~Copyable {
     }
 
     mutating func write(_ arena: borrowing Mapping, offset: Int, length: Int) {
+        if isTorn { return }
         let now = realtimeNanoseconds()
         let kept = min(length, CaptureFile.snapshotLength)
         var bytes = header.mutableBytes
@@ -92,6 +97,8 @@ struct CaptureFile: ~Copyable {
         pieces.removeAll()
         _ = pieces.append(header, offset: 0, length: 16)
         _ = pieces.append(arena, offset: offset, length: kept)
-        _ = pieces.write(to: file)
+        let outcome = pieces.write(to: file)
+        // Behind half a record nothing could be read any more: what is there is kept, and nothing follows.
+        if outcome.count > 0, outcome.count < 16 + kept { isTorn = true }
     }
 }

@@ -77,6 +77,8 @@ struct MachineConnection: BitwiseCopyable {
 
     /// The machine has gone. Whether another one may come.
     mutating func end() -> Bool {
+        // Somebody else may hold the same socket, which epoll would then go on to watch.
+        try? epoll?.remove(client)
         client.close()
         client = .none
         note(.left)

@@ -19,14 +19,18 @@ extension MachineLink {
     mutating func sendRun(_ frame: Frame, _ arena: inout Mapping) -> Bool {
         guard let cutter = SegmentCutter(frame, arena.bytes), cutter.headerLength + StreamFraming.prefix == Int(frame.gap) else { return false }
         var bytes = arena.mutableBytes
+        var padding = 0
         for index in 0..<cutter.count {
             let (start, length) = cutter.payload(index)
             let header = start - cutter.headerLength
-            bytes.store(UInt32(truncatingIfNeeded: cutter.headerLength + length), at: header - StreamFraming.prefix)
+            // Only the last one can be shorter than a frame may be, and where it ends there is room for a whole segment.
+            padding = max(EthernetHeader.minimumFrame - cutter.headerLength - length, 0)
+            for position in 0..<padding { bytes.store(0 as UInt8, at: start + length + position) }
+            bytes.store(UInt32(truncatingIfNeeded: cutter.headerLength + length + padding), at: header - StreamFraming.prefix)
             cutter.writeHeader(index, sum: bytes.checksumSum(at: start, count: length), to: &bytes, at: header)
         }
         figures.segmentsToGuest += cutter.count
-        give(frame.offset - StreamFraming.prefix, frame.length + StreamFraming.prefix, arena)
+        give(frame.offset - StreamFraming.prefix, StreamFraming.prefix + frame.length + padding, arena)
         return true
     }
 
@@ -45,7 +49,7 @@ extension MachineLink {
         if outcome.count > 0 { lent.lent(from: (offset - SlotLayout.runs) / SlotLayout.runSize) }
         if outcome.count == length { return }
         _ = pieces.append(arena, offset: offset + outcome.count, length: length - outcome.count)
-        if outcome.succeeded || MachineLink.isPassing(outcome) { return keepPieces(behind: 0) }
+        if outcome.succeeded || MachineLink.isPassing(outcome) { return keepPieces(behind: 0, outcome) }
         // Copying will tell whether it was the lending that was refused.
         lendsMemory = false
     }

@@ -17,6 +17,7 @@ struct MachineLink: GuestLink, ~Copyable {
     var connection: MachineConnection
     var hasLostGuest = false
     private var watchesOutput = false
+    private var starvation = Starvation.none
     var figures = LinkFigures()
 
     var pieces: ScatterList
@@ -59,6 +60,9 @@ struct MachineLink: GuestLink, ~Copyable {
         self.backlog = backlog
         connection = MachineConnection(listener: listener, client: client, isOneOff: isOneOff)
     }
+
+    /// The kernel has no memory for what is to be sent. The socket says that there is room, so a moment is waited for instead.
+    private enum Starvation { case none, new, known }
 
     var client: Descriptor { connection.client }
     var descriptor: Descriptor { client }
@@ -106,12 +110,26 @@ struct MachineLink: GuestLink, ~Copyable {
         return event
     }
 
-    mutating func resume() { connection.resume() }
+    mutating func resume() {
+        connection.resume()
+        guard starvation != .none else { return }
+        starvation = .none
+        watchOutput(true)
+    }
+
+    var hasNews: Bool { starvation == .new }
+
+    mutating func takeNews() -> LinkEvent {
+        guard starvation == .new else { return [] }
+        starvation = .known
+        return .waits
+    }
 
     mutating func awaitAnother() -> Bool {
         hasLostGuest = false
         forgetPieces()
         backlog.removeAll()
+        starvation = .none
         return connection.end()
     }
 
@@ -158,12 +176,22 @@ struct MachineLink: GuestLink, ~Copyable {
             let header = headerCount * MachineLink.headerStride
             headerCount += 1
             let (start, length) = cutter.payload(index)
+            let frameLength = max(cutter.headerLength + length, EthernetHeader.minimumFrame)
             var bytes = headers.mutableBytes
-            bytes.store(UInt32(truncatingIfNeeded: cutter.headerLength + length), at: header)
+            bytes.store(UInt32(truncatingIfNeeded: frameLength), at: header)
             let sum = Checksum.sum(arena.bytes, at: start, count: length)
             cutter.writeHeader(index, sum: sum, to: &bytes, at: header + StreamFraming.prefix)
-            _ = pieces.append(headers, offset: header, length: StreamFraming.prefix + cutter.headerLength)
-            _ = pieces.append(arena, offset: start, length: length)
+            if frameLength == cutter.headerLength + length {
+                _ = pieces.append(headers, offset: header, length: StreamFraming.prefix + cutter.headerLength)
+                _ = pieces.append(arena, offset: start, length: length)
+            } else {
+                // A burst's last bytes, or datagrams of very few: padded, and so short that the copy does not matter.
+                let payload = header + StreamFraming.prefix + cutter.headerLength
+                for position in 0..<(frameLength - cutter.headerLength) {
+                    bytes.store(position < length ? arena.bytes.uint8(at: start + position) : 0, at: payload + position)
+                }
+                _ = pieces.append(headers, offset: header, length: StreamFraming.prefix + frameLength)
+            }
         }
         figures.segmentsToGuest += cutter.count
         return true
@@ -185,7 +213,7 @@ struct MachineLink: GuestLink, ~Copyable {
             figures.batchesToGuest += 1
             lent.wrote(outcome.count)
             if outcome.count < pieces.byteCount, outcome.succeeded || MachineLink.isPassing(outcome) {
-                keepPieces(behind: outcome.count)
+                keepPieces(behind: outcome.count, outcome)
             }
             // Any other error is the guest's end, which reading will find.
         }
@@ -200,12 +228,18 @@ struct MachineLink: GuestLink, ~Copyable {
         headerCount = 0
     }
 
-    /// The socket is full: what lies behind the first `taken` bytes waits in the backlog.
-    mutating func keepPieces(behind taken: Int) {
+    /// The socket is full, or the kernel short of memory, as `outcome` tells: what lies behind the first `taken` bytes waits in the backlog.
+    mutating func keepPieces(behind taken: Int, _ outcome: Outcome) {
         figures.stops += 1
         backlog.append(pieces, skipping: taken)
         forgetPieces()
-        watchOutput(true)
+        awaitOutput(outcome)
+    }
+
+    private mutating func awaitOutput(_ outcome: Outcome) {
+        let starves = !outcome.succeeded && !outcome.wouldBlock
+        if starves, starvation == .none { starvation = .new }
+        watchOutput(!starves)
     }
 
     /// True once nothing is left.
@@ -218,6 +252,7 @@ struct MachineLink: GuestLink, ~Copyable {
             lent.wrote(outcome.count)
             // What was begun must be ended: a frame that lacks its rest would shift all that follow.
             if !outcome.succeeded, !MachineLink.isPassing(outcome) { backlog.removeAll() }
+            if !backlog.isEmpty { awaitOutput(outcome) }
         }
         guard backlog.isEmpty else { return false }
         watchOutput(false)

@@ -58,8 +58,8 @@ struct SavedHead: BitwiseCopyable, Equatable {
 
     /// As if the guest had spoken (`Forwarder+Frames`): nobody has to wait until it does.
     func tell(_ guest: inout GuestIdentity) {
-        if guest.hasIPv4, ipv4 != .any { guest.ipv4 = ipv4 }
-        if guest.hasIPv6, !ipv6.isAny { guest.ipv6 = ipv6 }
-        if guest.hasIPv6, !linkLocal.isAny { guest.linkLocal = linkLocal }
+        if guest.hasIPv4, ipv4 != .any { guest.note(ipv4) }
+        if guest.hasIPv6, !ipv6.isAny { guest.note(ipv6) }
+        if guest.hasIPv6, linkLocal.isLinkLocal { guest.note(linkLocal) }
     }
 }

@@ -133,8 +133,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         port.counters.add(.tcpOpened)
         inboundCount += 1
         halfOpenIn.use(index)
+        if port.guestMAC == .broadcast { seeksGuest = true }
         look(index, now: now)
         sendSyn(index, &port, now: now)
+    }
+
+    /// The guest's link address is known now. What went to everybody was heard by nobody: Linux takes TCP only from frames to itself.
+    mutating func guestWasFound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
+        for index in 0..<table.highWater where table.isUsed(index) && !table[index].events.contains(.established) { repeatSyn(index, &port, now: now) }
     }
 
     /// Ends `index`, whose client has opened another connection from the same address and port, if the kernel knows nothing more of it; we may not have heard of that yet,

@@ -113,6 +113,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 return false
             }
             port.counters.add(.tcpRetransmissionsToGuest)
+            if table[index].events.contains(.opensToGuest) { seeksGuest = true }
             sendSyn(index, &port, now: now)
             return true
         }

@@ -44,6 +44,8 @@ struct MachineConnectionTests {
             #expect(event == expected)
         }
 
+        func end() -> Bool { connection.end() }
+
         func leave(_ machine: Descriptor) {
             machines.removeAll { $0.number == machine.number }
             machine.close()
@@ -55,6 +57,18 @@ struct MachineConnectionTests {
             try list.wait(on: epoll, nanoseconds: 0)
             return list.count
         }
+    }
+
+    /// A launcher may keep the socket that it has given us: what happens on it then is nobody's business any more.
+    @Test func whatOthersHoldIsNotWatched() throws {
+        let lobby = try Lobby()
+        let machine = try lobby.connect()
+        lobby.accept(expecting: .arrived)
+        let copy = Descriptor(dup(lobby.connection.client.number))
+        defer { copy.close() }
+        #expect(lobby.end())
+        lobby.leave(machine)
+        #expect(try lobby.eventCount() == 0)
     }
 
     /// The next machine is here before the end of the last one was read: it has to wait for that, and is not turned away.

@@ -55,6 +55,28 @@ import Wire
         #expect(isWhole)
     }
 
+    /// No frame is shorter than Ethernet's shortest, whether its memory is lent or it is cut on the way (lesson 42).
+    @Test(arguments: [true, false]) func lesson42_aShortLastSegmentIsPadded(_ lends: Bool) throws {
+        let pair = try MachinePair.withRuns()
+        for payload in [2 * 1460 + 1, 20 * 1460 + 5, 20 * 1460 + 6] {
+            let segments: [[UInt8]]
+            if lends {
+                let sent = try #require(pair.sendRun(payload))
+                segments = sent.segments
+            } else {
+                segments = pair.sendWhole(payload)
+            }
+            pair.flush()
+            let seen = frames(of: pair.read(1 << 20))
+            #expect(seen.map(\.count) == segments.map { max($0.count + 54, 60) })
+            for (frame, segment) in zip(seen, segments) {
+                #expect(Array(frame[54..<(54 + segment.count)]) == segment)
+                #expect(frame.dropFirst(54 + segment.count).allSatisfy { $0 == 0 })
+                #expect(SentFrame(bytes: Array(frame.prefix(54 + segment.count)), offload: VirtioNetHeader()).l4Sum == 0xffff)
+            }
+        }
+    }
+
     /// The kernel does not take more into account than what is unread.
     @Test func whatIsReadIsFree() throws {
         let pair = try MachinePair.withRuns()
@@ -180,6 +202,27 @@ extension MachinePair {
             }
             let whole = Frame(offset: frame, length: position - gap - frame, offload: offload, gap: segments.count > 1 ? UInt16(gap) : 0)
             return SentRun(segments: segments, verdict: link.send(whole, in: &slots))
+    }
+
+    /// The same as one super-frame; its segments.
+    func sendWhole(_ payload: Int, size: Int = 1460) -> [[UInt8]] {
+        let frame = linkHeadroom
+        let address = IPv4Address("192.0.2.1")!
+        var bytes = slots.mutableBytes
+        EthernetHeader(destination: MACAddress(1), source: MACAddress(2), type: .ipv4).write(to: &bytes, at: frame)
+        IPv4Header(source: address, destination: address, proto: .tcp, payloadLength: payload + 20).write(to: &bytes, at: frame + 14)
+        var header = TCPHeader(
+            sourcePort: 80, destinationPort: 4711, sequence: SequenceNumber(1), acknowledgment: SequenceNumber(7), flags: [.ack, .psh], window: 99)
+        header.checksum = Checksum.pseudoHeader(address, address, .tcp, length: payload + 20)
+        header.write(to: &bytes, at: frame + 34)
+        let content = patterned(payload)
+        for (index, byte) in content.enumerated() { bytes.store(byte, at: frame + 54 + index) }
+        var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: TCPHeader.checksumOffset)
+        offload.segmentation = .tcp4
+        offload.segmentSize = UInt16(size)
+        let verdict = link.send(Frame(offset: frame, length: 54 + payload, offload: offload), in: &slots)
+        #expect(verdict == .sent)
+        return stride(from: 0, to: payload, by: size).map { Array(content[$0..<min($0 + size, payload)]) }
     }
 
     func sendRaw(_ frame: Frame) -> LinkVerdict { link.send(frame, in: &slots) }

@@ -40,7 +40,9 @@ extension VhostLink {
             return .refused
         }
         guard let (bufferCount, chainCount) = found else {
-            wantedRoom = device.features.contains(.mergeableBuffers) ? byteCount : 1
+            // Whoever waits for less may not have to wait for more, least of all for what the ring could never hold.
+            let wanted = device.features.contains(.mergeableBuffers) ? byteCount : 1
+            wantedRoom = wantedRoom == 0 ? wanted : min(wantedRoom, wanted)
             return .full
         }
         var header = frame.offload
