@@ -67,6 +67,10 @@ import Wire
         driver.start(1)
         driver.transmit(patterned(100))
         #expect(driver.receive().map(\.frame) == [patterned(100)], "\(name)")
+        // And if it does the same again, that is counted, and not said again.
+        change(driver)
+        #expect(driver.receive().count == 0, "\(name)")
+        #expect(driver.notice == nil && driver.figures.brokeRing == 2, "\(name)")
     }
 
     /// The same for buffers in which something is to be written.

@@ -22,6 +22,8 @@ struct VhostLink: GuestLink, ~Copyable {
     var device = VhostDevice()
     var hasLostGuest = false
     var figures = LinkFigures()
+    /// This machine's driver has put something impossible into a ring, and it was noted.
+    private var hasToldBroken = false
     /// Somebody was told that there is no room for so many bytes; 0: nobody.
     var wantedRoom = 0
     /// Buffers of the frame that is being sent, and the chains that they belong to.
@@ -64,6 +66,7 @@ struct VhostLink: GuestLink, ~Copyable {
     mutating func awaitAnother() -> Bool {
         hasLostGuest = false
         wantedRoom = 0
+        hasToldBroken = false
         device.reset()
         messages.finish()
         return connection.end()
@@ -130,7 +133,9 @@ struct VhostLink: GuestLink, ~Copyable {
     /// A ring holds something impossible. Its front-end may want to know.
     mutating func tellBroken(_ ring: VhostDevice.Ring) {
         figures.brokeRing += 1
-        connection.note(.brokeRing)
+        // Once: a guest can do this as often as it likes, and what is noted goes to the host's log.
+        if !hasToldBroken { connection.note(.brokeRing) }
+        hasToldBroken = true
         ring.error.signal()
     }
 
