@@ -35,11 +35,11 @@ struct PastaDaemon: ProgramRun {
         let files = OpenFileLimit.raise()
 
         try openLog()
-        let (network, plan, interface) = try discover()
+        let (network, plan, interface, resolverRules) = try discover()
         let pidFile = try openPidFile()
         let capture = try openCapture()
         let control = try openControl()
-        let rules = options.effectiveForwardRules
+        let rules = options.effectiveForwardRules + resolverRules
         let listeners = try ListenerPlan(network: network).open(rules)
         let commandIdentity = command == nil ? nil : identity.flatMap { mayDropLater($0) ? $0 : nil }
         if command != nil, commandIdentity == nil, let identity { try identity.drop(keeping: rights(toSpawnAs: identity)) }
@@ -59,7 +59,8 @@ struct PastaDaemon: ProgramRun {
             let sockets = try connect(&worker, to: helper, rules)
             try listen(&worker, listeners + sockets)
             try watchPorts(&worker, rules, network, namespace: namespacePorts, host: hostPorts(rules))
-            var server = try self.control(&worker, control, network, rules, namespaceEphemeral: namespacePorts?.ephemeral)
+            let known = rules.filter { rule in !rule.isImplied || sockets.contains { $0.address == rule.address && $0.isTCP == rule.kind.isTCP } }
+            var server = try self.control(&worker, control, network, known, namespaceEphemeral: namespacePorts?.ephemeral)
             try hide()
             // By now the helper has closed itself in, beside us.
             followPorts(&worker, of: .host)
@@ -111,11 +112,11 @@ struct PastaDaemon: ProgramRun {
     }
 
     /// What the host looks like, and what the guest is to look like.
-    private func discover() throws(SetupError) -> (Network, NamespacePlan, String?) {
-        let (host, resolved) = try resolveNetwork()
+    private func discover() throws(SetupError) -> (Network, NamespacePlan, String?, [ForwardRule]) {
+        let (host, resolved, nameservers) = try resolveNetwork()
         let interface = options.spliceOnly ? nil : resolved.namespaceInterface
         let plan = NamespacePlan(options: options, host: host, network: resolved.network, interface: interface)
-        return (resolved.network, plan, interface)
+        return (resolved.network, plan, interface, options.resolverRules(nameservers))
     }
 
     private func makeWorker(_ tap: Tap, _ network: Network, _ capture: Descriptor?) throws(SetupError) -> PastaWorker {

@@ -32,15 +32,15 @@ extension ProgramRun {
         return try PidFile(path: path)
     }
 
-    /// What the host looks like, and what the guest is to look like.
-    func resolveNetwork() throws(SetupError) -> (Host, ResolvedNetwork) {
+    /// What the host looks like, what the guest is to look like, and whom the host asks for names.
+    func resolveNetwork() throws(SetupError) -> (Host, ResolvedNetwork, [IPAddress]) {
         let host = try Host.discover(options: options)
         let resolvers = ResolvConf(path: "/etc/resolv.conf")
-        let resolved = Network.resolve(
-            options: options, host: host, nameservers: resolvers.addresses(on: host.linkOfIPv6), searchDomains: resolvers.searchDomains)
+        let nameservers = resolvers.addresses(on: host.linkOfIPv6)
+        let resolved = Network.resolve(options: options, host: host, nameservers: nameservers, searchDomains: resolvers.searchDomains)
         for warning in resolved.warnings { log.warning(warning) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
-        return (host, resolved)
+        return (host, resolved, nameservers)
     }
 
     /// The file of `--pcap`.

@@ -17,6 +17,8 @@ public struct ForwardRule: Sendable, Equatable {
     public var isBestEffort: Bool
     /// Only ports on which the other side listens, which are looked for again and again.
     public var scans: Bool
+    /// No option asks for it by itself: it may be left out as a whole.
+    public var isImplied = false
     /// The option's value as it was written, for messages.
     public var text: String
 
@@ -64,6 +66,29 @@ extension Options {
         let kinds: [PortOption.Kind] = [.tcpIn, .udpIn, .tcpOut, .udpOut]
         let missing = kinds.filter { kind in !portOptions.contains { $0.kind == kind } }
         return forwardRules + missing.map { ForwardRule($0, 1...UInt16.max, isBestEffort: true, scans: true, text: "auto") }
+    }
+}
+
+extension Options {
+    /// How many resolvers of a resolv.conf the C library asks.
+    private static var mostResolvers: Int { 3 }
+
+    /// A command reads the host's resolv.conf. What that names on a loopback address of its own, as systemd-resolved's 127.0.0.53, is found there in the namespace, too, where
+    /// the host's services are shown there at all: `auto` leads to 127.0.0.1 only.
+    public func resolverRules(_ nameservers: [IPAddress]) -> [ForwardRule] {
+        guard case .command = target, !ipv6Only else { return [] }
+        let rules = effectiveForwardRules
+        let shown = [PortOption.Kind.tcpOut, .udpOut].filter { kind in
+            rules.contains { $0.kind == kind && $0.scans && $0.ports.contains(53) && $0.address == nil && $0.targetAddress == nil }
+        }
+        let resolvers = nameservers.prefix(Options.mostResolvers).filter { $0.isIPv4 && $0.isLoopback && $0 != IPAddress(IPv4Address.loopback) }
+        return resolvers.flatMap { address in
+            shown.map { kind in
+                var rule = ForwardRule(kind, 53...53, address: address, targetAddress: address, isBestEffort: true, text: "\(address)/53:\(address)")
+                rule.isImplied = true
+                return rule
+            }
+        }
     }
 }
 

@@ -204,6 +204,18 @@ import Testing
         }
     }
 
+    /// systemd-resolved listens on a loopback address of its own, which is what a command in the namespace reads in resolv.conf, too.
+    @Test(arguments: [true, false]) func aResolverOnLoopbackIsFoundInTheNamespace(_ isShown: Bool) throws {
+        try withNetwork { network in
+            try network.serveNames(on: network.host, at: "127.0.0.53")
+            let guest = try network.guest(automatic: isShown, resolvConf: "nameserver 127.0.0.53\noptions edns0 trust-ad\n")
+            for transport in ["+notcp", "+tcp"] {
+                let output = try guest.run(["dig", "+short", "+time=2", "+tries=1", transport, "@127.0.0.53", "host.example.test"])
+                #expect((output.text == "192.0.2.55") == isShown, "\(output)")
+            }
+        }
+    }
+
     /// Where the gateway is itself the host's resolver, names are asked there and not at host loopback.
     @Test func lesson49_aGatewayThatIsAResolverStaysTheResolver() throws {
         try withNetwork { network in
@@ -229,9 +241,10 @@ import Testing
 
 extension Network {
     /// A DNS server that knows host.example.test.
-    func serveNames(on host: Host) throws {
+    func serveNames(on host: Host, at address: String? = nil) throws {
         try host.serve(
-            ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55"],
+            ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55"]
+                + (address.map { ["--bind-interfaces", "--listen-address=\($0)"] } ?? []),
             port: 53)
     }
 }

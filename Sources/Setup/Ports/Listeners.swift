@@ -63,6 +63,7 @@ public struct ListenerPlan {
             for rule in rules where isWanted(rule) && rule.isBestEffort {
                 let before = listeners.count
                 try openMany(rule, &listeners)
+                if rule.isImplied { continue }
                 counts[PortOption(rule.kind, rule.text), default: 0] += listeners.count - before
             }
             for (option, count) in counts where count == 0 {
