@@ -84,6 +84,36 @@ import Wire
         #expect(given.ipv4?.mapHostLoopback == v4("169.254.1.2") && given.ipv4?.mapGuestAddress == v4("169.254.1.3"))
     }
 
+    /// What was asked for wins over a default.
+    @Test func mapGuestAddrAtTheGatewayIsTheHost() throws {
+        let asked = try resolve { $0.mapGuestAddress4 = .address(v4("198.51.100.1")); $0.mapGuestAddress6 = .address(v6("fe80::1")) }
+        #expect(asked.network.ipv4?.mapHostLoopback == nil && asked.network.ipv4?.mapGuestAddress == v4("198.51.100.1"))
+        #expect(asked.network.ipv6?.mapHostLoopback == nil && asked.network.ipv6?.mapGuestAddress == v6("fe80::1"))
+        #expect(asked.warnings.isEmpty)
+    }
+
+    @Test func addressesWithTwoMeaningsAreWarnedOf() throws {
+        let own = try resolve {
+            $0.gateway4 = v4("198.51.100.7")
+            $0.mapHostLoopback6 = .address(v6("2001:db8:1::7"))
+            $0.mapGuestAddress4 = .address(v4("198.51.100.7"))
+            $0.dnsForward4 = v4("198.51.100.7")
+            $0.dnsHost4 = v4("203.0.113.53")
+        }
+        #expect(own.warnings == [
+            "--gateway 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--map-guest-addr 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--dns-forward 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--map-host-loopback 2001:db8:1::7 is the guest's own address: it reaches itself there and nothing else",
+        ])
+        // Another address of the guest, and it can be reached.
+        #expect(try resolve { $0.address4 = v4("10.0.0.2"); $0.mapGuestAddress4 = .address(v4("198.51.100.7")) }.warnings.isEmpty)
+        // As with podman's --map-guest-addr 169.254.1.2 and a user's --network=pasta:--map-host-loopback,169.254.1.2.
+        let both = try resolve { $0.mapHostLoopback4 = .address(v4("169.254.1.2")); $0.mapGuestAddress4 = .address(v4("169.254.1.2")) }
+        #expect(both.network.ipv4?.mapHostLoopback == v4("169.254.1.2"))
+        #expect(both.warnings == ["--map-host-loopback and --map-guest-addr both name 169.254.1.2: it leads to the host's loopback"])
+    }
+
     @Test func handlers() throws {
         let plain = try resolve().network
         #expect(plain.tcp && plain.udp && plain.icmp && plain.dhcp && plain.ndp && plain.routerAdvertisements && plain.dhcpv6)
