@@ -38,7 +38,7 @@ extension ProgramRun {
         let resolvers = ResolvConf(path: "/etc/resolv.conf")
         let resolved = Network.resolve(
             options: options, host: host, nameservers: resolvers.addresses(on: host.linkOfIPv6), searchDomains: resolvers.searchDomains)
-        for warning in resolved.warnings { log.warning(warning) }
+        for warning in try resolved.warnings + OutboundProbe.run(resolved.network) { log.warning(warning) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
         return (host, resolved)
     }

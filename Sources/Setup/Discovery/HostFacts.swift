@@ -3,8 +3,9 @@
 //     HostFacts         what the kernel says: interfaces, addresses, routes, as read
 //     Host              the interface of each family that the guest's configuration is modelled on
 //     Host+Selection    the rules by which it, its address and its gateway are chosen
+//     OutboundProbe     whether sockets can be bound as options ask for
 //
-// Everything behind HostFacts.read() is pure, so that the rules are tested on tables of made-up hosts.
+// Host and what it chooses by is pure, so that the rules are tested on tables of made-up hosts.
 
 public import Linux
 public import Settings
