@@ -119,6 +119,21 @@ import Testing
         #expect(throws: SetupError(.namespace, "The other process ended unexpectedly")) { try channel.receive() }
     }
 
+    @Test(arguments: [(false, "with status 3"), (true, "by signal 9, as where memory is short")])
+    func channelTellsHowTheOtherProcessEnded(_ killed: Bool, _ how: String) throws {
+        let (ours, theirs) = try DescriptorPassing.pair()
+        defer { ours.close() }
+        let child = try Process.fork()
+        if child == 0 {
+            if killed { try? Process.signal(Process.identifier, SIGKILL) }
+            Process.exit(3)
+        }
+        theirs.close()
+        #expect(throws: SetupError(.namespace, "The other process ended unexpectedly, \(how)")) {
+            try HelperChannel(socket: ours, to: child).receive()
+        }
+    }
+
     @Test func channelCarriesErrors() throws {
         let (one, other) = try DescriptorPassing.pair()
         defer { one.close(); other.close() }

@@ -15,14 +15,14 @@ public enum NamespaceHelper {
             (ours, theirs) = try DescriptorPassing.pair()
             child = try Process.fork()
         } catch {
-            throw SetupError(.namespace, "Couldn't start a helper for the namespace", error)
+            throw SetupError(.namespace, "Couldn't start a helper for the namespace", error, hint: error.hintOfFork)
         }
         if child == 0 {
             ours.close()
             work(HelperChannel(socket: theirs), in: target, body)
         }
         theirs.close()
-        return RunningHelper(processID: child, channel: HelperChannel(socket: ours))
+        return RunningHelper(processID: child, channel: HelperChannel(socket: ours, to: child))
     }
 
     /// The helper's whole life. It ends without running anything registered to run at exit.

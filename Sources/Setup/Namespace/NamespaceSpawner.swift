@@ -26,7 +26,7 @@ public enum NamespaceSpawner {
             live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : outside, signals, files)
         }
         theirs.close()
-        let channel = HelperChannel(socket: ours)
+        let channel = HelperChannel(socket: ours, to: child)
         do throws(SetupError) {
             guard let message = try channel.receive(), message.descriptors.count == (netnsOnly ? 1 : 2) else {
                 throw SetupError(.namespace, "Couldn't create namespaces: the child ended unexpectedly")
