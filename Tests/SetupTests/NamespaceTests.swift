@@ -36,6 +36,26 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("/run/netns/blue", false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
+        ("/run/netns/blue", true, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
+        ("/run/user/1000/netns/x", false, "name the user namespace that it belongs to with --userns"),
+        ("/run/user/1000/netns/x", true, "it belongs to another user namespace than this one"),
+    ])
+    func whoseNamespaceItIs(_ path: String, _ hasUser: Bool, _ expected: String) {
+        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: .file(path))
+        #expect(NamespaceHelper.hint(target) == expected)
+    }
+
+    /// What /proc does not show may be there all the same (hidepid=2). Nobody may signal process 1 but root, and that is an answer, too.
+    @Test func aHiddenProcessHasNotEnded() {
+        #expect(TargetNamespace.isRunning("/proc/1/ns/net") && TargetNamespace.isRunning("/proc/\(Process.identifier)/ns/user"))
+        #expect(!TargetNamespace.isRunning("/proc/99999999/ns/net") && !TargetNamespace.isRunning("/proc/self/ns/net") && !TargetNamespace.isRunning("/proc"))
+        #expect(throws: SetupError(.namespace, "Couldn't open network namespace /proc/99999999/ns/net: No such file or directory, the process has ended")) {
+            try TargetNamespace.open(.process(99_999_999), userNamespace: nil, netnsOnly: false)
+        }
+    }
+
     @Test func ownUserNamespaceIsNotEnteredAgain() throws {
         let target = try TargetNamespace.open(.process(Process.identifier), userNamespace: nil, netnsOnly: false)
         defer { target.close() }
