@@ -67,7 +67,7 @@ struct GuestTap {
     private static func configure(_ plan: NamespacePlan) throws(SetupError) -> ConfiguredNamespace {
         var netlink: NetlinkSocket
         do throws(Errno) { netlink = try NetlinkSocket() } catch {
-            throw SetupError(.namespace, "Couldn't open a netlink socket in the namespace", error)
+            throw SetupError(.namespace, "Couldn't open a netlink socket in the namespace", error, hint: error.hintOfNetlink)
         }
         return try plan.apply(&netlink)
     }

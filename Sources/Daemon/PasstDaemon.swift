@@ -109,7 +109,7 @@ struct PasstDaemon: ProgramRun {
         do throws(Errno) {
             return try worker()
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error)
+            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
         }
     }
 

@@ -42,7 +42,7 @@ public struct HostFacts: Sendable, Equatable {
                 links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6,
                 retries: Descriptor.setting("net/ipv4/tcp_retries2") ?? Network.defaultRetries)
         } catch {
-            throw SetupError(.discovery, "Failed to read the host's network configuration", error)
+            throw SetupError(.discovery, "Failed to read the host's network configuration", error, hint: error.hintOfNetlink)
         }
     }
 
