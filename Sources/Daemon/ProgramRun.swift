@@ -114,7 +114,7 @@ extension ProgramRun {
             try Isolation.detach()
             try Isolation.hideFiles(chrootFallback: options.chrootFallback)
         } catch {
-            log.debug(error.message)
+            log.info("Less isolated, without an empty root directory: \(error.message)")
         }
     }
 

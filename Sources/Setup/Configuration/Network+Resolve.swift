@@ -51,7 +51,7 @@ extension Network {
         network.setHandlers(options)
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
-        result.warnings += network.clashes(options)
+        result.warnings += network.clashes(options) + localMode(options, host, network)
         if options.configureNetwork && network.ipv6 != nil && !network.mtuAllowsIPv6 {
             result.warnings.append("MTU \(network.mtu) is below the 1280 that IPv6 needs: IPv6 is not configured in the namespace")
         }
@@ -144,6 +144,19 @@ extension Network {
         if address.bits >> 31 == 0 { return 8 }
         if address.bits >> 30 == 0b10 { return 16 }
         return address.bits >> 29 == 0b110 ? 24 : 32
+    }
+
+    /// What comes of an interface that was named, and has nothing to model the guest on. One family without is nothing special.
+    private static func localMode(_ options: Options, _ host: Host, _ network: Network) -> [String] {
+        guard let name = options.interface, host.template == nil, !options.spliceOnly else { return [] }
+        var parts: [String] = []
+        if let ipv4 = network.ipv4 {
+            parts += (ipv4.address.map { ["address \($0)"] } ?? []) + (ipv4.gateway.map { ["router \($0)"] } ?? [])
+        }
+        if let ipv6 = network.ipv6 {
+            parts += (ipv6.address.map { ["address \($0)"] } ?? []) + (ipv6.gateway.map { ["router \($0)"] } ?? [])
+        }
+        return ["--interface \(name) has no address and no route yet: the guest gets " + parts.joined(separator: ", ")]
     }
 
     private static func notes(_ options: Options, _ host: Host) -> [String] {

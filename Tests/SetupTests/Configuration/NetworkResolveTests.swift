@@ -42,6 +42,20 @@ import Wire
         #expect(result.namespaceInterface == "tap0" && network.ipv4?.templateInterfaceIndex == nil)
     }
 
+    /// Nobody asks for an interface to get a link of one's own.
+    @Test func localModeOfANamedInterfaceIsWarnedOf() throws {
+        let start = "--interface eth1 has no address and no route yet: the guest gets "
+        #expect(try resolve { $0.interface = "eth1" }.warnings == [start + "address 169.254.2.1, router 169.254.2.2, router fe80::1"])
+        let given = try resolve { $0.interface = "eth1"; $0.ipv4Only = true; $0.address4 = v4("10.0.2.100"); $0.gateway4 = v4("10.0.2.2") }
+        #expect(given.warnings == [start + "address 10.0.2.100, router 10.0.2.2"])
+        #expect(try resolve { $0.interface = "eth1"; $0.spliceOnly = true }.warnings.isEmpty)
+        // One family is enough, and a host without any network is no surprise.
+        var facts = plainHost()
+        facts.addresses.append(own(3, "203.0.113.7/24"))
+        #expect(try resolve(facts) { $0.interface = "eth1" }.warnings.isEmpty)
+        #expect(try resolve(emptyHost()).warnings.isEmpty)
+    }
+
     @Test func localModeIsPerFamily() throws {
         var facts = plainHost()
         facts.addresses.removeAll { $0.family == .ipv6 }
