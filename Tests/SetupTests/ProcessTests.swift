@@ -49,6 +49,15 @@ private let accounts = AccountFiles(
         #expect(UserIdentity.isIdentityMap(Array(map.utf8)) == expected)
     }
 
+    /// Root that cannot tell where it is must not stay root.
+    @Test func anUnreadableMapMayBeTheMachines() throws {
+        #expect(UserIdentity.isInitialUserNamespace("/nonexistent/uid_map"))
+        try withTemporaryDirectory { directory in
+            try write("         0       1000          1\n", to: "\(directory)/uid_map")
+            #expect(!UserIdentity.isInitialUserNamespace("\(directory)/uid_map"))
+        }
+    }
+
     /// A background process that is killed before it is ready can say nothing itself.
     @Test(arguments: [
         (.exited(1), nil), (.exited(2), "Couldn't go to the background: the process ended with status 2"),

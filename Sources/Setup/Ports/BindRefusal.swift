@@ -1,6 +1,5 @@
 internal import CLinux
 internal import Linux
-internal import Settings
 
 /// What can be done about ports that cannot be listened on: tails of lines whose beginnings callers look for.
 struct BindRefusal {
