@@ -67,7 +67,8 @@ public struct HelperChannel: Sendable {
                     String(decoding: content.dropFirst(), as: UTF8.self))
             default:
                 for descriptor in whole.descriptors { descriptor.close() }
-                throw SetupError(.namespace, "The other process ended unexpectedly" + (ending.map { ", \($0)" } ?? ""))
+                let how = next == nil ? ending : nil
+                throw SetupError(.namespace, "The other process ended unexpectedly" + (how.map { ", \($0)" } ?? ""))
             }
         }
     }
