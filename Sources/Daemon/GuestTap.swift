@@ -39,26 +39,35 @@ struct GuestTap {
     }
 
     private static func create(_ name: String) throws(SetupError) -> Tap {
-        do throws(Errno) {
-            return try Tap.open(name: name)
-        } catch {
-            switch error.code {
-            case 2, 6, 19:  // ENOENT, ENXIO, ENODEV
-                throw SetupError(.namespace, "No /dev/net/tun: load the kernel module (modprobe tun) or give the container this device")
-            case 13:  // EACCES
-                throw SetupError(.namespace, "No permission to open /dev/net/tun: it must be readable and writable for this user")
-            case 16:  // EBUSY
-                throw SetupError(.namespace, "Interface \(name) exists in the namespace already: choose another name with --ns-ifname")
-            default:
-                throw SetupError(.namespace, "Couldn't create tap device \(name)", error)
-            }
+        let device: Descriptor
+        do throws(Errno) { device = try Tap.openDevice() } catch { throw refusal(ofDevice: error) }
+        do throws(Errno) { return try Tap.open(name: name, on: device) } catch { throw refusal(of: name, error) }
+    }
+
+    static func refusal(ofDevice error: Errno) -> SetupError {
+        switch error.code {
+        case 2, 6, 19:  // ENOENT, ENXIO, ENODEV
+            SetupError(.namespace, "No /dev/net/tun: load the kernel module (modprobe tun) or give the container this device")
+        case 13:  // EACCES
+            SetupError(.namespace, "No permission to open /dev/net/tun: it must be readable and writable for this user")
+        case 1:  // EPERM: a cgroup's list of devices; owners and modes say EACCES.
+            SetupError(.namespace, "No permission to open /dev/net/tun: the container around us forbids the device, give it one (--device /dev/net/tun)")
+        default:
+            SetupError(.namespace, "Couldn't open /dev/net/tun", error)
         }
+    }
+
+    static func refusal(of name: String, _ error: Errno) -> SetupError {
+        // EBUSY: a tap that is in use. EINVAL, where there is the name: no tap, or one of another kind.
+        let isTaken = error.code == 16 || error.code == 22 && InterfaceNames.index(of: name) != nil
+        guard isTaken else { return SetupError(.namespace, "Couldn't create tap device \(name)", error) }
+        return SetupError(.namespace, "Interface \(name) exists in the namespace already: choose another name with --ns-ifname")
     }
 
     private static func configure(_ plan: NamespacePlan) throws(SetupError) -> ConfiguredNamespace {
         var netlink: NetlinkSocket
         do throws(Errno) { netlink = try NetlinkSocket() } catch {
-            throw SetupError(.namespace, "Couldn't open a netlink socket in the namespace", error)
+            throw SetupError(.namespace, "Couldn't open a netlink socket in the namespace", error, hint: error.hintOfNetlink)
         }
         return try plan.apply(&netlink)
     }

@@ -50,10 +50,7 @@ struct PasstDaemon: ProgramRun {
 
     /// The socket of `--repair-path`. That of nobody's wish may be missing: then no connection moves.
     private func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
-        guard options.vhostUser else {
-            if options.repairSocket != .beside { log.warning("--repair-path has no effect without --vhost-user") }
-            return nil
-        }
+        guard options.vhostUser else { return nil }
         switch options.repairSocket {
         case .none: return nil
         case .at(let path): return try ControlSocket.listen(at: path, option: "--repair-path")
@@ -112,7 +109,7 @@ struct PasstDaemon: ProgramRun {
         do throws(Errno) {
             return try worker()
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error)
+            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
         }
     }
 

@@ -38,7 +38,7 @@ extension ProgramRun {
         let resolvers = ResolvConf(path: "/etc/resolv.conf")
         let nameservers = resolvers.addresses(on: host.linkOfIPv6)
         let resolved = Network.resolve(options: options, host: host, nameservers: nameservers, searchDomains: resolvers.searchDomains)
-        for warning in resolved.warnings { log.warning(warning) }
+        for warning in try resolved.warnings + OutboundProbe.run(resolved.network) { log.warning(warning) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
         return (host, resolved, nameservers)
     }
@@ -114,7 +114,7 @@ extension ProgramRun {
             try Isolation.detach()
             try Isolation.hideFiles(chrootFallback: options.chrootFallback)
         } catch {
-            log.debug(error.message)
+            log.info("Less isolated, without an empty root directory: \(error.message)")
         }
     }
 

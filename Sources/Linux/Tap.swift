@@ -30,10 +30,12 @@ public struct Tap: Sendable {
         self.offloads = offloads
     }
 
-    /// Creates the device `name` (or joins one that exists and is not attached) and asks for every offload, one step less each
-    /// time the kernel refuses. Non-blocking.
-    public static func open(name: String) throws(Errno) -> Tap {
-        let descriptor = try Descriptor.open("/dev/net/tun", O_RDWR | O_NONBLOCK)
+    /// The file that taps are made by, and that one of them becomes. Non-blocking.
+    public static func openDevice() throws(Errno) -> Descriptor { try Descriptor.open("/dev/net/tun", O_RDWR | O_NONBLOCK) }
+
+    /// Makes `descriptor` the device `name` (or joins one that exists and is not attached) and asks for every offload, one step less each
+    /// time the kernel refuses. On failure it is closed.
+    public static func open(name: String, on descriptor: Descriptor) throws(Errno) -> Tap {
         do {
             let flags = IFF_TAP | IFF_NO_PI
             let hasHeader = try attach(descriptor, name, flags | IFF_VNET_HDR, fallback: flags)

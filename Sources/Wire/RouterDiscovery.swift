@@ -90,10 +90,14 @@ extension NDPOption {
         return bytes
     }
 
-    /// Search domains, for ever (RFC 8106, section 5.2). As many as one option can hold; empty for none.
-    public static func searchList(_ names: [DomainName]) -> [UInt8] {
+    /// Search domains, for ever (RFC 8106, section 5.2). As many, from the first on, as one option of at most `limit` bytes can hold; empty for none.
+    public static func searchList(_ names: [DomainName], limit: Int = 255 * 8) -> [UInt8] {
+        let room = (min(limit, 255 * 8) / 8 - 1) * 8
         var list: [UInt8] = []
-        for name in names where list.count + name.wire.count <= 254 * 8 { list += name.wire }
+        for name in names {
+            if list.count + name.wire.count > room { break }
+            list += name.wire
+        }
         guard !list.isEmpty else { return [] }
         let units = (list.count + 7) / 8
         var bytes: [UInt8] = [searchList, UInt8(1 + units), 0, 0]

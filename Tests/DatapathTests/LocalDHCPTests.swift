@@ -166,17 +166,40 @@ import Wire
     @Test func longListsKeepToTheClientsLimit() throws {
         var network = LocalTest.network()
         network.searchDomains = (0..<60).map { "a\($0).example" }
+        let names = network.searchDomains.map { DomainName($0)! }
+        // Whole domains, from the first on, and one more of 13 bytes would not fit.
         let small = try #require(ask("35 01 01 ff", network: network))
-        #expect(small.options[119] == nil && small.frame.count <= 14 + 576)
+        let part = try #require(small.options[119])
+        #expect((1..<60).contains { part == DomainName.list(Array(names.prefix($0))) })
+        #expect((14 + 576 - 13...14 + 576).contains(small.frame.count))
         let large = try #require(ask("35 01 01 39 02 05dc ff", network: network))
         #expect(large.order.filter { $0 == 119 }.count == 4)  // 770 bytes of names.
-        #expect(large.options[119] == DomainName.list(network.searchDomains.map { DomainName($0)! }))
+        #expect(large.options[119] == DomainName.list(names))
+        // The name that was asked for is not crowded out.
+        #expect(try #require(ask("35 01 01 51 03 00 00 00 ff", network: network)).options[81] != nil)
         #expect(try #require(ask("35 01 01 39 02 ffff ff", network: network)).frame.count <= LocalServices.maximumReply)
         // An echo as long as can be still leaves the end in its place.
         let identifier = String(repeating: "aa", count: 255)
         #expect(try #require(ask("35 01 01 3d ff \(identifier) ff", network: network)).options[61]?.count == 255)
         network.ipv4?.resolvers = Array(repeating: IPv4Address(0xc000_0201), count: 200)
         #expect(try #require(ask("35 01 01 39 02 05dc ff", network: network)).options[6]?.count == 252)
+    }
+
+    /// At every limit, so that each domain is once the last, also where one option ends and the next begins.
+    @Test func searchListsAreCutAtWholeDomains() throws {
+        var network = LocalTest.network()
+        network.searchDomains = (0..<60).map { "a\($0).example" }
+        let names = network.searchDomains.map { DomainName($0)! }
+        let lists = (1...60).map { DomainName.list(Array(names.prefix($0))) }
+        var seen: Set<Int> = []
+        for limit in 576...1300 {
+            let frame = LocalTest.udp4(Self.request("35 01 01 39 02") + LocalTest.word(limit) + [255])
+            let answer = try #require(ask("", network: network, frame: frame))
+            let part = try #require(answer.options[119])
+            seen.insert(try #require(lists.firstIndex(of: part), "\(limit)"))
+            #expect(answer.frame.count <= 14 + limit)
+        }
+        #expect(seen.contains(59) && seen.count > 30)
     }
 
     @Test func switches() throws {

@@ -13,6 +13,8 @@ import Testing
     @Test func appArmor() throws {
         try withDirectory { directory in
             var text = try Package.text("Packaging/apparmor/swift-passt")
+            // All folders that README and Scripts/install name.
+            #expect(text.contains("/usr/{,local/}bin/passt") && text.contains("@{HOME}/.local/bin/passt"))
             // The rule that it is about came with version 4.
             if try run(["apparmor_parser", "--version"]).text.contains("version 3.") {
                 for (line, older) in [("abi <abi/4.0>,\n", "abi <abi/3.0>,\n"), ("  userns,\n", "")] {

@@ -36,6 +36,26 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("/run/netns/blue", false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
+        ("/run/netns/blue", true, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
+        ("/run/user/1000/netns/x", false, "name the user namespace that it belongs to with --userns"),
+        ("/run/user/1000/netns/x", true, "it belongs to another user namespace than this one"),
+    ])
+    func whoseNamespaceItIs(_ path: String, _ hasUser: Bool, _ expected: String) {
+        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: .file(path))
+        #expect(NamespaceHelper.hint(target) == expected)
+    }
+
+    /// What /proc does not show may be there all the same (hidepid=2). Nobody may signal process 1 but root, and that is an answer, too.
+    @Test func aHiddenProcessHasNotEnded() {
+        #expect(TargetNamespace.isRunning("/proc/1/ns/net") && TargetNamespace.isRunning("/proc/\(Process.identifier)/ns/user"))
+        #expect(!TargetNamespace.isRunning("/proc/99999999/ns/net") && !TargetNamespace.isRunning("/proc/self/ns/net") && !TargetNamespace.isRunning("/proc"))
+        #expect(throws: SetupError(.namespace, "Couldn't open network namespace /proc/99999999/ns/net: No such file or directory, the process has ended")) {
+            try TargetNamespace.open(.process(99_999_999), userNamespace: nil, netnsOnly: false)
+        }
+    }
+
     @Test func ownUserNamespaceIsNotEnteredAgain() throws {
         let target = try TargetNamespace.open(.process(Process.identifier), userNamespace: nil, netnsOnly: false)
         defer { target.close() }
@@ -119,6 +139,21 @@ import Testing
         #expect(throws: SetupError(.namespace, "The other process ended unexpectedly")) { try channel.receive() }
     }
 
+    @Test(arguments: [(false, "with status 3"), (true, "by signal 9, as where memory is short")])
+    func channelTellsHowTheOtherProcessEnded(_ killed: Bool, _ how: String) throws {
+        let (ours, theirs) = try DescriptorPassing.pair()
+        defer { ours.close() }
+        let child = try Process.fork()
+        if child == 0 {
+            if killed { try? Process.signal(Process.identifier, SIGKILL) }
+            Process.exit(3)
+        }
+        theirs.close()
+        #expect(throws: SetupError(.namespace, "The other process ended unexpectedly, \(how)")) {
+            try HelperChannel(socket: ours, to: child).receive()
+        }
+    }
+
     @Test func channelCarriesErrors() throws {
         let (one, other) = try DescriptorPassing.pair()
         defer { one.close(); other.close() }
@@ -129,16 +164,53 @@ import Testing
     @Test(arguments: [
         (EPERM, 0, nil, nil, "Couldn't create user namespace: Operation not permitted, set kernel.unprivileged_userns_clone=1 with sysctl"),
         (ENOSPC, nil, 0, nil, "Couldn't create user namespace: No space left on device, user.max_user_namespaces is 0, raise it with sysctl"),
-        (EUSERS, nil, nil, nil, "Couldn't create user namespace: Too many users, too many user namespaces, or too deeply nested"),
+        (EUSERS, nil, nil, nil, "Couldn't create user namespace: Too many users, too many namespaces, or too deeply nested"),
         (
             EPERM, nil, 9, 1,
-            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns, or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
+            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns (Packaging/apparmor has one), or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
         ),
-        (EPERM, 1, 9, 0, "Couldn't create user namespace: Operation not permitted, forbidden by a security module or by the container around us"),
+        (
+            EPERM, 1, 9, 0,
+            "Couldn't create user namespace: Operation not permitted, forbidden by a security module or by the container around us, which must permit clone, unshare and mount: --security-opt seccomp=unconfined, or a profile with them"
+        ),
+        (
+            EAGAIN, nil, 9, nil,
+            "Couldn't create user namespace: Resource temporarily unavailable, too many processes, see 'ulimit -u' and the container's limit of pids"
+        ),
         (ENOMEM, 0, 0, 1, "Couldn't create user namespace: Cannot allocate memory"),
     ] as [(Int32, Int?, Int?, Int?, String)])
     func refusalTellsWhatToChange(_ code: Int32, _ clone: Int?, _ maximum: Int?, _ appArmor: Int?, _ expected: String) {
-        let settings = UserNamespaceRefusal.Settings(unprivilegedClone: clone, maximum: maximum, appArmorRestriction: appArmor)
+        var settings = UserNamespaceRefusal.Settings(unprivilegedClone: clone, appArmorRestriction: appArmor)
+        if let maximum { settings.limits = [UserNamespaceRefusal.Limit(kind: "user", most: maximum)] }
         #expect(UserNamespaceRefusal.explain(Errno(code), settings) == expected)
+    }
+
+    /// A command gets six kinds of namespaces at once, and any of them may be what there is none of.
+    @Test func theLowestLimitIsNamed() {
+        var settings = UserNamespaceRefusal.Settings()
+        settings.limits = [("user", 9), ("net", 0), ("mnt", 9), ("pid", 0)].map { UserNamespaceRefusal.Limit(kind: $0.0, most: $0.1) }
+        #expect(UserNamespaceRefusal.hint(Errno(ENOSPC), making: [.user, .network], settings) == "user.max_net_namespaces is 0, raise it with sysctl")
+        settings.limits[1].most = 9
+        settings.limits[3].most = 8
+        #expect(UserNamespaceRefusal.hint(Errno(ENOSPC), making: [.user, .network], settings) == "user.max_pid_namespaces is 8, raise it with sysctl")
+    }
+
+    /// Only kinds that were asked for are looked at.
+    @Test func limitsAreReadByKind() {
+        #expect(UserNamespaceRefusal.Settings.current([]).limits.isEmpty)
+        let kinds = UserNamespaceRefusal.Settings.current([.network, .mount]).limits.map(\.kind)
+        #expect(kinds.allSatisfy { ["net", "mnt"].contains($0) })
+    }
+
+    /// Ubuntu 24.04: everybody may make a user namespace, and only who has a profile may use it.
+    @Test func lackOfAProfileIsToldWhereMapsAreWritten() {
+        var settings = UserNamespaceRefusal.Settings()
+        #expect(UserNamespaceRefusal.hint(mapping: Errno(EINVAL), settings) == nil)
+        for code in [EPERM, EACCES] {
+            settings.appArmorRestriction = 0
+            #expect(UserNamespaceRefusal.hint(mapping: Errno(code), settings) == "forbidden by a security module or by the container around us")
+            settings.appArmorRestriction = 1
+            #expect(UserNamespaceRefusal.hint(mapping: Errno(code), settings)?.hasSuffix("set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl") == true)
+        }
     }
 }

@@ -93,11 +93,11 @@ private let goodCases: [OptionsCase] = [
     .ok("pasta --freebind") { $0.freebind = true },
     .ok("pasta -6") { $0.ipv6Only = true; $0.noDHCP = true },
     // Names.
-    .ok("pasta -D 192.0.2.53 -D 2001:db8::53") { $0.resolvers = .values([address("192.0.2.53"), address("2001:db8::53")]) },
-    .ok("pasta -D 127.0.0.1") { $0.resolvers = .values([address("127.0.0.1")]) },
+    .ok("pasta -D 192.0.2.53 -D 2001:db8::53 --dhcp-dns") { $0.resolvers = .values([address("192.0.2.53"), address("2001:db8::53")]); $0.dhcpDNS = true },
+    .ok("passt -D 127.0.0.1") { $0.resolvers = .values([address("127.0.0.1")]) },
     .ok("pasta -D none -D none") { $0.resolvers = .none },
     .ok("pasta --dns-forward 169.254.1.1 --dns-host 127.0.0.53") { $0.dnsForward4 = v4("169.254.1.1"); $0.dnsHost4 = v4("127.0.0.53") },
-    .ok("pasta -S example.org,sub.example.org. --search _tcp.example.net") {
+    .ok("passt -S example.org,sub.example.org. --search _tcp.example.net") {
         $0.searchDomains = .values(["example.org", "sub.example.org", "_tcp.example.net"])
     },
     .ok("pasta -S none") { $0.searchDomains = .none },

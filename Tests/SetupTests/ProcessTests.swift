@@ -49,6 +49,26 @@ private let accounts = AccountFiles(
         #expect(UserIdentity.isIdentityMap(Array(map.utf8)) == expected)
     }
 
+    /// Root that cannot tell where it is must not stay root.
+    @Test func anUnreadableMapMayBeTheMachines() throws {
+        #expect(UserIdentity.isInitialUserNamespace("/nonexistent/uid_map"))
+        try withTemporaryDirectory { directory in
+            try write("         0       1000          1\n", to: "\(directory)/uid_map")
+            #expect(!UserIdentity.isInitialUserNamespace("\(directory)/uid_map"))
+        }
+    }
+
+    /// A background process that is killed before it is ready can say nothing itself.
+    @Test(arguments: [
+        (.exited(1), nil), (.exited(2), "Couldn't go to the background: the process ended with status 2"),
+        (.killed(signal: 9), "Couldn't go to the background: the process ended by signal 9, as where memory is short"),
+        (.killed(signal: 31), "Couldn't go to the background: the process ended by signal 31, as a filter of system calls does (systemd has SystemCallFilter=)"),
+        (.killed(signal: 11), "Couldn't go to the background: the process ended by signal 11"), (.none, nil),
+    ] as [(ChildStatus, String?)])
+    func anEndBeforeItWasReady(_ status: ChildStatus, _ expected: String?) {
+        #expect(Daemonizer.complaint(status) == expected)
+    }
+
     @Test func lesson46_descriptorsNamedAnywhereAreKept() {
         let paths: [String?] = [
             "/proc/self/fd/0", "/dev/fd/17", nil, "/proc/\(Process.identifier)/fd/5", "/run/netns/6", "/proc/self/fd/x", "/proc/self/fd/", "9",

@@ -95,6 +95,11 @@ import Wire
             "19 05 0000 ffffffff" + target + "fe800000 00000000 00000000 00000001"))
         // "a.example" takes 11 bytes, so 5 of padding.
         #expect(NDPOption.searchList([DomainName("a.example")!]) == hex("1f 03 0000 ffffffff 0161 07 6578616d706c65 00 0000000000"))
+        // Whole names only, and none behind the first that has no room.
+        let names = ["a.example", "a-rather-long-name.example", "b"].map { DomainName($0)! }
+        #expect(NDPOption.searchList(names, limit: 31) == NDPOption.searchList([names[0]]))
+        #expect(NDPOption.searchList(names, limit: 24) == NDPOption.searchList([names[0]]) && NDPOption.searchList(names, limit: 23).isEmpty)
+        #expect(NDPOption.searchList(names, limit: 56) == NDPOption.searchList(names) && NDPOption.searchList(names, limit: -1).isEmpty)
         #expect(NDPOption.resolvers([]).isEmpty && NDPOption.searchList([]).isEmpty)
         #expect(NDPOption.resolvers(Array(repeating: .loopback, count: 300)).count == 127 * 16 + 8)
     }

@@ -9,6 +9,8 @@ struct DHCPOffer: Sendable {
     let server: IPv4Address
     /// Whole options, the most important ones first; who has little room gets fewer.
     let options: [[UInt8]]
+    /// Comes last, since it takes what room there is.
+    let search: SearchOption
     /// Our answers to option 81 without flags, in the DNS's form and in the older one as text; nil without FQDN.
     let fqdn: (wire: [UInt8], text: [UInt8])?
 
@@ -38,10 +40,8 @@ struct DHCPOffer: Sendable {
             let broadcast = IPv4Address(address.bits | ~IPv4Address.mask(prefixLength))
             options.append(DHCPOffer.option(DHCPOption.broadcast, [broadcast]))
         }
-        if network.advertiseSearch {
-            options.append(DomainName.dhcpSearchOptions(network.searchDomains.compactMap { DomainName($0) }))
-        }
         self.options = options
+        search = .dhcp(network.advertiseSearch ? network.searchDomains.compactMap { DomainName($0) } : [])
         fqdn = DHCPOffer.fqdn(network.fqdn)
     }
 

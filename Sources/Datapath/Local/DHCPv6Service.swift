@@ -132,13 +132,19 @@ extension LocalServices {
                 options, frame, offer.address, endsOthers: answer.endsOthers, &writer, &reply)
         }
         guard answer.hasConfiguration else { return }
-        for option in offer.options { writer.put(option, &reply) }
-        if !offer.fqdn.isEmpty && (client.fqdnFlags != nil || client.asksForFQDN) {
-            let at = writer.position
-            guard writer.put(offer.fqdn, &reply) else { return }
-            // N: we update no DNS server; O: although the client wanted that (RFC 4704, section 6).
-            let wantsUpdate = (client.fqdnFlags ?? 0) & 0x01 != 0
-            reply.store(UInt8(wantsUpdate ? 0x06 : 0x04), at: at + 4)
-        }
+        writer.put(offer.resolvers, &reply)
+        putFQDN(client, offer, &writer, &reply)
+        offer.search.putDHCPv6(&writer, &reply)
+    }
+
+    private func putFQDN(
+        _ client: DHCPv6ClientOptions, _ offer: DHCPv6Offer, _ writer: inout AnswerWriter, _ reply: inout MutableRawSpan
+    ) {
+        guard !offer.fqdn.isEmpty, client.fqdnFlags != nil || client.asksForFQDN else { return }
+        let at = writer.position
+        guard writer.put(offer.fqdn, &reply) else { return }
+        // N: we update no DNS server; O: although the client wanted that (RFC 4704, section 6).
+        let wantsUpdate = (client.fqdnFlags ?? 0) & 0x01 != 0
+        reply.store(UInt8(wantsUpdate ? 0x06 : 0x04), at: at + 4)
     }
 }

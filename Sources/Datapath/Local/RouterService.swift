@@ -65,8 +65,7 @@ extension LocalServices {
             message += NDPOption.resolvers(Array(family.resolvers.prefix(32)))
         }
         if network.advertiseSearch {
-            let option = NDPOption.searchList(network.searchDomains.compactMap { DomainName($0) })
-            if message.count + option.count <= limit { message += option }
+            message += NDPOption.searchList(network.searchDomains.compactMap { DomainName($0) }, limit: limit - message.count)
         }
         return message
     }

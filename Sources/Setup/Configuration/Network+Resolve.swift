@@ -2,6 +2,7 @@
 //
 //     Network+Resolve     every default of addresses, gateways, mapping and handlers, decided once
 //     Network+Resolvers   the same for name resolution
+//     Network+Clashes     what was asked for and cannot be had, because an address has another meaning already
 //     NamespacePlan       what a namespace is to be configured with: addresses, routes, link; pure
 //     NamespacePlan+Apply carries the plan out, in two round trips where nothing goes wrong
 
@@ -50,6 +51,7 @@ extension Network {
         network.setHandlers(options)
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
+        result.warnings += network.clashes(options) + localMode(options, host, network)
         if options.configureNetwork && network.ipv6 != nil && !network.mtuAllowsIPv6 {
             result.warnings.append("MTU \(network.mtu) is below the 1280 that IPv6 needs: IPv6 is not configured in the namespace")
         }
@@ -78,9 +80,10 @@ extension Network {
         let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
         var family = Family(address: address, prefixLength: prefix, gateway: gateway)
         family.isFixed = options.address4 != nil || options.configureNetwork
-        family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress4, default: nil)
         family.hostAddress = options.address4.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv4
+        // A default gives way to what was asked for.
+        family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway || gateway == family.mapGuestAddress ? nil : gateway)
         family.outboundAddress = options.outbound4
         family.outboundInterface = options.outboundInterface4
         family.outboundInterfaceIndex = host.outboundIndex4
@@ -96,9 +99,9 @@ extension Network {
         // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
         var family = Family(address: address, prefixLength: 64, gateway: gateway)
         family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
-        family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway ? nil : gateway)
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
         family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6
+        family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway || gateway == family.mapGuestAddress ? nil : gateway)
         family.outboundAddress = options.outbound6
         family.outboundInterface = options.outboundInterface6
         family.outboundInterfaceIndex = host.outboundIndex6
@@ -143,6 +146,19 @@ extension Network {
         if address.bits >> 31 == 0 { return 8 }
         if address.bits >> 30 == 0b10 { return 16 }
         return address.bits >> 29 == 0b110 ? 24 : 32
+    }
+
+    /// What comes of an interface that was named, and has nothing to model the guest on. One family without is nothing special.
+    private static func localMode(_ options: Options, _ host: Host, _ network: Network) -> [String] {
+        guard let name = options.interface, host.template == nil, !options.spliceOnly else { return [] }
+        var parts: [String] = []
+        if let ipv4 = network.ipv4 {
+            parts += (ipv4.address.map { ["address \($0)"] } ?? []) + (ipv4.gateway.map { ["router \($0)"] } ?? [])
+        }
+        if let ipv6 = network.ipv6 {
+            parts += (ipv6.address.map { ["address \($0)"] } ?? []) + (ipv6.gateway.map { ["router \($0)"] } ?? [])
+        }
+        return ["--interface \(name) has no address and no route yet: the guest gets " + parts.joined(separator: ", ")]
     }
 
     private static func notes(_ options: Options, _ host: Host) -> [String] {

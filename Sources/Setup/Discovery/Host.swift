@@ -39,7 +39,8 @@ public struct Host: Sendable, Equatable {
 
     /// Reads and decides. Runs in the host's namespace.
     public static func discover(options: Options) throws(SetupError) -> Host {
-        try Host(HostFacts.read(), options: options)
+        let names = [options.interface, options.outboundInterface4, options.outboundInterface6].compactMap { $0 }
+        return try Host(HostFacts.read(names: names), options: options)
     }
 
     /// Decides by what was read. Errors: an interface that does not exist, an outbound interface whose family has

@@ -3,8 +3,9 @@
 //     HostFacts         what the kernel says: interfaces, addresses, routes, as read
 //     Host              the interface of each family that the guest's configuration is modelled on
 //     Host+Selection    the rules by which it, its address and its gateway are chosen
+//     OutboundProbe     whether sockets can be bound as options ask for
 //
-// Everything behind HostFacts.read() is pure, so that the rules are tested on tables of made-up hosts.
+// Host and what it chooses by is pure, so that the rules are tested on tables of made-up hosts.
 
 public import Linux
 public import Settings
@@ -16,6 +17,8 @@ public struct HostFacts: Sendable, Equatable {
     /// The main tables of both families.
     public var routes: [Route]
     public var supportsIPv6: Bool
+    /// Indexes by names that are not those of `links`: an interface may have others (altname in ip-link(8)). Of names that were asked for only.
+    public var otherNames: [String: Int32] = [:]
     /// How often the kernel sends something again before it gives a connection up, where timeouts are its own (`net.ipv4.tcp_retries2`).
     public var retries: Int
 
@@ -28,8 +31,8 @@ public struct HostFacts: Sendable, Equatable {
         self.retries = retries
     }
 
-    /// Asks the kernel, in the calling thread's namespace.
-    public static func read() throws(SetupError) -> HostFacts {
+    /// Asks the kernel, in the calling thread's namespace. `names` are those by which options speak of interfaces.
+    public static func read(names: [String] = []) throws(SetupError) -> HostFacts {
         do throws(Errno) {
             var supportsIPv6 = IPFamily.ipv6.isSupported
             var netlink = try NetlinkSocket()
@@ -37,11 +40,13 @@ public struct HostFacts: Sendable, Equatable {
             let addresses = try netlink.addresses(supportsIPv6 ? nil : .ipv4)
             if supportsIPv6, isIPv6SwitchedOff, !addresses.contains(where: { $0.family == .ipv6 }) { supportsIPv6 = false }
             let routes = try netlink.routes(.ipv4) + (supportsIPv6 ? netlink.routes(.ipv6) : [])
-            return HostFacts(
+            var facts = HostFacts(
                 links: links, addresses: addresses, routes: routes, supportsIPv6: supportsIPv6,
                 retries: Descriptor.setting("net/ipv4/tcp_retries2") ?? Network.defaultRetries)
+            for name in names where facts.link(named: name) == nil { facts.otherNames[name] = InterfaceNames.index(of: name) }
+            return facts
         } catch {
-            throw SetupError(.discovery, "Failed to read the host's network configuration", error)
+            throw SetupError(.discovery, "Failed to read the host's network configuration", error, hint: error.hintOfNetlink)
         }
     }
 
@@ -50,6 +55,6 @@ public struct HostFacts: Sendable, Equatable {
         Descriptor.setting("net/ipv6/conf/all/disable_ipv6") == 1
     }
 
-    public func link(named name: String) -> Link? { links.first { $0.name == name } }
+    public func link(named name: String) -> Link? { links.first { $0.name == name } ?? otherNames[name].flatMap { link($0) } }
     public func link(_ index: Int32) -> Link? { links.first { $0.index == index } }
 }

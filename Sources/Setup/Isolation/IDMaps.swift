@@ -21,7 +21,7 @@ enum IDMaps {
             try file.write(text)
         } catch {
             if optional && error.code == ENOENT { return }
-            throw SetupError(.isolation, "Couldn't write /proc/self/\(name)", error)
+            throw SetupError(.isolation, "Couldn't write /proc/self/\(name)", error, hint: UserNamespaceRefusal.hint(mapping: error))
         }
     }
 }

@@ -51,11 +51,12 @@ public enum Isolation {
 
     /// Own mounts, System V messages and host name.
     public static func detach() throws(SetupError) {
+        let kinds: Namespaces = [.mount, .ipc, .uts]
         do throws(Errno) {
-            try Namespaces.unshare([.mount, .ipc, .uts])
+            try Namespaces.unshare(kinds)
             try Mounts.stopPropagation()
         } catch {
-            throw SetupError(.isolation, "Couldn't detach from the caller's mounts", error)
+            throw SetupError(.isolation, "Couldn't detach from the caller's mounts", error, hint: UserNamespaceRefusal.hint(error, making: kinds))
         }
     }
 

@@ -67,7 +67,7 @@ public struct SeccompFilter: Sendable {
             try Heap.reserve(byteCount: SeccompFilter.heapReserve)
             return self
         } catch {
-            throw SetupError(.isolation, "Couldn't prepare the system-call filter", error)
+            throw SetupError(.isolation, "Couldn't prepare the system-call filter", error, hint: error.hintOfFilter ?? error.hintOfMemory)
         }
     }
 

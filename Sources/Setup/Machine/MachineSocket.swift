@@ -21,17 +21,15 @@ public struct MachineSocket: Equatable, Sendable {
     /// Listens on `path`, or on the first of the usual paths that nobody listens on. `unixpacket://` before a path asks for a connection of
     /// messages, a frame in each, instead of a stream, `unixgram://` for datagrams.
     public static func listen(at path: String?) throws(SetupError) -> MachineSocket {
-        if let path {
-            let (kind, name) = kind(of: path)
-            do throws(Errno) {
-                guard let socket = try UnixSocket.take(kind, name) else { throw Errno(EADDRINUSE) }
-                return MachineSocket(descriptor: socket, kind: kind, isListener: kind != .datagrams, path: name)
-            } catch {
-                throw SetupError(.sockets, "Couldn't listen for option --socket \(path)", error)
-            }
-        }
+        guard let path else { return try listen(onAnyOf: defaultPaths) }
+        let (kind, name) = kind(of: path)
+        let socket = try SocketPath.take(kind, name, for: "--socket \(path)")
+        return MachineSocket(descriptor: socket, kind: kind, isListener: kind != .datagrams, path: name)
+    }
+
+    static func listen(onAnyOf paths: [String]) throws(SetupError) -> MachineSocket {
         var last = Errno(EADDRINUSE)
-        for path in defaultPaths {
+        for path in paths {
             do throws(Errno) {
                 if let socket = try UnixSocket.take(.stream, path) {
                     return MachineSocket(descriptor: socket, kind: .stream, isListener: true, path: path)
@@ -40,7 +38,8 @@ public struct MachineSocket: Equatable, Sendable {
                 last = error
             }
         }
-        throw SetupError(.sockets, "Couldn't listen on any of \(defaultPaths[0]) to \(defaultPaths[63])", last)
+        throw SetupError(
+            .sockets, "Couldn't listen on any of \(paths.first ?? "none") to \(paths.last ?? "none")", last, hint: "name another path with --socket")
     }
 
     private static func kind(of path: String) -> (UnixSocket.Kind, String) {

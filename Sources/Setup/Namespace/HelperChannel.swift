@@ -5,6 +5,13 @@ public import Linux
 /// On the wire: one byte of kind, then the content: 0 data, 1 more of it follows, 2 finished, 3 failed: a byte for the stage, then the text.
 public struct HelperChannel: Sendable {
     let socket: Descriptor
+    /// Our child at the other end, whose end is looked at where it comes without a word.
+    private let child: Int32?
+
+    init(socket: Descriptor, to child: Int32? = nil) {
+        self.socket = socket
+        self.child = child
+    }
 
     private enum Kind {
         static let data: UInt8 = 0
@@ -31,7 +38,7 @@ public struct HelperChannel: Sendable {
     }
 
     /// The next message of the other side; nil when it has finished or is gone in good order.
-    /// Throws what the other side threw, or that it ended without a word.
+    /// Throws what the other side threw, or that it ended without a word, and how.
     public func receive() throws(SetupError) -> DescriptorMessage? {
         var whole = DescriptorMessage([])
         while true {
@@ -60,9 +67,16 @@ public struct HelperChannel: Sendable {
                     String(decoding: content.dropFirst(), as: UTF8.self))
             default:
                 for descriptor in whole.descriptors { descriptor.close() }
-                throw SetupError(.namespace, "The other process ended unexpectedly")
+                let how = next == nil ? ending : nil
+                throw SetupError(.namespace, "The other process ended unexpectedly" + (how.map { ", \($0)" } ?? ""))
             }
         }
+    }
+
+    /// Nobody but the child has the other end, so it is over or about to be.
+    private var ending: String? {
+        guard let child else { return nil }
+        return (try? Process.wait(for: child))?.ending
     }
 
     func finish() throws(SetupError) { try packet(Kind.finished, [], []) }

@@ -15,14 +15,14 @@ public enum NamespaceHelper {
             (ours, theirs) = try DescriptorPassing.pair()
             child = try Process.fork()
         } catch {
-            throw SetupError(.namespace, "Couldn't start a helper for the namespace", error)
+            throw SetupError(.namespace, "Couldn't start a helper for the namespace", error, hint: error.hintOfFork)
         }
         if child == 0 {
             ours.close()
             work(HelperChannel(socket: theirs), in: target, body)
         }
         theirs.close()
-        return RunningHelper(processID: child, channel: HelperChannel(socket: ours))
+        return RunningHelper(processID: child, channel: HelperChannel(socket: ours, to: child))
     }
 
     /// The helper's whole life. It ends without running anything registered to run at exit.
@@ -50,9 +50,17 @@ public enum NamespaceHelper {
         do throws(Errno) {
             try Namespaces.enter(target.network, .network)
         } catch {
-            throw SetupError(.namespace, "Couldn't enter network namespace", error,
-                hint: error.code == EPERM && target.user == nil ? "name the user namespace that it belongs to with --userns" : nil)
+            throw SetupError(.namespace, "Couldn't enter network namespace", error, hint: error.code == EPERM ? hint(target) : nil)
         }
+    }
+
+    /// Rights over a network namespace are those over the user namespace in which it was made.
+    static func hint(_ target: TargetNamespace) -> String {
+        if case .file(let path) = target.origin, path.hasPrefix("/run/netns/") || path.hasPrefix("/var/run/netns/") {
+            let made = "if root made it ('ip netns add'), this takes root's rights"
+            return target.user == nil ? made + ", else name its user namespace with --userns" : made + " and no --userns"
+        }
+        return target.user == nil ? "name the user namespace that it belongs to with --userns" : "it belongs to another user namespace than this one"
     }
 }
 

@@ -26,7 +26,7 @@ public enum NamespaceSpawner {
             live(HelperChannel(socket: theirs), words, mapping: netnsOnly ? nil : outside, signals, files)
         }
         theirs.close()
-        let channel = HelperChannel(socket: ours)
+        let channel = HelperChannel(socket: ours, to: child)
         do throws(SetupError) {
             guard let message = try channel.receive(), message.descriptors.count == (netnsOnly ? 1 : 2) else {
                 throw SetupError(.namespace, "Couldn't create namespaces: the child ended unexpectedly")
@@ -50,9 +50,11 @@ public enum NamespaceSpawner {
         var child: Int32 = -1
         var failure: SetupError?
         do throws(Errno) { child = try Process.fork(into: kinds) } catch {
-            failure = SetupError(
-                .namespace, kinds.contains(.user)
-                    ? UserNamespaceRefusal.explain(error) : "Couldn't create namespaces: \(error.text), with --netns-only this takes root's rights")
+            failure = kinds.contains(.user)
+                ? SetupError(.namespace, UserNamespaceRefusal.explain(error, making: kinds))
+                : SetupError(
+                    .namespace, "Couldn't create namespaces", error,
+                    hint: error.code == EPERM ? "with --netns-only this takes root's rights" : UserNamespaceRefusal.hint(error, making: kinds))
         }
         if child == 0 { return 0 }
         if identity != nil {

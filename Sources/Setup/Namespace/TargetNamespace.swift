@@ -82,11 +82,20 @@ public struct TargetNamespace: Sendable {
     private static func hint(_ path: String, _ error: Errno) -> String? {
         let isProcess = path.hasPrefix("/proc/")
         switch error.code {
-        case ENOENT where isProcess: return "the process has ended"
+        case ENOENT where isProcess:
+            return isRunning(path) ? "/proc hides the processes of others (hidepid), or shows other ones" : "the process has ended"
         case ENOENT where path.hasPrefix("/run/netns/"): return "'ip netns list' shows those that have names"
         case EACCES where isProcess: return "the process must be one of this user's"
         default: return nil
         }
+    }
+
+    /// Whether the process of a path such as `/proc/123/ns/net` is there, whatever /proc shows. One that may not be signalled is.
+    static func isRunning(_ path: String) -> Bool {
+        let parts = path.split(separator: "/")
+        guard parts.count > 1, let process = Int32(parts[1]), process > 0 else { return false }
+        do throws(Errno) { try Process.signal(process, 0) } catch { return error.code == EPERM }
+        return true
     }
 
     public func close() {

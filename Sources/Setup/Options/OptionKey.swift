@@ -5,6 +5,7 @@
 //     OptionTable    what getopt and the reader need to know of each; shells' completions (Completion) are made from it as well
 //     Options+Parse  the way from arguments to `Options`
 //     OptionParser+  what each option does when it is met, one file per group
+//     OptionParser+Vain   which options cannot have an effect beside the others
 //     Options+Implied  what follows from the options together, before the host is known
 //     OptionValue    texts to values, and what is wrong with them
 //

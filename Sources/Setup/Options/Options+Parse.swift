@@ -32,6 +32,7 @@ extension Options {
             }
             try parser.setTarget(Array(arguments.dropFirst(rest)))
             try parser.checkConflicts()
+            parser.options.warnings += parser.vainOptions()
             parser.options.applyImplied()
             return .run(parser.options)
         }
@@ -42,7 +43,8 @@ extension Options {
 struct OptionParser {
     var options = Options()
     var ports = PortRules()
-    /// As written, for messages.
+    /// As written, for messages: all of them in their order, and those that are spoken of by name.
+    var given: [(key: OptionKey, option: GivenOption)] = []
     var netmask: GivenOption?
     var addressWithPrefix: GivenOption?
     var address4: GivenOption?
@@ -74,6 +76,7 @@ struct OptionParser {
         case .port(let key): try apply(key, given)
         case .machine(let key): try apply(key, given)
         }
+        self.given.append((entry.key, given))
         return nil
     }
 

@@ -59,15 +59,15 @@ public struct ListenerPlan {
         var listeners: [Listener] = []
         do throws(SetupError) {
             for rule in rules where isWanted(rule) && !rule.isBestEffort { try openAll(rule, &listeners) }
-            var counts: [PortOption: Int] = [:]
+            var attempts: [PortOption: BindAttempts] = [:]
             for rule in rules where isWanted(rule) && rule.isBestEffort {
-                let before = listeners.count
-                try openMany(rule, &listeners)
-                if rule.isImplied { continue }
-                counts[PortOption(rule.kind, rule.text), default: 0] += listeners.count - before
+                try openMany(rule, &listeners, &attempts[PortOption(rule.kind, rule.text), default: BindAttempts()])
             }
-            for (option, count) in counts where count == 0 {
-                throw SetupError(.sockets, "Failed to bind any port for option '-\(option.kind.letter) \(option.text)', exiting")
+            for rule in rules where rule.isImplied { attempts[PortOption(rule.kind, rule.text)] = nil }
+            for (option, attempt) in attempts where attempt.opened == 0 {
+                throw SetupError(
+                    .sockets, "Failed to bind any port for option '-\(option.kind.letter) \(option.text)', exiting: "
+                        + attempt.explain(refusal(option.kind), ephemeral: ephemeral))
             }
             return listeners
         } catch {
@@ -86,18 +86,30 @@ public struct ListenerPlan {
             do throws(Errno) {
                 try open(rule, port, &listeners)
             } catch {
+                // Callers look for these words; what can be done comes behind them.
                 throw SetupError(
-                    .sockets, "Failed to bind port \(port) (\(error.text)) for option '-\(rule.kind.letter) \(rule.text)', exiting")
+                    .sockets, "Failed to bind port \(port) (\(error.text)) for option '-\(rule.kind.letter) \(rule.text)', exiting"
+                        + (refusal(rule.kind).remedy(error, port).map { ": " + $0 } ?? ""))
             }
         }
     }
 
-    private func openMany(_ rule: ForwardRule, _ listeners: inout [Listener]) throws(SetupError) {
+    private func refusal(_ kind: PortOption.Kind) -> BindRefusal {
+        BindRefusal(isTCP: kind.isTCP, isOutbound: isOutbound, freebind: freebind)
+    }
+
+    private func openMany(_ rule: ForwardRule, _ listeners: inout [Listener], _ attempts: inout BindAttempts) throws(SetupError) {
+        let before = listeners.count
+        defer { attempts.note(opened: listeners.count - before) }
+        if rule.ports.overlaps(ephemeral) { attempts.noteLeftOut() }
         for port in rule.ports where !ephemeral.contains(port) {
             do throws(Errno) {
                 try open(rule, port, &listeners)
             } catch {
-                guard error.isLackOfResources else { continue }
+                guard error.isLackOfResources else {
+                    attempts.note(port, error)
+                    continue
+                }
                 throw SetupError(
                     .sockets, "Option '-\(rule.kind.letter) \(rule.text)' takes a file descriptor for each port, of which there are too few (see ulimit -Hn)",
                     error)

@@ -32,7 +32,7 @@ public struct Readiness: Sendable {
 /// the caller sees either status 0 and a daemon that works, or status 1 and a reason on standard error.
 public enum Daemonizer {
     /// Returns in the child only. With `newPIDNamespace` the child is alone with its own children in a PID namespace, where
-    /// that is permitted. If the child ends before it is ready, having said why, the parent exits with 1.
+    /// that is permitted. If the child ends before it is ready, having said why, the parent exits with 1; if it cannot have said anything, the parent does.
     public static func fork(null: Descriptor, signals: QuitSignals?, newPIDNamespace: Bool) throws(SetupError) -> Readiness {
         do throws(Errno) {
             let (ours, theirs) = try DescriptorPassing.pair()
@@ -51,7 +51,7 @@ public enum Daemonizer {
             try Process.changeDirectory(to: "/")
             return Readiness(socket: theirs, null: null, processID: number)
         } catch {
-            throw SetupError(.process, "Couldn't go to the background", error)
+            throw SetupError(.process, "Couldn't go to the background", error, hint: error.hintOfFork)
         }
     }
 
@@ -59,8 +59,14 @@ public enum Daemonizer {
     private static func attend(_ child: Int32, over socket: Descriptor) -> Never {
         try? DescriptorPassing.send(DescriptorMessage(encode(child)), over: socket)
         if let message = try? DescriptorPassing.receive(over: socket, limit: 16), message.bytes == [1] { Process.exit(0) }
-        _ = try? Process.wait(for: child)
+        if let status = try? Process.wait(for: child), let words = complaint(status) { try? Descriptor(STDERR_FILENO).write(words + "\n") }
         Process.exit(1)
+    }
+
+    /// What to say of a child that has ended before it was ready; nil where it has said why itself, which is status 1.
+    static func complaint(_ status: ChildStatus) -> String? {
+        if status == .exited(1) { return nil }
+        return status.ending.map { "Couldn't go to the background: the process ended \($0)" }
     }
 
     private static func encode(_ number: Int32) -> [UInt8] {

@@ -48,8 +48,10 @@ public struct UserIdentity: Equatable, Sendable {
         return identity
     }
 
-    static func isInitialUserNamespace() -> Bool {
-        isIdentityMap((try? Descriptor.contents(of: "/proc/self/uid_map")) ?? [])
+    /// A kernel without user namespaces has no such file, and where /proc is hidden nobody can tell: then root may be root of the machine.
+    static func isInitialUserNamespace(_ map: String = "/proc/self/uid_map") -> Bool {
+        guard let map = try? Descriptor.contents(of: map) else { return true }
+        return isIdentityMap(map)
     }
 
     /// The initial user namespace maps all numbers to themselves, in one line: inside, outside, count.
@@ -81,7 +83,12 @@ public struct UserIdentity: Equatable, Sendable {
     }
 
     private func refusal(_ error: Errno) -> SetupError {
-        SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error, hint: error == Errno(1) ? "--runas takes root's rights" : nil)
+        let hint: String? = switch error.code {
+        case 1: "--runas takes root's rights"  // EPERM
+        case 22: "this user namespace has no such number, --runas 0 keeps who we are"  // EINVAL
+        default: nil
+        }
+        return SetupError(.isolation, "Couldn't change to user \(user), group \(group)", error, hint: hint)
     }
 
     /// In a user namespace whose root is mapped: the way back to who was left for a moment ends, and all rights inside stay.

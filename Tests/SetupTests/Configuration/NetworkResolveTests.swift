@@ -42,6 +42,20 @@ import Wire
         #expect(result.namespaceInterface == "tap0" && network.ipv4?.templateInterfaceIndex == nil)
     }
 
+    /// Nobody asks for an interface to get a link of one's own.
+    @Test func localModeOfANamedInterfaceIsWarnedOf() throws {
+        let start = "--interface eth1 has no address and no route yet: the guest gets "
+        #expect(try resolve { $0.interface = "eth1" }.warnings == [start + "address 169.254.2.1, router 169.254.2.2, router fe80::1"])
+        let given = try resolve { $0.interface = "eth1"; $0.ipv4Only = true; $0.address4 = v4("10.0.2.100"); $0.gateway4 = v4("10.0.2.2") }
+        #expect(given.warnings == [start + "address 10.0.2.100, router 10.0.2.2"])
+        #expect(try resolve { $0.interface = "eth1"; $0.spliceOnly = true }.warnings.isEmpty)
+        // One family is enough, and a host without any network is no surprise.
+        var facts = plainHost()
+        facts.addresses.append(own(3, "203.0.113.7/24"))
+        #expect(try resolve(facts) { $0.interface = "eth1" }.warnings.isEmpty)
+        #expect(try resolve(emptyHost()).warnings.isEmpty)
+    }
+
     @Test func localModeIsPerFamily() throws {
         var facts = plainHost()
         facts.addresses.removeAll { $0.family == .ipv6 }
@@ -94,6 +108,36 @@ import Wire
         #expect(try resolve(facts) { $0.address4 = v4("192.0.2.9") }.network.ipv4?.hostAddress == v4("192.0.2.9"))
         let local = try resolve(emptyHost()).network
         #expect(local.ipv4?.address != nil && local.ipv4?.hostAddress == nil && local.ipv6?.hostAddress == nil)
+    }
+
+    /// What was asked for wins over a default.
+    @Test func mapGuestAddrAtTheGatewayIsTheHost() throws {
+        let asked = try resolve { $0.mapGuestAddress4 = .address(v4("198.51.100.1")); $0.mapGuestAddress6 = .address(v6("fe80::1")) }
+        #expect(asked.network.ipv4?.mapHostLoopback == nil && asked.network.ipv4?.mapGuestAddress == v4("198.51.100.1"))
+        #expect(asked.network.ipv6?.mapHostLoopback == nil && asked.network.ipv6?.mapGuestAddress == v6("fe80::1"))
+        #expect(asked.warnings.isEmpty)
+    }
+
+    @Test func addressesWithTwoMeaningsAreWarnedOf() throws {
+        let own = try resolve {
+            $0.gateway4 = v4("198.51.100.7")
+            $0.mapHostLoopback6 = .address(v6("2001:db8:1::7"))
+            $0.mapGuestAddress4 = .address(v4("198.51.100.7"))
+            $0.dnsForward4 = v4("198.51.100.7")
+            $0.dnsHost4 = v4("203.0.113.53")
+        }
+        #expect(own.warnings == [
+            "--gateway 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--map-guest-addr 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--dns-forward 198.51.100.7 is the guest's own address: it reaches itself there and nothing else",
+            "--map-host-loopback 2001:db8:1::7 is the guest's own address: it reaches itself there and nothing else",
+        ])
+        // Another address of the guest, and it can be reached.
+        #expect(try resolve { $0.address4 = v4("10.0.0.2"); $0.mapGuestAddress4 = .address(v4("198.51.100.7")) }.warnings.isEmpty)
+        // As with podman's --map-guest-addr 169.254.1.2 and a user's --network=pasta:--map-host-loopback,169.254.1.2.
+        let both = try resolve { $0.mapHostLoopback4 = .address(v4("169.254.1.2")); $0.mapGuestAddress4 = .address(v4("169.254.1.2")) }
+        #expect(both.network.ipv4?.mapHostLoopback == v4("169.254.1.2"))
+        #expect(both.warnings == ["--map-host-loopback and --map-guest-addr both name 169.254.1.2: it leads to the host's loopback"])
     }
 
     @Test func handlers() throws {

@@ -16,6 +16,18 @@ import Wire
         #expect(host.linkLocal == ip("fe80::7").ipv6)
     }
 
+    /// An interface may have more names than one, which a list of interfaces does not tell.
+    @Test func anInterfaceIsFoundByItsOtherNames() throws {
+        var facts = plainHost()
+        facts.addresses.append(own(3, "203.0.113.7/24"))
+        let asked = options { $0.interface = "enp3s0"; $0.outboundInterface4 = "lan" }
+        #expect(throws: SetupError(.discovery, "Invalid interface name enp3s0 for option --interface, the host has no such interface")) { try Host(facts, options: asked) }
+        facts.otherNames = ["enp3s0": 3, "lan": 2]
+        let host = try Host(facts, options: asked)
+        #expect(host.template4?.link.name == "eth1" && host.outboundIndex4 == 2)
+        #expect(try HostFacts.read(names: ["lo", "no-such-name"]).otherNames.isEmpty)
+    }
+
     @Test func lowestMetricWins() throws {
         var facts = plainHost()
         facts.addresses.append(own(3, "203.0.113.7/24"))

@@ -1,0 +1,60 @@
+import CLinux
+import Linux
+import Testing
+
+@testable import Setup
+
+/// Where a socket cannot be made, and what can be done about it.
+@Suite struct SocketPathTests {
+    private func message(_ body: () throws(SetupError) -> Void) -> String? {
+        do throws(SetupError) {
+            try body()
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
+    @Test func aFileThatIsNoSocketStays() throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/s"
+            try write("precious", to: path)
+            let expected = ": Address already in use, \(path) is not a socket: remove it or name another path"
+            let machine = message { () throws(SetupError) in _ = try MachineSocket.listen(at: "unixpacket://\(path)") }
+            #expect(machine == "Couldn't listen for option --socket unixpacket://\(path)" + expected)
+            let control = message { () throws(SetupError) in _ = try ControlSocket.listen(at: path, option: "--conf-path") }
+            #expect(control == "Couldn't listen for option --conf-path \(path)" + expected)
+            #expect(try text(of: path) == "precious")
+        }
+    }
+
+    @Test func somebodyElseListens() throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/s"
+            let first = try ControlSocket.listen(at: path, option: "--conf-path")
+            let second = message { () throws(SetupError) in _ = try MachineSocket.listen(at: path) }
+            #expect(second == "Couldn't listen for option --socket \(path): Address already in use, another process listens there")
+            // What nobody listens on any more is replaced.
+            first.close()
+            try MachineSocket.listen(at: path).descriptor.close()
+        }
+    }
+
+    @Test func theReasonOfTheKernelIsToldAsItIs() {
+        let error = message { () throws(SetupError) in _ = try MachineSocket.listen(at: "/nonexistent/s") }
+        #expect(error == "Couldn't listen for option --socket /nonexistent/s: No such file or directory")
+    }
+
+    @Test func noneOfTheUsualPathsIsFree() throws {
+        try withTemporaryDirectory { directory in
+            let paths = ["\(directory)/1", "\(directory)/2"]
+            for path in paths { try write("", to: path) }
+            let error = message { () throws(SetupError) in _ = try MachineSocket.listen(onAnyOf: paths) }
+            #expect(error == "Couldn't listen on any of \(paths[0]) to \(paths[1]): Address already in use, name another path with --socket")
+            unsafe unlink(paths[1])
+            let socket = try MachineSocket.listen(onAnyOf: paths)
+            #expect(socket.path == paths[1])
+            socket.descriptor.close()
+        }
+    }
+}
