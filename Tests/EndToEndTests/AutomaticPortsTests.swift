@@ -164,7 +164,7 @@ import Testing
     /// Where the kernel's own list of sockets is refused, the tables in procfs do.
     @Test func procfsIsTheFallback() throws {
         try withNetwork { network in
-            let refuse = ["python3", Helpers.path("refuse-diagnosis.py")]
+            let refuse = ["python3", Helpers.path("refuse.py"), "diagnosis"]
             let guest = try network.guest(["--config-net", "--debug", "-t", "auto", "-u", "auto"], wrapper: refuse)
             try guest.serveTests()
             try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
