@@ -183,9 +183,9 @@ import Testing
 
 extension Network {
     /// A DNS server that knows host.example.test.
-    func serveNames(on host: Host) throws {
-        try host.serve(
-            ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55"],
-            port: 53)
-    }
+    static let nameServer = [
+        "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55",
+    ]
+
+    func serveNames(on host: Host) throws { try host.serve(Network.nameServer, port: 53) }
 }
