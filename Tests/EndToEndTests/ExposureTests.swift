@@ -125,8 +125,8 @@ import Testing
 
             let ports = (Self.ports.values + [Self.forwarded]).map { "\($0)" }
             let linkLocal = try Self.linkLocal(network.host) + "%" + inside.interface
-            let questions = try Family.allCases.flatMap { family in
-                try Self.places(family, linkLocal: linkLocal).map { place in
+            let questions: [Question] = try Family.allCases.flatMap { family in
+                try Self.places(family, linkLocal: linkLocal).map { (place: Place) throws -> Question in
                     let asking = try Self.start(["ask", place.address] + ports, on: place.side, network, inside)
                     return Question(place: "\(place.side.rawValue), \(place.name)", family: family, asking: asking)
                 }

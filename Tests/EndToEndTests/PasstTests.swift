@@ -124,7 +124,7 @@ import Testing
                     "import socket; s = socket.create_connection(('\(server)', 4000)); s.sendall(b'abort\\n' + b'x' * \(turn)); s.recv(2); print('open', flush=True); s.recv(1)",
                 ])
                 try require("a connection of the machine's") { opened.standardOutput.contains("open") }
-                let held = try Family.allCases.map { family in
+                let held = try Family.allCases.map { (family: Family) throws -> Child in
                     #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
                     return try network.remote.start([
                         "python3", "-c",

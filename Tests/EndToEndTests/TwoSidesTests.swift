@@ -44,7 +44,7 @@ import Testing
             try guest.serveTests()
             let client = ["python3", Helpers.path("client.py")]
             let hosts: [Host] = [network.remote, far]
-            let clients = try hosts.flatMap { host in
+            let clients: [Child] = try hosts.flatMap { host in
                 try [family.hostAddress, family.otherHostAddress].flatMap { address in
                     [
                         try host.start(client + ["udp-flows", address, "8080", "100"]),
