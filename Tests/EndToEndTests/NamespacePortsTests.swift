@@ -9,9 +9,10 @@ import Testing
         Set(try guest.run(probe + ["ask", address] + ports).check().lines)
     }
 
-    private static func serve(_ host: Host, _ name: String, _ port: Int) throws {
-        let server = try host.start(probe + ["serve", name, "\(port)", "0.0.0.0", "::"])
-        try require("a server") { server.standardOutput.contains("ready") }
+    /// Servers on a host's ports, each of which answers with its name.
+    private static func serve(_ host: Host, _ names: [(name: String, port: Int)]) throws {
+        let servers = try names.map { try host.start(probe + ["serve", $0.name, "\($0.port)", "0.0.0.0", "::"]) }
+        for server in servers { try require("a server") { server.standardOutput.contains("ready") } }
     }
 
     /// Every way to say where and which ports: who is answered at the namespace's loopback, by which port of the host, or of the remote host (r).
@@ -31,10 +32,8 @@ import Testing
     ] as [(String, [String], [Family])])
     func everyFormLeadsWhereItSays(_ spec: String, _ expected: [String], _ families: [Family]) throws {
         try withNetwork { network in
-            for port in 4000...4002 {
-                try Self.serve(network.host, "\(port)", port)
-                try Self.serve(network.remote, "r\(port)", port)
-            }
+            try Self.serve(network.host, (4000...4002).map { (name: "\($0)", port: $0) })
+            try Self.serve(network.remote, (4000...4002).map { (name: "r\($0)", port: $0) })
             let guest = try network.guest(["--config-net", "-T", spec, "-U", spec])
             let cases = expected.map { $0.split(separator: ">", omittingEmptySubsequences: false).map(String.init) }
             for family in Family.allCases {
@@ -49,7 +48,7 @@ import Testing
     @Test(arguments: [(Family.v4, "127.0.0.9"), (.v4, "198.51.100.1"), (.v6, "2001:db8:1::1")])
     func addressesAreKeptTo(_ family: Family, _ address: String) throws {
         try withNetwork { network in
-            try Self.serve(network.host, "host", 4000)
+            try Self.serve(network.host, [(name: "host", port: 4000)])
             let spec = "\(family.bracketed(address))/8080:4000"
             let guest = try network.guest(["--config-net", "-T", spec, "-U", spec])
             #expect(try Self.answers(guest, address, ["8080"]) == ["tcp 8080 host", "udp 8080 host"])
