@@ -13,6 +13,8 @@ public struct Network: Sendable, Equatable {
         public var prefixLength: Int
         /// The address that we answer for as router; nil where the host has none.
         public var gateway: Address?
+        /// The host has a way out of this family, with a gateway or, as through a tunnel, without.
+        public var leadsOut: Bool
         /// Guest to this address becomes host loopback, and host loopback sources appear as it.
         public var mapHostLoopback: Address?
         /// `mapHostLoopback` is one of the host's resolvers too, as home routers are: its port 53 stays what it is.
@@ -40,6 +42,7 @@ public struct Network: Sendable, Equatable {
             hostAddress = address
             self.prefixLength = prefixLength
             self.gateway = gateway
+            leadsOut = gateway != nil
         }
     }
 

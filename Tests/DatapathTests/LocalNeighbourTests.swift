@@ -211,7 +211,7 @@ import Wire
         #expect(advertised { $0.routerAdvertisements = false } == nil)
         #expect(advertised { $0.ipv6 = nil } == nil)
         #expect(advertised { $0.dhcpv6 = false }?.prefix(4).elementsEqual(LocalTest.bytes("40 00 ffff")) == true)
-        #expect(advertised { $0.ipv6?.gateway = nil }?.prefix(4).elementsEqual(LocalTest.bytes("40 c0 0000")) == true)
+        #expect(advertised { $0.ipv6?.leadsOut = false }?.prefix(4).elementsEqual(LocalTest.bytes("40 c0 0000")) == true)
         // No address: no prefix, and nothing for DHCPv6 to give. No MTU, no names: only what is left.
         let least = advertised {
             $0.ipv6?.address = nil

@@ -164,7 +164,7 @@ import Testing
     /// Where the kernel's own list of sockets is refused, the tables in procfs do.
     @Test func procfsIsTheFallback() throws {
         try withNetwork { network in
-            let refuse = ["python3", Helpers.path("refuse-diagnosis.py")]
+            let refuse = ["python3", Helpers.path("refuse.py"), "diagnosis"]
             let guest = try network.guest(["--config-net", "--debug", "-t", "auto", "-u", "auto"], wrapper: refuse)
             try guest.serveTests()
             try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
@@ -237,6 +237,59 @@ import Testing
     }
 
     // MARK: Both ways
+
+    /// A service somewhere, and who looks on the other side for its port; see `moments.py`.
+    private struct Followed {
+        let kind: String
+        let isInbound: Bool
+        let service, watcher: Child
+
+        init(_ network: Network, _ guest: Guest, _ kind: String, _ port: Int, isInbound: Bool) throws {
+            self.kind = kind
+            self.isInbound = isInbound
+            let watch = ["python3", Helpers.path("moments.py"), "watch", kind, "\(port)"]
+            let serve = ["python3", Helpers.path("moments.py"), "serve", kind, "\(port)"]
+            let watcher = try isInbound ? network.host.start(watch) : guest.start(watch)
+            try require("a watcher") { watcher.standardOutput.contains("watching\n") || watcher.poll() != nil }
+            self.watcher = watcher
+            service = try isInbound ? guest.start(serve) : network.host.start(serve)
+        }
+
+        /// Seconds from when the service said this until it was seen on the other side.
+        func delay(_ word: String) throws -> Double {
+            try require("\(kind) to be \(word)") { moment(word, service) != nil && moment(word, watcher) != nil }
+            return (moment(word, watcher) ?? .infinity) - (moment(word, service) ?? 0)
+        }
+
+        private func moment(_ word: String, _ child: Child) -> Double? {
+            let line = child.standardOutput.split(separator: "\n").first { $0.hasPrefix(word + " ") }
+            return line.flatMap { Double($0.dropFirst(word.count + 1)) }
+        }
+    }
+
+    /// What comes and goes is there, and gone, soon afterwards, in all four directions; and listeners are found in the way that costs little.
+    @Test func changesAreFollowedWithinASecond() throws {
+        try withNetwork { network in
+            let guest = try network.guest(["--config-net", "--debug", "-t", "auto", "-u", "auto", "-T", "auto", "-U", "auto"])
+            for round in 0..<2 {
+                let first = 4000 + 10 * round
+                let all = [
+                    try Followed(network, guest, "tcp", first, isInbound: true), try Followed(network, guest, "udp", first + 1, isInbound: true),
+                    try Followed(network, guest, "tcp", first + 2, isInbound: false), try Followed(network, guest, "udp", first + 3, isInbound: false),
+                ]
+                for word in ["open", "closed"] {
+                    for one in all {
+                        let delay = try one.delay(word)
+                        #expect(delay <= 1.5, "\(one.kind), \(one.isInbound ? "inbound" : "outbound"), \(word): \(delay) s")
+                    }
+                    for one in all { one.service.send(15) }
+                }
+            }
+            let log = guest.pasta.standardError
+            #expect(log.contains("To the guest: opened port 4000 for TCP over IPv4") && log.contains("To the host: closed port 4003 for UDP over IPv6"), "\(log)")
+            #expect(!log.contains("are found through /proc/net"), "\(log)")
+        }
+    }
 
     @Test func lesson38_neverInALoop() throws {
         try withNetwork { network in

@@ -241,10 +241,11 @@ import Testing
 
 extension Network {
     /// A DNS server that knows host.example.test.
+    static let nameServer = [
+        "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55",
+    ]
+
     func serveNames(on host: Host, at address: String? = nil) throws {
-        try host.serve(
-            ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--address=/host.example.test/192.0.2.55"]
-                + (address.map { ["--bind-interfaces", "--listen-address=\($0)"] } ?? []),
-            port: 53)
+        try host.serve(Network.nameServer + (address.map { ["--bind-interfaces", "--listen-address=\($0)"] } ?? []), port: 53)
     }
 }

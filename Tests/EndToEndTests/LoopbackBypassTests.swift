@@ -118,30 +118,66 @@ import Testing
     @Test func spliceOnlyNeedsNoInterface() throws {
         try withNetwork { network in
             try network.host.serveTests()
-            let guest = try network.guest(["--splice-only", "-T", "8080:4000", "-t", "8080:4001"])
+            let guest = try network.guest(["--splice-only", "-T", "8080:4000", "-U", "8080:4000", "-t", "8080:4001", "-u", "8080:4001"])
             #expect(try guest.run(["ip", "-br", "link"]).check().lines.count == 1)
-            #expect(try guest.client("ask", "127.0.0.1", 8080, "whoami").check().text == "127.0.0.1")
-            try guest.client("duplex", "::1", 8080, 1 << 20).check()
             try guest.serveTests(port: 4001)
-            #expect(try network.host.client("ask", "127.0.0.1", 8080, "whoami").check().text == "127.0.0.1")
-            // There is no way for others.
-            #expect(!(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami")).succeeded)
+            for family in Family.allCases {
+                #expect(try guest.client("ask", family.loopback, 8080, "whoami").check().text == family.loopback)
+                #expect(try guest.client("udp-ask", family.loopback, 8080, "whoami").check().text == family.loopback)
+                try guest.client("duplex", family.loopback, 8080, 1 << 20).check()
+                try guest.client("udp-sizes", family.loopback, 8080, 0, 1, 1400, 9000, 65000).check()
+                #expect(try network.host.client("ask", family.loopback, 8080, "whoami").check().text == family.loopback)
+                #expect(try network.host.client("udp-ask", family.loopback, 8080, "whoami").check().text == family.loopback)
+                try network.host.client("duplex", family.loopback, 8080, 1 << 20).check()
+                try network.host.client("udp-sizes", family.loopback, 8080, 0, 1, 1400, 9000, 65000).check()
+                // There is no way for others.
+                #expect(!(try network.remote.client("ask", family.hostAddress, 8080, "whoami")).succeeded)
+            }
+            #expect(try network.remote.client("udp-error", Family.v4.hostAddress, 8080).check().text == "timeout")
+        }
+    }
+
+    // MARK: Slow
+
+    /// All buffers on the way are full in both directions, and stay so for a while.
+    @Test(arguments: Family.allCases)
+    func whoReadsLateMissesNothing(_ family: Family) throws {
+        try withNetwork { network in
+            try network.host.serveTests(port: 4001)
+            let guest = try network.guest(["--config-net", "-t", "8080:4000", "-T", "8081:4001"])
+            try guest.serveTests()
+            try network.host.client("late", family.loopback, 8080, 64 << 20, 2).check()
+            try guest.client("late", family.loopback, 8081, 64 << 20, 2).check()
         }
     }
 
     // MARK: Many
 
+    /// Who connects to whom.
+    enum Way {
+        /// The host's loopback to the namespace, by -t; the namespace's loopback to the host, by -T.
+        case inbound, outbound
+        /// The remote host to the namespace, which takes the tap.
+        case tap
+    }
+
     /// None lost, none reset, and as many descriptors as before.
-    @Test(arguments: [true, false])
-    func twentyThousandShortConnections(_ isBypass: Bool) throws {
+    @Test(arguments: [(Way.inbound, Family.v4), (.inbound, .v6), (.outbound, .v4), (.outbound, .v6), (.tap, .v4)])
+    func twentyThousandShortConnections(_ way: Way, _ family: Family) throws {
         try withNetwork { network in
-            let guest = try network.guest(["--config-net", "-t", "8080:4000"])
-            let server = try guest.start(["python3", Helpers.path("many.py"), "serve", "4000"])
+            let guest = try network.guest(["--config-net"] + (way == .outbound ? ["-T", "8080:4000"] : ["-t", "8080:4000"]))
+            let serve = ["python3", Helpers.path("many.py"), "serve", "4000"]
+            let server = try way == .outbound ? network.host.start(serve) : guest.start(serve)
             try require("many.py to be ready") { server.standardOutput.contains("ready") }
-            let client = isBypass ? network.host! : network.remote!
-            let address = isBypass ? "127.0.0.1" : Family.v4.hostAddress
+            let address = way == .tap ? family.hostAddress : family.loopback
             func connect(_ count: Int) throws -> String {
-                try client.run(["python3", Helpers.path("many.py"), "connect", address, "8080", "\(count)"], seconds: 90).check().text
+                let words = ["python3", Helpers.path("many.py"), "connect", address, "8080", "\(count)"]
+                let output = switch way {
+                case .inbound: try network.host.run(words, seconds: 90)
+                case .outbound: try guest.run(words, seconds: 90)
+                case .tap: try network.remote.run(words, seconds: 90)
+                }
+                return try output.check().text
             }
             func descriptors() -> Int { ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(guest.pasta.pid)/fd")) ?? []).count }
             // Sockets of the namespace lie ready from the first connection on.

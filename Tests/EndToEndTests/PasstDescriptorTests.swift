@@ -4,15 +4,16 @@ import Testing
 
 /// Sockets that passt inherits: streams as from libkrun and QEMU's `-netdev passt`, and those of messages.
 @Suite struct PasstDescriptorTests {
-    /// Runs passt with one end of a pair as `number`, and a machine at the other end.
+    /// Runs passt with one end of a pair as `number`, and a machine at the other end, which stays for so many seconds once the process that was started has ended.
     private func connected(
-        _ network: Network, kind: String = "stream", number: Int = 5, options: [String], _ body: (Host, Child) throws -> Void
+        _ network: Network, kind: String = "stream", number: Int = 5, options: [String], lasting seconds: Int = 5, _ body: (Host, Child) throws -> Void
     ) throws {
         let host = try network.addHost("vm")
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
         let machine = ["nsenter", "--net=" + host.path, "--", "python3"] + Machine.bridge(kind, "fd:{fd}")
         let pair = try network.host.start(
-            ["python3", Helpers.path("pair.py"), kind == "memory" ? "stream" : kind, "\(number)", try Passt.path(network)] + options + ["--"] + machine, as: .root)
+            ["python3", Helpers.path("pair.py"), kind == "memory" ? "stream" : kind, "\(number)", try Passt.path(network)] + options + ["--"] + machine,
+            as: .root, environment: ["LASTING": "\(seconds)"])
         try require("the machine") { (try? host.run(["ip", "link", "set", "eth0", "up"]))?.succeeded == true || pair.poll() != nil }
         if pair.poll() != nil { throw Failure("pair.py: \(pair.standardOutput) \(pair.standardError)") }
         try body(host, pair)
@@ -54,10 +55,25 @@ import Testing
     @Test(arguments: [[], ["--vhost-user"]])
     func theParentEndsWhileTheDaemonKeepsTheSocket(_ options: [String]) throws {
         try withNetwork { network in
+            try network.remote.serveTests()
             let pid = try network.file("pid", "")
-            try connected(network, kind: options == [] ? "stream" : "memory", number: 3, options: options + ["--quiet", "--mtu", "1500", "--pid", pid, "--fd", "3"]) { host, pair in
+            let words = options + ["--quiet", "--mtu", "1500", "--pid", pid, "--fd", "3", "-t", "8080:4000", "-u", "8080:4000"]
+            try connected(network, kind: options == [] ? "stream" : "memory", number: 3, options: words, lasting: 120) { host, pair in
                 try require("the parent's end") { pair.standardOutput.contains("A 0") || pair.poll() != nil }
                 let number = try #require(pid_t(contents(pid).trimmingCharacters(in: .newlines)))
+                #expect(ProcessTable.exists(number))
+                try configure(host)
+                for family in Family.allCases {
+                    try host.client("duplex", family.server, 4000, 4 << 20).check()
+                    try host.client("udp-sizes", family.server, 4000, 0, 1, 1400).check()
+                }
+                try host.serveTests()
+                for family in Family.allCases {
+                    #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+                    #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+                }
+                #expect(ProcessTable.exists(number))
+                try cut(host)
                 try require("the daemon's end with the machine") { !ProcessTable.exists(number) }
             }
         }

@@ -10,7 +10,8 @@ import Testing
         try withNetwork { network in
             let socket = network.path("s")
             _ = try network.passt(["-f", "-s", socket, "-4", "-t", "8080:4000"] + (kind == "memory" ? ["--vhost-user"] : []))
-            let machine = try Machine(network, "vm", socket: socket, kind: kind, isSilent: true)
+            // Without IPv6, a kernel that is not asked for anything says nothing.
+            let machine = try Machine(network, "vm", socket: socket, kind: kind) { try $0.sh("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6").check() }
             try machine.host.run(["ip", "addr", "add", Family.v4.hostAddress + "/24", "dev", "eth0"]).check()
             try machine.host.run(["ip", "route", "add", "default", "via", Family.v4.gateway]).check()
             try machine.host.serveTests()
@@ -129,20 +130,60 @@ import Testing
             for turn in 1...3 {
                 try machine.configure()
                 try machine.serveTests()
-                #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
-                let held = try network.remote.start([
+                // Its own choice of an address of IPv6 is known from here on.
+                try machine.host.run(["ping", "-c", "1", "-W", "5", Family.v6.server]).check()
+                // One that the machine opens, of either family in turn.
+                let server = turn == 2 ? Family.v6.server : Family.v4.server
+                let opened = try machine.host.start([
                     "python3", "-c",
-                    "import socket; s = socket.create_connection(('\(Family.v4.hostAddress)', 8080)); s.sendall(b'echo\\nx'); s.recv(1); print('held', flush=True); s.recv(1)",
+                    "import socket; s = socket.create_connection(('\(server)', 4000)); s.sendall(b'abort\\n' + b'x' * \(turn)); s.recv(2); print('open', flush=True); s.recv(1)",
                 ])
-                try require("a connection") { held.standardOutput.contains("held") }
+                try require("a connection of the machine's") { opened.standardOutput.contains("open") }
+                let held = try Family.allCases.map { (family: Family) throws -> Child in
+                    #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+                    return try network.remote.start([
+                        "python3", "-c",
+                        "import socket; s = socket.create_connection(('\(family.hostAddress)', 8080)); s.sendall(b'echo\\nx'); s.recv(1); print('held', flush=True); s.recv(1)",
+                    ])
+                }
+                for client in held { try require("a connection") { client.standardOutput.contains("held") } }
                 machine.cut()
-                #expect(held.wait(seconds: 5).err.contains("ConnectionResetError"))
+                for client in held { #expect(client.wait(seconds: 5).err.contains("ConnectionResetError")) }
+                try require("a reset at the remote host") {
+                    let report = (try? network.host.client("ask", server, 4000, "report"))?.text ?? ""
+                    return report.hasPrefix("\(turn) ") && report.hasSuffix(" ECONNRESET")
+                }
                 machine = try Machine(network, "vm\(turn)", socket: socket)
             }
             // Static addresses: the machine itself sends nothing.
             try machine.host.sh("ip addr add 198.51.100.1/24 dev eth0; ip route add default via 198.51.100.254").check()
             try machine.serveTests()
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
+            passt.send(SIGTERM)
+            _ = passt.wait()
+        }
+    }
+
+    /// A machine that has been up for long when it comes, and says nothing at all, as after a restart of passt: it is asked for its link address, which is not that
+    /// of the machine before.
+    @Test(arguments: Family.allCases) func lesson42_aMachineThatSaysNothingIsAsked(_ family: Family) throws {
+        let configure = family == .v4
+            ? "ip addr add 198.51.100.1/24 dev eth0 && ip route add default via 198.51.100.254"
+            : "ip addr add 2001:db8:1::1/64 dev eth0 nodad && ip route add default via 2001:db8:1::fe dev eth0 metric 10"
+        try withNetwork { network in
+            let socket = network.path("s")
+            let passt = try network.passt(["-f", "--socket", socket, "-t", "8080:4000"])
+            let first = try Machine(network, "vm0", socket: socket)
+            try first.host.sh(configure).check()
+            try first.serveTests()
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            first.cut()
+            try require("the end of the first machine") { passt.standardError.contains("disconnected") }
+            let second = try Machine(network, "vm1", socket: socket, control: "shy") { host in
+                try host.sh("ip tuntap add dev eth0 mode tap && ip link set eth0 up && \(configure)").check()
+            }
+            try second.serveTests()
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
             passt.send(SIGTERM)
             _ = passt.wait()
         }

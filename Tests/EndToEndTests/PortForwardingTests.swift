@@ -75,19 +75,46 @@ import Testing
         }
     }
 
-    @Test(arguments: Family.allCases)
-    func targetAddressesAreKept(_ family: Family) throws {
+    /// Another address of the guest's, and one of a container behind it.
+    @Test(arguments: [
+        (Family.v4, "198.51.100.77", "/24 dev wan0"), (.v4, "10.89.0.2", "/32 dev lo"), (.v6, "2001:db8:1::77", "/64 dev wan0 nodad"),
+        (.v6, "2001:db8:9::2", "/128 dev lo nodad"),
+    ])
+    func targetAddressesAreKept(_ family: Family, _ address: String, _ place: String) throws {
         try withNetwork { network in
-            let second = family == .v4 ? "198.51.100.77" : "2001:db8:1::77"
-            let guest = try network.guest(["--config-net", "-t", "8080:[\(second)]/4000", "-u", "8080:[\(second)]/4000"])
-            try guest.run(["ip", "addr", "add", second + (family == .v4 ? "/24" : "/64"), "dev", "wan0"] + (family == .v6 ? ["nodad"] : [])).check()
-            try guest.serve(["socat", "TCP\(family == .v4 ? 4 : 6)-LISTEN:4000,bind=\(family.bracketed(second)),fork", "EXEC:echo second"], port: 4000)
-            let answer = try network.remote.sh("socat -t2 - TCP:\(family.bracketed(family.hostAddress)):8080 </dev/null").check()
-            #expect(answer.text == "second")
+            let guest = try network.guest(["--config-net", "-t", "8080:[\(address)]/4000", "-u", "8080:[\(address)]/4000"])
+            try guest.sh("ip addr add \(address)\(place)").check()
+            try guest.serveTests(address: address)
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "contacted").check().text == address)
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+            try network.remote.client("duplex", family.hostAddress, 8080, 1 << 20).check()
+            try network.remote.client("udp-sizes", family.hostAddress, 8080, 0, 1, 1400, 1473, 9000).check()
         }
     }
 
-    /// Every way to say where and which ports: who is answered by which port of the guest.
+    /// Web pages and names, asked for by the programs that everybody has, from outside and from the host's loopback.
+    @Test(arguments: Family.allCases)
+    func curlAndDigComeIn(_ family: Family) throws {
+        try withNetwork { network in
+            let (folder, copy) = (network.path("www"), network.path("copy"))
+            try network.run(["sh", "-c", "mkdir \(folder) && head -c 1048576 /dev/urandom >\(folder)/file"]).check()
+            let guest = try network.guest(["--config-net", "-t", "8080:80,53", "-u", "53"], as: .root)
+            try guest.serve(["python3", "-m", "http.server", "--bind", family == .v4 ? "0.0.0.0" : "::", "--directory", folder, "80"], port: 80)
+            try guest.serve(Network.nameServer, port: 53)
+            let clients: [(host: Host, address: String)] = [(network.remote, family.hostAddress), (network.host, family.loopback)]
+            for (host, address) in clients {
+                try host.run(["curl", "-sS", "--fail", "-o", copy, "http://\(family.bracketed(address)):8080/file"]).check()
+                try network.run(["cmp", folder + "/file", copy]).check()
+                for transport in ["+notcp", "+tcp"] {
+                    let output = try host.run(["dig", "+short", "+time=2", "+tries=2", transport, "@\(address)", "host.example.test"])
+                    #expect(output.text == "192.0.2.55", "\(output)")
+                }
+            }
+        }
+    }
+
+    /// Every way to say where and which ports: who is answered by which port of the guest, at its own address, or at another of its addresses (b).
     @Test("Forms", arguments: [
         ("8080-8082:4000-4002", ["8080>4000", "8081>4001", "8082>4002"], [Family.v4, .v6]),
         ("4000-4002,~4001", ["4000>4000", "4002>4002", "4001>"], [.v4, .v6]),
@@ -95,16 +122,22 @@ import Testing
         ("198.51.100.1/8080:4001,8081:4002", ["8080>4001", "8081>4002"], [.v4]), ("[2001:db8:1::1]/8080-8081:4000-4001", ["8080>4000", "8081>4001"], [.v6]),
         ("%wan0/8080:4000", ["8080>4000"], [.v4, .v6]), ("198.51.100.1%wan0/8080:4000", ["8080>4000"], [.v4]), ("*/8080:4000", ["8080>4000"], [.v4, .v6]),
         ("all,~1-3999,~4002-65535", ["4000>4000", "4001>4001", "4002>"], [.v4, .v6]), ("%wan0/~1-3999,~4003-65535", ["4000>4000", "4002>4002"], [.v4, .v6]),
-        ("[::]/all,~1-3999,~4003-65535", ["4001>4001"], [.v6]), ("8080:198.51.100.1/4000", ["8080>4000"], [.v4]),
-        ("198.51.100.1/8080:198.51.100.1/4001", ["8080>4001"], [.v4]), ("all:2001:db8:1::1,~1-3999,~4003-65535", ["4000>4000"], [.v6]),
+        ("[::]/all,~1-3999,~4003-65535", ["4001>4001"], [.v6]), ("8080:198.51.100.9/4000", ["8080>4000b"], [.v4]),
+        ("198.51.100.1/8080:198.51.100.9/4001", ["8080>4001b"], [.v4]), ("all:2001:db8:1::9,~1-3999,~4003-65535", ["4000>4000b"], [.v6]),
+        ("8080:198.51.100.1/4000,8081:198.51.100.9/4000", ["8080>4000", "8081>4000b"], [.v4]), ("[::]/8080:[2001:db8:1::9]/4002", ["8080>4002b"], [.v6]),
     ] as [(String, [String], [Family])])
     func everyFormLeadsWhereItSays(_ spec: String, _ expected: [String], _ families: [Family]) throws {
         try withNetwork { network in
             let guest = try network.guest(["--config-net", "-t", spec, "-u", spec])
-            for port in 4000...4002 {
-                let child = try guest.start(["python3", Helpers.path("probe.py"), "serve", "\(port)", "\(port)", "0.0.0.0", "::"])
-                try require("a server") { child.standardOutput.contains("ready") }
+            try guest.sh("ip addr add 198.51.100.9/24 dev wan0 && ip addr add 2001:db8:1::9/64 dev wan0 nodad").check()
+            let serve = ["python3", Helpers.path("probe.py"), "serve"]
+            let servers = try (4000...4002).flatMap { port in
+                [
+                    try guest.start(serve + ["\(port)", "\(port)"] + Family.allCases.map(\.hostAddress)),
+                    try guest.start(serve + ["\(port)b", "\(port)", "198.51.100.9", "2001:db8:1::9"]),
+                ]
             }
+            for server in servers { try require("a server") { server.standardOutput.contains("ready") } }
             for family in Family.allCases {
                 let cases = expected.map { $0.split(separator: ">", omittingEmptySubsequences: false).map(String.init) }
                 let output = try network.remote.run(["python3", Helpers.path("probe.py"), "ask", family.hostAddress] + cases.map { $0[0] }).check()
@@ -319,8 +352,8 @@ import Testing
 extension Guest {
     /// The tests' own server, in the guest.
     @discardableResult
-    func serveTests(port: Int = 4000) throws -> Child {
-        let child = try start(["python3", Helpers.path("server.py"), "\(port)"])
+    func serveTests(port: Int = 4000, address: String? = nil) throws -> Child {
+        let child = try start(["python3", Helpers.path("server.py"), "\(port)"] + (address.map { [$0] } ?? []))
         try require("server.py to be ready") { child.poll() != nil || child.standardOutput.contains("ready") }
         if child.poll() != nil { throw Failure("server.py: \(child.standardError)") }
         return child

@@ -40,6 +40,30 @@ import Testing
         }
     }
 
+    /// A kernel before 6.9: where to look at a queue next is not kept there, and each look begins with what the guest has not acknowledged yet.
+    @Test(arguments: zip(Family.allCases, [65520, 1500]))
+    func withoutPeekOffsets(_ family: Family, _ mtu: Int) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let refuse = ["python3", Helpers.path("refuse.py"), "peek-offset"]
+            let guest = try network.guest(["--config-net", "--mtu", "\(mtu)", "-t", "8080:4000"], wrapper: refuse)
+            // This filter and pasta's own.
+            let filters = contents("/proc/\(guest.pasta.pid)/status").firstMatch(of: /Seccomp_filters:\s+(\d+)/).flatMap { Int($0.1) } ?? 0
+            #expect(filters >= 2)
+            try guest.serveTests()
+            for what in ["send", "receive", "duplex"] {
+                try guest.client(what, family.server, 4000, 8 << 20).check()
+                try network.remote.client(what, family.hostAddress, 8080, 4 << 20).check()
+            }
+            try guest.client("late", family.server, 4000, 16 << 20, 1).check()
+            try network.remote.client("late", family.hostAddress, 8080, 16 << 20, 1).check()
+            try guest.client("first", family.server, 4000, 1_000_000).check()
+            try guest.client("urgent", family.server, 4000, 1_000_000).check()
+            try network.remote.client("urgent", family.hostAddress, 8080, 1_000_000).check()
+            try guest.client("downloads", family.server, 4000, 5, 2 << 20, seconds: 60).check()
+        }
+    }
+
     /// Where each segment is small, and where no offload can merge them.
     @Test(arguments: [1280, 1500, 9000, 65520])
     func anyMTUCarriesTransfersBothWays(_ mtu: Int) throws {

@@ -38,7 +38,7 @@ extension OptionsTests {
         ("pasta -t 80 -T 80:81 --no-tcp", ["--tcp-ports has no effect with --no-tcp", "--tcp-ns has no effect with --no-tcp"]),
         ("pasta -u auto -U 53 --no-udp", ["--udp-ports has no effect with --no-udp", "--udp-ns has no effect with --no-udp"]),
         ("pasta --splice-only --config-net -a 192.0.2.7 -D 192.0.2.53 -p x.pcap", [
-            "--address has no effect with --splice-only", "--dns has no effect with --splice-only", "--config-net has no effect with --splice-only",
+            "--address has no effect with --splice-only", "--dns has no effect with --splice-only",
             "--pcap has no effect with --splice-only",
         ]),
         ("pasta --splice-only -n 24 -g 192.0.2.1 -m 1500 -i eth0 -o 192.0.2.7 -I x --ns-mac-addr 02:00:00:00:00:01", [

@@ -51,7 +51,7 @@ extension LocalServices {
         // the host has no way out.
         var message = RouterAdvertisement(
             hopLimit: 64, isManaged: DHCPv6Offer.isServed(network), hasOtherConfiguration: DHCPv6Offer.isServed(network),
-            lifetime: family.gateway == nil ? 0 : 65535
+            lifetime: family.leadsOut ? 65535 : 0
         ).wire
         if let address = family.address {
             message += NDPOption.prefixInformation(address, length: 64)

@@ -159,8 +159,8 @@ struct Bypass: ~Copyable {
         var far = Descriptor.none
         do throws(Errno) {
             far = try takeSocket(listener, isIPv4: target.address.isIPv4)
-            // Only a target that is named may be on another host.
-            let staysHere = listener.target.address == nil || target.address.isLoopback
+            // Only a target that is named may be on another host, and what comes in by this way leads there only where there is no other.
+            let staysHere = listener.target.address == nil || target.address.isLoopback || !listener.isOutbound && !isOnlyWay
             try connections.open(
                 near: near, far: far, to: SocketAddress(target), staysHere: staysHere, isOutbound: listener.isOutbound, &counters)
             return true

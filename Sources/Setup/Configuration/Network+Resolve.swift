@@ -49,6 +49,9 @@ extension Network {
         network.freebind = options.freebind
         network.retries = host.retries
         network.setHandlers(options)
+        if options.program == .passt, !options.noDHCP, let ipv4 = network.ipv4, ipv4.gateway == nil {
+            result.warnings.append("No IPv4 gateway on \(ipv4.templateInterface ?? "the host"), so DHCP is off: name a router for the guest with --gateway, any address does")
+        }
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
         result.warnings += network.clashes(options) + localMode(options, host, network)
@@ -98,6 +101,7 @@ extension Network {
         let gateway = options.gateway6 ?? (template == nil ? LocalMode.router : template?.gateway?.ipv6)
         // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
         var family = Family(address: address, prefixLength: 64, gateway: gateway)
+        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
         family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
         family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6

@@ -79,7 +79,7 @@ extension OptionParser {
                 .address(.mapHostLoopback), .address(.mapGuestAddr), when: options.spliceOnly, reason),
             VainOptions(
                 .name(.dns), .name(.dnsForward), .name(.dnsHost), .name(.search), .name(.hostname), .name(.fqdn), when: options.spliceOnly, reason),
-            VainOptions(.namespace(.configNet), .namespace(.nsIfname), .namespace(.nsMacAddr), .run(.pcap), when: options.spliceOnly, reason),
+            VainOptions(.namespace(.nsIfname), .namespace(.nsMacAddr), .run(.pcap), when: options.spliceOnly, reason),
         ]
     }
 }

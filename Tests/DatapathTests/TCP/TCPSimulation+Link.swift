@@ -100,6 +100,7 @@ extension TCPSimulation {
     private mutating func collect(_ segment: SeenSegment, _ header: TCPHeader, _ index: Int) {
         let number = copies()
         if trace != nil { note("\(guests[index].port) < \(header.flags.rawValue) \(header.sequence - SequenceNumber(checks[index].start?.value ?? header.sequence.value)):\(segment.payload.count) ack \(header.acknowledgment - SequenceNumber(guests[index].start)) win \(header.window)\(number == 0 ? " lost" : "")") }
+        if number == 0, header.flags == .syn { lostSyns[index] += 1 }
         for _ in 0..<number {
             order += 1
             toGuest.append(Flight(at: now + delay(), order: order, connection: index, content: segment))

@@ -32,6 +32,8 @@ struct TCPSimulation: ~Copyable {
     var toHost: [Flight<(TCPHeader, Range<Int>)>] = []
     var toGuest: [Flight<SeenSegment>] = []
     var order = 0
+    /// SYNs to the guest that were lost, by connection.
+    var lostSyns: [Int] = []
     /// Frames with data that were lost, by connection.
     var lostFromGuest: [Int] = []
     private var refusalEnds: Int64 = 0
@@ -68,6 +70,7 @@ struct TCPSimulation: ~Copyable {
             aborts.append((connection.abort, connection.abortsAt))
             wasAborted.append(false)
             lostFromGuest.append(0)
+            lostSyns.append(0)
             startsAnew.append(connection.startsAnew)
             checks.append(FlowChecks(isFar: plan.isFar && plan.hasBytesAcknowledged))
         }
@@ -235,6 +238,8 @@ struct TCPSimulation: ~Copyable {
     /// Refused by a full table, or by what the far end does with everyone.
     private func wasRefused(_ index: Int) -> Bool {
         if farEnds[index].refuses { return true }
+        // It has never heard of the connection: as often as we repeat a SYN, it was lost.
+        if guests[index].state == .closed, lostSyns[index] > Int(TCPTranslator<ScriptedSockets>.synRetries) { return true }
         if script.port.counters[.tcpTableFull] > 0, guests[index].peerStart == nil { return true }
         // What is not open yet gives way to who comes later.
         return script.port.counters[.tcpGaveWay] > 0 && guests[index].bytesReceived == 0 && guests[index].unacknowledged <= 1

@@ -61,6 +61,8 @@ import Testing
             ("a socket that refuses three times by chance was not given the time", [7_000_922]),
             ("a guest that aborts and starts anew within a batch was not given the time", [7_000_987]),
             ("two of the slowest repetitions in a row were not expected to be lost", [7_000_525]),
+            ("a link that nobody used was full again all the time, and refused each repetition of a guest's", [9_000_282, 11_005_647]),
+            ("all SYNs to a guest were lost", [7_002_398]),
             ("not to be made to fail again", [2_000_008]),
         ]
     }

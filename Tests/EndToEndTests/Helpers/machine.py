@@ -3,8 +3,9 @@ machine's: a tap device INTERFACE is bridged to the socket at the path SOCKET, o
 
 KIND is "stream" (frames behind a length of four bytes, as from QEMU; the default), "seqpacket" or "dgram" (a frame a message); "vfkt" is
 "dgram" with a greeting and a bound path of its own, "bound" the same without a greeting. FAULT is "lose", which
-loses every hundredth of its long frames, or "swap", which sends it behind the next one. Prints "ready" when the interface is there, and ends with the
-connection.
+loses every hundredth of its long frames, or "swap", which sends it behind the next one. Or it is "shy", a machine that has been up for long: INTERFACE, which is there
+already, is up before the connection is, and nothing is said until a question for its link address is answered. Prints "ready" when the interface is there, and
+ends with the connection.
 """
 import fcntl
 import os
@@ -12,7 +13,9 @@ import select
 import socket
 import struct
 import sys
+import time
 
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
 
 name, where, kind = sys.argv[1], sys.argv[2], (sys.argv[3:] + ["stream"])[0]
@@ -20,6 +23,14 @@ fault, count, held = (sys.argv[4:] + [""])[0], 0, None
 types = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET, "dgram": socket.SOCK_DGRAM, "vfkt": socket.SOCK_DGRAM, "bound": socket.SOCK_DGRAM}
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+if fault == "shy":
+    flags = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        while not flags & IFF_RUNNING:
+            time.sleep(0.05)
+            flags = struct.unpack("16sH22x", fcntl.ioctl(asking, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0)))[1]
+    # The kernel tells itself a little later.
+    time.sleep(0.1)
 if where.startswith("fd:"):
     sock = socket.socket(socket.AF_UNIX, types[kind], fileno=int(where[3:]))
 else:
@@ -34,6 +45,11 @@ print("ready", flush=True)
 
 def to_passt(frame):
     sock.sendall(struct.pack("!I", len(frame)) + frame) if kind == "stream" else sock.send(frame)
+
+
+def tells_link_address(frame):
+    """An answer of ARP, or a neighbour advertisement."""
+    return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2" or frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 136
 
 
 def to_tap(frame):
@@ -53,6 +69,10 @@ while True:
     for readable in ready:
         if readable is tap:
             frame = os.read(tap, 65550)
+            if fault == "shy":
+                if not tells_link_address(frame):
+                    continue
+                fault = ""
             if fault and len(frame) > 1000:
                 count += 1
                 if fault == "lose" and count % 100 == 0:

@@ -1,7 +1,7 @@
 """pair.py KIND NUMBER A... -- B...: runs two programs with a connected pair of sockets between them, KIND "stream", "seqpacket" or "dgram".
 
 A, which is passt, inherits its end as descriptor NUMBER; "{fd}" in B's words is the number of the other end. Prints "started", and "A STATUS"
-when A has ended, be it that it has gone to the background; five seconds later B ends too.
+when A has ended, be it that it has gone to the background; five seconds later B ends too, or as many as LASTING says.
 """
 import os
 import socket
@@ -34,7 +34,7 @@ print("started", flush=True)
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 print("A", status, flush=True)
 try:
-    b.wait(timeout=5)
+    b.wait(timeout=float(os.environ.get("LASTING", "5")))
 except subprocess.TimeoutExpired:
     b.kill()
     b.wait()

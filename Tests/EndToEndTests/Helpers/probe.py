@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+IP_PKTINFO = 8
 mode, name, *rest = sys.argv[1:]
 
 
@@ -22,6 +23,8 @@ def serve(port, address):
         if family(address) == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))
+    # Answers leave from the address that was asked.
+    udp.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if ":" in address else (socket.IPPROTO_IP, IP_PKTINFO)), 1)
     tcp.listen()
     while True:
         for sock in select.select([tcp, udp], [], [])[0]:
@@ -30,15 +33,19 @@ def serve(port, address):
                 connection.sendall(name.encode())
                 connection.close()
             else:
-                _, client = udp.recvfrom(16)
-                udp.sendto(name.encode(), client)
+                _, information, _, client = udp.recvmsg(16, 64)
+                if ":" not in address:
+                    # The address without its interface: struct in_pktinfo begins with that.
+                    information = [(level, kind, bytes(4) + data[4:]) for level, kind, data in information]
+                udp.sendmsg([name.encode()], information, 0, client)
 
 
 def ask(kind, port):
     sock = socket.socket(family(name), kind)
     sock.settimeout(2)
     try:
-        sock.connect((name, port))
+        # An interface behind "%" is lost otherwise.
+        sock.connect(socket.getaddrinfo(name, port, type=kind)[0][4])
         if kind == socket.SOCK_DGRAM:
             sock.send(b"?")
         answer = sock.recv(64).decode()

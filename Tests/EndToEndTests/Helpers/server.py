@@ -1,4 +1,4 @@
-"""server.py PORT: what the tests talk to, on every address, TCP and UDP.
+"""server.py PORT [ADDRESS]: what the tests talk to, on every address or on that one, TCP and UDP.
 
 A TCP client's first line says what it wants:
   echo      everything comes back; the server closes after the client has closed
@@ -130,12 +130,14 @@ try:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 except ImportError:
     pass  # The small guest's Python has no such module, and needs few descriptors.
-port = int(sys.argv[1])
+port, address = int(sys.argv[1]), (sys.argv[2:] + ["::"])[0]
+if ":" not in address:
+    address = "::ffff:" + address
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-udp.bind(("::", port))
+udp.bind((address, port))
 threading.Thread(target=datagrams, args=(udp,), daemon=True).start()
-server = Server(("::", port), Handler)
+server = Server((address, port), Handler)
 print("ready", flush=True)
 server.serve_forever()

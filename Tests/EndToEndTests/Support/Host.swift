@@ -77,10 +77,10 @@ final class Host {
         try require("connections") { (try? run(["ss", "-Htn", "state", "established"]))?.lines.count ?? 0 >= count }
     }
 
-    /// The tests' own server, TCP and UDP, both families; what it offers is at its head.
+    /// The tests' own server, TCP and UDP, both families or at one address; what it offers is at its head.
     @discardableResult
-    func serveTests(port: Int = 4000) throws -> Child {
-        let child = try start(["python3", Helpers.path("server.py"), "\(port)"])
+    func serveTests(port: Int = 4000, address: String? = nil) throws -> Child {
+        let child = try start(["python3", Helpers.path("server.py"), "\(port)"] + (address.map { [$0] } ?? []))
         try require("server.py to be ready") { child.poll() != nil || child.standardOutput.contains("ready") }
         if child.poll() != nil { throw Failure("server.py: \(child.standardError)") }
         return child

@@ -26,12 +26,14 @@ final class Machine {
     let bridge: Child
 
     /// `socket` is a path. Of kind "memory" is a machine that shares its memory (`vhost.py`). `control` is that one's, or a fault of the others' link.
-    /// One that is silent sends nothing of its own accord.
-    init(_ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil, mac: String? = nil, isSilent: Bool = false) throws {
+    /// `prepare` is for what is done before the machine is connected.
+    init(
+        _ network: Network, _ name: String, socket: String, kind: String = "stream", control: String? = nil, mac: String? = nil,
+        prepare: (Host) throws -> Void = { _ in }
+    ) throws {
         host = try network.addHost(name)
-        // Without IPv6, a kernel that is not asked for anything says nothing.
-        if isSilent { try host.sh("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6").check() }
         try host.sh("for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done; ip link set lo up").check()
+        try prepare(host)
         bridge = try host.start(["python3"] + Machine.bridge(kind, socket) + (control.map { [$0] } ?? []))
         try waitForInterface(mac)
     }

@@ -26,6 +26,9 @@ enum Family: CaseIterable {
     /// In the remote host's network, but nobody's.
     var nobody: String { self == .v4 ? "203.0.113.77" : "2001:db8:2::77" }
     var loopback: String { self == .v4 ? "127.0.0.1" : "::1" }
+    /// Of the host's other interface, where it has one, and of who is at its end; see `addFarSide`.
+    var otherHostAddress: String { self == .v4 ? "192.0.2.1" : "2001:db8:3::1" }
+    var farClient: String { self == .v4 ? "192.0.2.2" : "2001:db8:3::2" }
     /// As tools take it: `-4`, `-6`.
     var flag: String { self == .v4 ? "-4" : "-6" }
     /// As in a URL.
@@ -71,6 +74,13 @@ final class Network {
         let host = Host(name: "\(name)-\(suffix)", network: self)
         extraHosts.append(host)
         return host
+    }
+
+    /// A second interface of the host, and the host at its end; see `far-side.sh`.
+    func addFarSide() throws -> Host {
+        let far = try addHost("far")
+        try run(["sh", "-eu", Helpers.path("far-side.sh"), name]).check()
+        return far
     }
 
     func add(_ guest: Guest) { guests.append(guest) }

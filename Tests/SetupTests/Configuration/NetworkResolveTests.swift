@@ -153,6 +153,18 @@ import Wire
         #expect(try !resolve(facts).network.dhcp, "no gateway, no DHCP")
     }
 
+    /// A tunnel has no gateway, and leads out all the same.
+    @Test func aWayOutNeedsNoGateway() throws {
+        var facts = plainHost()
+        facts.routes = [route("default", dev: 2), route("default", .ipv6, dev: 2)]
+        let resolved = try resolve(facts, { $0.program = .passt }, nameservers: ["2001:db8::53"])
+        #expect(resolved.network.ipv6?.gateway == nil && resolved.network.ipv6?.leadsOut == true)
+        #expect(resolved.warnings == ["No IPv4 gateway on eth0, so DHCP is off: name a router for the guest with --gateway, any address does"])
+        #expect(try resolve(facts, { $0.program = .passt; $0.noDHCP = true }, nameservers: ["2001:db8::53"]).warnings.isEmpty)
+        facts.routes = [route("198.51.100.0/24", dev: 2)]
+        #expect(try resolve(facts).network.ipv6?.leadsOut == false)
+    }
+
     @Test func passtAdvertisesTheHostsResolvers() throws {
         let names = ["127.0.0.53", "203.0.113.53", "2001:db8::53", "::1", "203.0.113.53"]
         let result = try resolve(plainHost(), { $0.program = .passt }, nameservers: names, search: ["example.org"])
