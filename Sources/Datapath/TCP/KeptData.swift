@@ -1,7 +1,7 @@
 internal import Linux
 
-/// Bytes that cannot stay where they came from, each connection's in a place of its own: what a full socket has refused (`TCPBlocked`), what came behind something
-/// that is missing (`TCPMissing`), and what a queue holds in very small pieces (`TCPGathered`). The memory is taken where it is used first.
+/// Bytes that cannot stay where they came from, each connection's in a place of its own: what a full socket has refused (`TCPBlocked`), and what a queue holds in very
+/// small pieces (`TCPGathered`). The memory is taken where it is used first.
 struct KeptData: ~Copyable {
     static var most: Int { 64 }
     /// Bytes for one connection: two of the largest segments.
@@ -24,9 +24,9 @@ struct KeptData: ~Copyable {
         self.isTaken = isTaken
     }
 
-    /// The number of a place that nobody has; 0 where there is none among the first `most`, of which the last ones are taken first.
-    mutating func takePlace(most: Int = KeptData.most) -> UInt8 {
-        for place in (0..<min(most, KeptData.most)).reversed() where !isTaken[place] {
+    /// The number of a place that nobody has; 0 where there is none.
+    mutating func takePlace() -> UInt8 {
+        for place in (0..<KeptData.most).reversed() where !isTaken[place] {
             isTaken[place] = true
             (starts[place], ends[place]) = (place * KeptData.room, place * KeptData.room)
             return UInt8(truncatingIfNeeded: place + 1)

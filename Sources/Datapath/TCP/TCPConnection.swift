@@ -17,7 +17,7 @@
 //   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
 //   TCPMissing        a frame of the guest's is missing, and how it sends that again
 //   TCPGathered       queues of the host's sockets that are too costly to look at
-//   KeptData          bytes of all three
+//   LatePieces, KeptData  bytes of these three
 //   TCPSlowStart      whose slow start counts
 //   TCPKeepAlive      the guest asks whether the far end is still there
 //   TCPOutage         how soon a path that was gone is used again
@@ -121,11 +121,12 @@ struct TCPConnection: FlowEntry {
     /// Since when it is missing, in milliseconds of the worker's clock, and how many segments have come since.
     var holeSince: UInt32 = 0
     var holeAnswers: UInt8 = 0
-    /// The guest's FIN follows what lies in `latePlace`.
-    var lateEnds = false
-    /// The place in `kept` of what is kept of that, and its first number; 0: none.
+    /// The place in `late` of what is kept of that, and its first number; 0: none.
     var latePlace: UInt8 = 0
     var lateStart = SequenceNumber(0)
+    /// The guest's FIN has come there, behind all data.
+    var lateEnds = false
+    var lateEnd = SequenceNumber(0)
     /// Bytes that the socket would still take, as last heard, less what was sent since.
     var sendSpace: UInt32 = 0
     /// Bytes that a far path would still carry soon, as last heard, less what was sent since; `.max` is no limit.

@@ -2,7 +2,7 @@ internal import Linux
 internal import Wire
 
 // Something of the guest's is missing: its own link has dropped a frame, or delivered it late, or a full socket has had no room for it. What follows is kept as far
-// as there is room. Each segment behind the hole is answered by an acknowledgement of its own, without data (RFC 5681, section 4.2), so that the guest sends what is
+// as there is room (`LatePieces`). Each segment behind the hole is answered by an acknowledgement of its own, without data (RFC 5681, section 4.2), so that the guest sends what is
 // missing again; and what is kept goes out behind that:
 //
 //      guest  ──1, 3, ... 40──>  we      3 to 40 are kept, and answered by 38 acknowledgements of 1
@@ -19,8 +19,6 @@ internal import Wire
 extension TCPTranslator where Sockets: ~Copyable {
     /// Milliseconds after which a guest may have run into its retransmission timeout (Linux' own least one is 200).
     private static var leastTimeout: UInt32 { 150 }
-    /// Connections that something late is kept of. The other places are left to what sockets refuse.
-    private static var mostLate: Int { KeptData.most / 2 }
 
     /// A segment that begins behind what is expected.
     mutating func takeLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping, now: Int64) {
@@ -62,33 +60,28 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
-        if table[index].latePlace == 0 || header.sequence < table[index].lateStart {
-            // What is needed first is kept.
-            forgetLate(index)
-            table[index].latePlace = kept.takePlace(most: TCPTranslator.mostLate)
-            table[index].lateStart = header.sequence
+        if table[index].latePlace == 0 {
+            table[index].latePlace = late.takePlace()
+            table[index].lateStart = table[index].expected
             table[index].lateEnds = false
         }
         let place = table[index].latePlace
-        guard place != 0, !table[index].lateEnds else { return }
+        guard place != 0 else { return }
         let start = table[index].lateStart
-        keep(header, from: start + kept.range(place).count, in: arena, place)
-        table[index].lateEnds = header.flags.contains(.fin) && header.sequence + header.payloadLength == start + kept.range(place).count
+        slots.removeAll()
+        if slots.append(arena, offset: header.payloadOffset, length: header.payloadLength) { late.insert(slots, at: header.sequence - start, place) }
+        let end = header.sequence + header.payloadLength
+        guard header.flags.contains(.fin), late.ends(at: end - start, place) else { return }
+        (table[index].lateEnds, table[index].lateEnd) = (true, end)
     }
 
     /// Sends what was kept, where what was missing before it has come. False when the connection is gone. Precondition: the socket is not full.
     mutating func joinLate<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         let place = table[index].latePlace
-        let old = table[index].expected - table[index].lateStart
-        guard place != 0, old >= 0, !table[index].events.contains(.finFromGuest) else { return true }
-        let count = kept.range(place).count
-        guard old < count || old == count && table[index].lateEnds else {
-            forgetLate(index)
-            return true
-        }
-        kept.remove(old, from: place)
-        (table[index].refusedPlace, table[index].refusedEnds) = (place, table[index].lateEnds)
-        table[index].latePlace = 0
+        let offset = table[index].expected - table[index].lateStart
+        guard place != 0, offset >= 0, !table[index].events.contains(.finFromGuest) else { return true }
+        takeFromLate(index, place, offset)
+        guard table[index].refusedPlace != 0 else { return true }
         do throws(Errno) {
             if try !sendRefused(index, now: now) { awaitRoom(index) }
             return true
@@ -97,6 +90,24 @@ extension TCPTranslator where Sockets: ~Copyable {
             awaitRoom(index)
             return true
         }
+    }
+
+    /// What follows `offset` in the place is now what the socket is to get next.
+    private mutating func takeFromLate(_ index: Int, _ place: UInt8, _ offset: Int) {
+        let range = late.range(from: offset, place) ?? 0..<0
+        let next = table[index].expected + range.count
+        let ends = table[index].lateEnds && table[index].lateEnd == next
+        if !range.isEmpty || ends {
+            table[index].refusedPlace = kept.takePlace()
+            table[index].refusedEnds = ends && table[index].refusedPlace != 0
+            slots.removeAll()
+            // Without a place it has to come again.
+            if table[index].refusedPlace != 0, slots.append(late.bytes, offset: range.lowerBound, length: range.count) {
+                kept.append(slots, skipping: 0, to: table[index].refusedPlace)
+            }
+        }
+        late.drop(before: offset + range.count, place)
+        if late.isEmpty(place), ends || !table[index].lateEnds || table[index].lateEnd <= next { forgetLate(index) }
     }
 
     /// Some of what is missing has come, up to `end`, and is acknowledged at once (RFC 5681, section 4.2). A guest that had to wait for it as long as its timer runs
@@ -133,7 +144,8 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     mutating func forgetLate(_ index: Int) {
         guard table[index].latePlace != 0 else { return }
-        kept.forget(table[index].latePlace)
+        late.forget(table[index].latePlace)
         table[index].latePlace = 0
+        table[index].lateEnds = false
     }
 }

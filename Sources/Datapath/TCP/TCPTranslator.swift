@@ -33,6 +33,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     /// Of connections that have come from another host.
     var leftovers: Leftovers
     var kept: KeptData
+    var late: LatePieces
     var gathered: KeptData
     /// The last round took so long that queues may have grown unseen; see `TCPGathered`.
     var isLate = false
@@ -73,6 +74,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         let closed = try ClosedConnections(seed: seed)
         let leftovers = try Leftovers()
         let kept = try KeptData()
+        let late = try LatePieces()
         let gathered = try KeptData()
         let postponed = try Postponed(capacity: capacity)
         self.table = table
@@ -87,6 +89,7 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
         self.closed = closed
         self.leftovers = leftovers
         self.kept = kept
+        self.late = late
         self.gathered = gathered
         self.postponed = postponed
         self.waiting = waiting

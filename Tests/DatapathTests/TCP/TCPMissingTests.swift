@@ -16,7 +16,7 @@ extension TCPScript {
 
     /// All places for what is late belong to other connections.
     mutating func takeAllPlaces() {
-        for number in 0..<(KeptData.most / 2) {
+        for number in 0..<(LatePieces.mostPlaces) {
             let port = UInt16(50_000 + number)
             open(port: port)
             guest("A", seq: 1461, ack: 1, count: 1460, port: port)
@@ -57,8 +57,8 @@ extension TCPScript {
         #expect(script.answer() == ["A 101:0 ack 7302"])
     }
 
-    /// Of what comes behind two holes, what is needed first is kept.
-    @Test func theNearestIsKept() throws {
+    /// Of what comes behind several holes all is kept, in whatever order.
+    @Test func allOfItIsKept() throws {
         var script = try TCPScript()
         script.open()
         script.guest("A", seq: 7301, ack: 1, count: 1460)
@@ -67,9 +67,44 @@ extension TCPScript {
         #expect(script.round().count == 3)
         script.guest("A", seq: 1, ack: 1, count: 1460)
         #expect(script.answer() == ["A 1:0 ack 4381"])
-        script.guest("A", seq: 4381, ack: 1, count: 4380)
+        // Nothing but what was missing has to come again.
+        script.guest("A", seq: 4381, ack: 1, count: 2920)
         #expect(script.answer() == ["A 1:0 ack 8761"])
         #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<8760]))
+        #expect(script.connection().latePlace == 0)
+    }
+
+    /// Every second frame is late: as many holes as there may be, and one more.
+    @Test func manyHoles() throws {
+        var script = try TCPScript { $0.sendLimit = 300_000 }
+        script.open()
+        for number in 0...LatePieces.mostPieces { script.guest("A", seq: 1461 + 2920 * number, ack: 1, count: 1460) }
+        _ = script.round()
+        for number in 0..<LatePieces.mostPieces { script.guest("A", seq: 1 + 2920 * number, ack: 1, count: 1460) }
+        let end = 2920 * LatePieces.mostPieces
+        #expect(script.answer().last == "A 1:0 ack \(end + 1)")
+        script.guest("FA", seq: end + 1, ack: 1, count: 2920)
+        #expect(script.answer().last == "A 1:0 ack \(end + 2922)")
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<(end + 2920)]))
+        #expect(script.tcp.sockets.all[0].isFinished)
+    }
+
+    /// The end comes before the middle, which the socket has no room for.
+    @Test func theEndBehindTwoHoles() throws {
+        var script = try TCPScript.nearlyFull(2000)
+        script.guest("FA", seq: 2921, ack: 1, count: 100)
+        script.guest("A", seq: 1461, ack: 1, count: 500)
+        _ = script.round()
+        script.guest("A", seq: 1, ack: 1, count: 1460)
+        _ = script.round()
+        script.tcp.sockets.all[0].sendLimit = 40_000
+        script.tcp.sockets.drain(0)
+        _ = script.round()
+        #expect(!script.tcp.sockets.all[0].isFinished)
+        script.guest("A", seq: 1961, ack: 1, count: 960)
+        #expect(script.answer().last == "A 1:0 ack 3022")
+        #expect(script.tcp.sockets.all[0].isFinished)
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<3020]))
     }
 
     /// The guest sends again more than what was missing, or less than all of it.
@@ -268,7 +303,7 @@ extension TCPScript {
                 script.open(port: port)
                 script.guest("A", seq: 1461, ack: 1, count: 1460, port: port)
                 _ = script.round()
-                #expect((script.connection(port).latePlace != 0) == (number < KeptData.most / 2))
+                #expect((script.connection(port).latePlace != 0) == (number < LatePieces.mostPlaces))
             }
             for number in 0..<40 { script.guest("R", seq: 1, port: UInt16(50_000 + 100 * turn + number)) }
             _ = script.round()

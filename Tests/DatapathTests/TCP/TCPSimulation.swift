@@ -20,6 +20,8 @@ struct TCPSimulation: ~Copyable {
     /// Any of them, now or earlier.
     private var hadAborts = false
     private var startsAnew: [Bool] = []
+    /// Since when a connection's socket is closed.
+    private var endedAt: [Int64?] = []
     /// Connections whose guest has started anew: the guest, the bytes of its far end, and the socket, as they were.
     private var earlier: [(guest: ModelGuest, farEnd: ModelFarEnd, isExcused: Bool)] = []
 
@@ -71,6 +73,7 @@ struct TCPSimulation: ~Copyable {
             wasAborted.append(false)
             lostFromGuest.append(0)
             lostSyns.append(0)
+            endedAt.append(nil)
             startsAnew.append(connection.startsAnew)
             checks.append(FlowChecks(isFar: plan.isFar && plan.hasBytesAcknowledged))
         }
@@ -216,6 +219,9 @@ struct TCPSimulation: ~Copyable {
         if !script.port.link.seen.isEmpty { isLinkEmpty = false }
         collect()
         findSockets()
+        for index in farEnds.indices where endedAt[index] == nil {
+            if let number = farEnds[index].socket, script.tcp.sockets.all[number].closes > 0 { endedAt[index] = now }
+        }
     }
 
     // MARK: Aborts and new beginnings
@@ -248,7 +254,10 @@ struct TCPSimulation: ~Copyable {
     private func mayEndByReset(_ index: Int) -> Bool {
         if wasAborted[index] || wasRefused(index) { return true }
         guard let number = farEnds[index].socket else { return false }
-        return script.tcp.sockets.all[number].hasLostPeekOffset
+        let socket = script.tcp.sockets.all[number]
+        // It has ended in good order, and each answer that would have said so was lost until it was forgotten.
+        if let end = endedAt[index], now - end > ClosedConnections.time, !socket.isAborted, socket.taken.count == guests[index].total { return true }
+        return socket.hasLostPeekOffset
     }
 
     /// The guest opens a new connection between the same ends, in the batch of the last segment of the old one.
@@ -262,6 +271,7 @@ struct TCPSimulation: ~Copyable {
         guests[index].begin(now: now, &random)
         guests[index].queued = rest + guests[index].queued
         farEnds[index].socket = nil
+        endedAt[index] = nil
         farEnds[index].connectsAt = nil
         farEnds[index].actAt = now
         wasAborted[index] = false

@@ -47,6 +47,7 @@ import Testing
             ("the far end owed the acknowledgement of a FIN alone, and was asked a second later", [0, 64, 70, 2_000_076, 7_000_005]),
             ("a buffer that had become smaller than a segment was fed at the pace of the guest's persist timer", [12_004_217]),
             ("one lost or late frame led to timeouts, one after the other", [13_000_053, 13_000_149, 13_000_488, 13_001_153]),
+            ("of what came behind several holes, only the first piece was kept", [13_002_965]),
             ("an end was taken twice where the kernel lacked memory for what had been kept before it", [10_000_919]),
             ("acknowledgements behind a window probe lay outside the window", [9_000_276, 9_000_291, 9_000_480, 9_001_044]),
         ]
@@ -63,6 +64,7 @@ import Testing
             ("two of the slowest repetitions in a row were not expected to be lost", [7_000_525]),
             ("a link that nobody used was full again all the time, and refused each repetition of a guest's", [9_000_282, 11_005_647]),
             ("all SYNs to a guest were lost", [7_002_398]),
+            ("whatever told a guest of the end was lost for a minute", [6_004_705]),
             ("not to be made to fail again", [2_000_008]),
         ]
     }
