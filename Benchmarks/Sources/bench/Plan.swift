@@ -53,6 +53,7 @@ struct Plan {
             try m.systemCalls(transactions: isFull ? 2000 : 300)
         })
         if isFull {
+            all.append(Setting(name: "IPv6, MTU 1500", link: Link(mtu: 1500), six: true) { m in try m.bulk(streams: 1, seconds: short) })
             all.append(Setting(name: "IPv6, MTU 65520", link: Link(mtu: 65520), six: true) { m in
                 try m.bulk(streams: 1, seconds: short)
                 try m.transactions(seconds: short)
@@ -72,12 +73,14 @@ struct Plan {
 
     private var disturbed: [Setting] {
         func path(
-            _ name: String, _ conditions: String, congestion: String? = nil, buffers: Int? = nil, _ measure: @escaping (inout Measuring) throws -> Void
+            _ name: String, _ conditions: String, congestion: String? = nil, buffers: Int? = nil, isRepeated: Bool = true, isOursAlone: Bool = false,
+            _ measure: @escaping (inout Measuring) throws -> Void
         ) -> Setting {
             let link = Link(mtu: 1500, conditions: conditions, congestion: congestion, buffers: buffers)
-            return Setting(name: name, link: link, isRepeated: false, measure: measure)
+            return Setting(name: name, link: link, isRepeated: isRepeated, isOursAlone: isOursAlone, measure: measure)
         }
         let far = "delay=25ms rate=1gbit queue=12mb"
+        let lossy = "delay=5ms rate=1gbit queue=5mb loss=1%", swapping = "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms"
         var all = [
             path("emulated path", "clear") { m in try m.bulk(streams: 1, seconds: short) },
             path("50 ms, 1 Gbit/s", far) { m in
@@ -91,9 +94,13 @@ struct Plan {
                 // The receive buffers that Linux grows to by default hold half of this path.
                 path("50 ms, 1 Gbit/s, 32 MiB buffers", far, buffers: 32 << 20) { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
                 path("50 ms, 1 Gbit/s, BBR", far, congestion: "bbr") { m in try m.bulk(streams: 1, seconds: 8, withRoundTrip: true) },
-                path("1 % loss, 10 ms", "delay=5ms rate=1gbit queue=5mb loss=1%") { m in try m.bulk(streams: 1, seconds: 15) },
-                path("5 % reordering", "delay=5ms rate=1gbit queue=5mb reorder=5% hold=1ms") { m in try m.bulk(streams: 1, seconds: 4) },
-                path("10 s black hole", "delay=5ms rate=1gbit queue=5mb") { m in try m.blackHole(seconds: 10) },
+                path("1 % loss, 10 ms", lossy) { m in try m.bulk(streams: 1, seconds: 15) },
+                path("5 % reordering", swapping) { m in try m.bulk(streams: 1, seconds: 4) },
+                path("10 s black hole", "delay=5ms rate=1gbit queue=5mb", isRepeated: false) { m in try m.blackHole(seconds: 10) },
+                path("50 ms, 1 Gbit/s, every byte", far, isRepeated: false, isOursAlone: true) { m in try m.identical(bytes: 200 << 20) },
+                path("50 ms, 1 Gbit/s, BBR, every byte", far, congestion: "bbr", isRepeated: false, isOursAlone: true) { m in try m.identical(bytes: 200 << 20) },
+                path("1 % loss, 10 ms, every byte", lossy, isRepeated: false, isOursAlone: true) { m in try m.identical(bytes: 20 << 20) },
+                path("5 % reordering, every byte", swapping, isRepeated: false, isOursAlone: true) { m in try m.identical(bytes: 200 << 20) },
             ]
         }
         return all
