@@ -13,6 +13,8 @@ import Testing
         asking = socks[0]
         asking.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+        # Behind an answer, too, Linux waits for so long before it asks again.
+        asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
         print("quiet", flush=True)
         asking.settimeout(None)
         try:
@@ -68,6 +70,7 @@ import Testing
                 sock = listener.accept()[0]
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
                 sock.recv(1)
                 """])
             try require("a server") { server.standardOutput.contains("ready") || server.poll() != nil }

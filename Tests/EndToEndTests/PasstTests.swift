@@ -5,6 +5,25 @@ import Testing
 /// passt, with the kernel of a namespace as the virtual machine.
 @Suite struct PasstTests {
     /// DHCP, router advertisements, ping, TCP and UDP both ways, all over one connection.
+    /// As from a host that is off, and not as from one that does not answer.
+    @Test(arguments: [false, true]) func whoComesWhileNoMachineIsThereIsToldSo(_ sharesMemory: Bool) throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let socket = network.path("s")
+            _ = try network.passt(["-f", "-s", socket, "-t", "8080:4000"] + (sharesMemory ? ["--vhost-user"] : []))
+            let script = "import socket, sys; s = socket.create_connection((sys.argv[1], 8080), 3); s.settimeout(3); print(s.recv(1))"
+            for family in Family.allCases {
+                let output = try network.remote.run(["python3", "-c", script, family.hostAddress], seconds: 10)
+                #expect(output.err.contains("ConnectionResetError") || output.err.contains("ConnectionRefusedError"), "\(output)")
+            }
+            // And is served when one is.
+            let machine = try Machine(network, "vm", socket: socket, kind: sharesMemory ? "memory" : "stream")
+            try machine.configure()
+            try machine.host.serveTests()
+            #expect(try network.remote.client("ask", Family.v4.hostAddress, 8080, "whoami").check().text == Family.v4.server)
+        }
+    }
+
     /// The question for its address came before it had one.
     @Test(arguments: ["stream", "memory"]) func aMachineThatHasNeverSaidAnythingIsReached(_ kind: String) throws {
         try withNetwork { network in

@@ -25,7 +25,7 @@ import Wire
 
     @Test func remediesFitTheSide() {
         let inside = BindRefusal(isTCP: false, isOutbound: true, freebind: true, firstFree: 1024)
-        #expect(inside.remedy(Errno(EADDRINUSE), 80) == "something else listens there, 'ss -lunp' shows what")
+        #expect(inside.remedy(Errno(EADDRINUSE), 80) == "something else listens there, 'ss -lunp' in the namespace shows what")
         #expect(inside.remedy(Errno(EADDRNOTAVAIL), 80) == "the namespace has no such address")
     }
 

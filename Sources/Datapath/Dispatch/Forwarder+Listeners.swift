@@ -111,6 +111,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             }
         }
         port.counters.add(.tcpAccepted)
+        // A machine that is off, or has moved away: the client hears it now, and not when all SYNs have gone nowhere.
+        guard port.link.hasGuest else {
+            port.counters.add(.inboundWithoutGuest)
+            tcp.sockets.abort(socket)
+            return
+        }
         guard let key = inboundKey(socket, source, listener.target) else {
             port.counters.add(.inboundUnanswerable)
             tcp.sockets.abort(socket)

@@ -54,6 +54,7 @@ enum Counter: Int, CaseIterable {
     case tcpAccepted
     case udpAccepted
     case inboundUnanswerable
+    case inboundWithoutGuest
     case listenersPaused
     // What takes no detour over the guest's interface.
     case splicedBytes
@@ -126,6 +127,7 @@ enum Counter: Int, CaseIterable {
         case .tcpAccepted: "TCP connections accepted for guest"
         case .udpAccepted: "UDP flows opened by others"
         case .inboundUnanswerable: "refused to guest: no address for one side"
+        case .inboundWithoutGuest: "refused to guest: none is connected"
         case .listenersPaused: "pauses of listeners for lack of descriptors or memory"
         case .splicedBytes: "bytes spliced"
         case .spliceOpened: "spliced connections opened"

@@ -4,39 +4,45 @@ internal import Wire
 /// It changes while we run, and whoever has an address of the host's next is somebody else.
 struct HostAddress: BitwiseCopyable {
     private struct Candidate: BitwiseCopyable {
-        let address: IPAddress
-        let isOnTemplate: Bool
+        var address: IPAddress
+        var isOnTemplate: Bool
     }
 
-    private var now: Candidate?
-    /// What would take its place: the last that came on the model's interface, or else the first on another.
-    private var next: Candidate?
+    /// As many as are remembered; with more, the last ones are not.
+    private static var most: Int { 8 }
+
+    /// In the order in which they came. Only `current` counts.
+    private var candidates: InlineArray<8, Candidate>
+    private var count = 0
+    private var current = 0
 
     /// `address`: of the model, nil where it has none.
     init(_ address: IPAddress?) {
-        now = address.flatMap { $0.isAny ? nil : Candidate(address: $0, isOnTemplate: true) }
+        candidates = InlineArray(repeating: Candidate(address: IPAddress(IPv6Address.any), isOnTemplate: false))
+        if let address, !address.isAny { note(address, isOnTemplate: true) }
     }
 
     /// nil while there is none.
-    var address: IPAddress? { @_noAllocation @_noLocks get { now?.address } }
+    var address: IPAddress? { @_noAllocation @_noLocks get { count == 0 ? nil : candidates[current].address } }
 
-    /// The host has `address` now.
+    /// The host has `address` now. One of the model's takes the place of one that is not.
     mutating func note(_ address: IPAddress, isOnTemplate: Bool) {
-        if address == now?.address { return }
-        let new = Candidate(address: address, isOnTemplate: isOnTemplate)
-        if let old = now {
-            if !isOnTemplate || old.isOnTemplate {
-                if isOnTemplate || next == nil { next = new }
-                return
-            }
-            next = old
-        }
-        now = new
+        for index in 0..<count where candidates[index].address == address { return }
+        guard count < HostAddress.most else { return }
+        candidates[count] = Candidate(address: address, isOnTemplate: isOnTemplate)
+        count += 1
+        if isOnTemplate, !candidates[current].isOnTemplate { current = count - 1 }
     }
 
-    /// The host has lost `address`.
+    /// The host has lost `address`. If that was the one, it is now the last that came on the model's interface, or else the first on another.
     mutating func forget(_ address: IPAddress) {
-        if address == next?.address { next = nil }
-        if address == now?.address { (now, next) = (next, nil) }
+        guard let gone = (0..<count).first(where: { candidates[$0].address == address }) else { return }
+        for index in (gone + 1)..<max(count, gone + 1) { candidates[index - 1] = candidates[index] }
+        count -= 1
+        if gone == current {
+            current = (0..<count).last { candidates[$0].isOnTemplate } ?? 0
+        } else if gone < current {
+            current -= 1
+        }
     }
 }

@@ -19,6 +19,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var batchSize: LinkBatch { inner.batchSize }
     var figures: LinkFigures { inner.figures }
     var moreDescriptors: Int { inner.moreDescriptors }
+    var hasGuest: Bool { inner.hasGuest }
     var hasLostGuest: Bool { inner.hasLostGuest }
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }

@@ -136,6 +136,9 @@ protocol GuestLink: ~Copyable {
     /// From now on, events tell of all that comes: nobody will look for some time. False when something has come already.
     mutating func prepareToWait() -> Bool
 
+    /// There is one now, whether it listens or not.
+    var hasGuest: Bool { get }
+
     /// Set when sending has found that there is no guest any more.
     var hasLostGuest: Bool { get }
 
@@ -178,6 +181,7 @@ extension GuestLink where Self: ~Copyable {
     var figures: LinkFigures { LinkFigures() }
     var moreDescriptors: Int { 0 }
     var hasNews: Bool { false }
+    var hasGuest: Bool { true }
     var hasLostGuest: Bool { false }
     mutating func takeNews() -> LinkEvent { [] }
     mutating func prepareToWait() -> Bool { true }

@@ -188,6 +188,8 @@ struct TCPConnection: FlowEntry {
     var timeoutLimit: UInt8 = 0
     /// Seconds of silence after which the socket asks the far end whether it is still there; 0: it does not. See `TCPKeepAlive`.
     var keepAliveTime: UInt16 = 0
+    /// Seconds of silence before the guest's last probe.
+    var silence: UInt16 = 0
     /// Acknowledgements that still go out at once before the connection may be called interactive.
     var quickAcknowledgements: UInt8 = 16
 

@@ -140,7 +140,10 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// The guest's link address is known now. What went to everybody was heard by nobody: Linux takes TCP only from frames to itself.
     mutating func guestWasFound<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>, now: Int64) {
-        for index in 0..<table.highWater where table.isUsed(index) && !table[index].events.contains(.established) { repeatSyn(index, &port, now: now) }
+        for index in 0..<table.highWater where table.isUsed(index) && table[index].events.contains(.opensToGuest) && !table[index].events.contains(.established) {
+            (table[index].retransmissions, table[index].refusals) = (0, 0)
+            repeatSyn(index, &port, now: now)
+        }
     }
 
     /// Ends `index`, whose client has opened another connection from the same address and port, if the kernel knows nothing more of it; we may not have heard of that yet,

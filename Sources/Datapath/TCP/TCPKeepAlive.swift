@@ -8,10 +8,15 @@ internal import Wire
 //
 //      guest  --probe-->   we  --probe-->   far end         every 60 s, say
 //      guest  <--answer--  we  <--answer--  far end
+//
+// How often that is, is told by the silence before a probe. Other segments can look the same: a byte that is sent again, a question for the window that our answer
+// to the last one has crossed; and probes that have waited somewhere come together. So a short silence has to be seen twice in a row, a long one only to be changed.
 
 extension TCPTranslator where Sockets: ~Copyable {
     /// Seconds between two unanswered probes, at most: what Linux waits by default.
     private static var longestInterval: UInt16 { 75 }
+    /// Seconds of silence before what is certainly a probe.
+    private static var certainSilence: UInt16 { 30 }
 
     /// Whether the guest asks for a sign of life.
     func isKeepAlive(_ header: TCPHeader, _ index: Int) -> Bool {
@@ -23,11 +28,22 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func askFarEnd(_ index: Int, now: Int64) {
         let connection = table[index]
         guard connection.windowEdge > connection.expected, connection.acknowledged == connection.expected, connection.socket.isOpen else { return }
-        let silence = UInt32(truncatingIfNeeded: now) &- connection.heardAt
-        let seconds = UInt16(clamping: max((silence + 500) / 1000, 1))
-        // The first probe may follow a longer silence than those behind it.
-        guard connection.keepAliveTime == 0 || seconds + 1 < connection.keepAliveTime else { return }
-        table[index].keepAliveTime = min(seconds, UInt16(Int16.max))
-        sockets.keepAlive(after: table[index].keepAliveTime, every: min(seconds, TCPTranslator.longestInterval), on: connection.socket)
+        let seconds = TCPTranslator.seconds(UInt32(truncatingIfNeeded: now) &- connection.heardAt)
+        guard seconds > 0 else { return }
+        table[index].silence = seconds
+        let isCertain = connection.keepAliveTime == 0 && seconds >= TCPTranslator.certainSilence
+        guard isCertain || TCPTranslator.isAbout(seconds, connection.silence), !TCPTranslator.isAbout(seconds, connection.keepAliveTime) else { return }
+        table[index].keepAliveTime = seconds
+        sockets.keepAlive(after: seconds, every: min(seconds, TCPTranslator.longestInterval), on: connection.socket)
+    }
+
+    /// Rounded, and as much as the kernel takes at most.
+    @_noAllocation @_noLocks
+    static func seconds(_ milliseconds: UInt32) -> UInt16 { UInt16(truncatingIfNeeded: min(milliseconds / 1000 + (milliseconds % 1000 >= 500 ? 1 : 0), 32_767)) }
+
+    /// The same but for what timers do: a second, or an eighth.
+    @_noAllocation @_noLocks
+    private static func isAbout(_ a: UInt16, _ b: UInt16) -> Bool {
+        b > 0 && (a > b ? a - b : b - a) <= Swift.max(a / 8, 1)
     }
 }

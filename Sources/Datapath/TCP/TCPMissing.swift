@@ -61,6 +61,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
         if table[index].latePlace == 0 {
+            guard header.payloadLength > 0, header.sequence - table[index].expected < LatePieces.room else { return }
             table[index].latePlace = late.takePlace()
             table[index].lateStart = table[index].expected
             table[index].lateEnds = false

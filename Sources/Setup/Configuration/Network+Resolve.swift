@@ -88,8 +88,8 @@ extension Network {
         // A default gives way to what was asked for.
         family.mapHostLoopback = choose(options.mapHostLoopback4, default: options.noMapGateway || gateway == family.mapGuestAddress ? nil : gateway)
         family.outboundAddress = options.outbound4
-        family.outboundInterface = options.outboundInterface4
-        family.outboundInterfaceIndex = host.outboundIndex4
+        family.outboundInterface = host.outbound4?.name
+        family.outboundInterfaceIndex = host.outbound4?.index
         family.setTemplate((template ?? host.template)?.link)
         family.dnsForward = options.dnsForward4
         return family
@@ -107,8 +107,8 @@ extension Network {
         family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6
         family.mapHostLoopback = choose(options.mapHostLoopback6, default: options.noMapGateway || gateway == family.mapGuestAddress ? nil : gateway)
         family.outboundAddress = options.outbound6
-        family.outboundInterface = options.outboundInterface6
-        family.outboundInterfaceIndex = host.outboundIndex6
+        family.outboundInterface = host.outbound6?.name
+        family.outboundInterfaceIndex = host.outbound6?.index
         family.setTemplate((template ?? host.template)?.link)
         family.dnsForward = options.dnsForward6
         return family

@@ -28,8 +28,8 @@ public struct Host: Sendable, Equatable {
     /// The template interface's own link-local address.
     public var linkLocal: IPv6Address?
     /// Of `--outbound-if4` and `--outbound-if6`.
-    public var outboundIndex4: Int32?
-    public var outboundIndex6: Int32?
+    public var outbound4: Link?
+    public var outbound6: Link?
     /// Where the guest's link-local addresses of IPv6 are on the host.
     public private(set) var linkOfIPv6: Link?
     /// Addresses of any of its interfaces.
@@ -55,10 +55,8 @@ public struct Host: Sendable, Equatable {
         addresses = facts.addresses.map(\.address)
 
         let template = try Host.link(options.interface, option: "--interface", facts)
-        let outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)
-        let outbound6 = try Host.link(options.outboundInterface6, option: "--outbound-if6", facts)
-        outboundIndex4 = outbound4?.index
-        outboundIndex6 = outbound6?.index
+        outbound4 = try Host.link(options.outboundInterface4, option: "--outbound-if4", facts)
+        outbound6 = try Host.link(options.outboundInterface6, option: "--outbound-if6", facts)
         if hasIPv4 { template4 = facts.template(.ipv4, on: template ?? outbound4) }
         if hasIPv6 { template6 = facts.template(.ipv6, on: template ?? outbound6) }
         try Host.require(template4, on: hasIPv4 ? outbound4 : nil, template, .ipv4)

@@ -8,6 +8,8 @@ internal import Wire
 public enum OutboundProbe {
     /// Returns what the user should know of. Throws where nothing of a family could leave.
     public static func run(_ network: Network) throws(SetupError) -> [String] {
+        // Without an interface, nothing leaves by them.
+        if network.spliceOnly { return [] }
         var warnings: [String] = []
         if let ipv4 = network.ipv4 {
             try probe(ipv4.outboundInterface, ipv4.outboundInterfaceIndex, IPAddress(IPv4Address.any))
@@ -42,7 +44,7 @@ public enum OutboundProbe {
     }
 
     private static func probe(_ address: IPAddress?, _ network: Network, scope: Int32) -> [String] {
-        guard let address, !network.freebind, !network.spliceOnly else { return [] }
+        guard let address, !network.freebind else { return [] }
         do throws(Errno) {
             let socket = try Descriptor.socket(.datagram, for: address)
             defer { socket.close() }

@@ -80,7 +80,7 @@ public struct TargetNamespace: Sendable {
 
     /// What can be done about a file that cannot be opened.
     private static func hint(_ path: String, _ error: Errno) -> String? {
-        let isProcess = path.hasPrefix("/proc/")
+        let isProcess = path.hasPrefix("/proc/") && process(path) != nil
         switch error.code {
         case ENOENT where isProcess:
             return isRunning(path) ? "/proc hides the processes of others (hidepid), or shows other ones" : "the process has ended"
@@ -92,10 +92,15 @@ public struct TargetNamespace: Sendable {
 
     /// Whether the process of a path such as `/proc/123/ns/net` is there, whatever /proc shows. One that may not be signalled is.
     static func isRunning(_ path: String) -> Bool {
-        let parts = path.split(separator: "/")
-        guard parts.count > 1, let process = Int32(parts[1]), process > 0 else { return false }
+        guard let process = process(path) else { return false }
         do throws(Errno) { try Process.signal(process, 0) } catch { return error.code == EPERM }
         return true
+    }
+
+    /// The number in such a path.
+    private static func process(_ path: String) -> Int32? {
+        let parts = path.split(separator: "/")
+        return parts.count > 1 ? Int32(parts[1]).flatMap { $0 > 0 ? $0 : nil } : nil
     }
 
     public func close() {

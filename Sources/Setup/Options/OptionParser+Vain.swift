@@ -76,7 +76,7 @@ extension OptionParser {
         return [
             VainOptions(
                 .address(.address), .address(.netmask), .address(.gateway), .address(.macAddr), .address(.mtu), .address(.interface), .address(.outbound),
-                .address(.mapHostLoopback), .address(.mapGuestAddr), when: options.spliceOnly, reason),
+                .address(.outboundIf4), .address(.outboundIf6), .address(.mapHostLoopback), .address(.mapGuestAddr), when: options.spliceOnly, reason),
             VainOptions(
                 .name(.dns), .name(.dnsForward), .name(.dnsHost), .name(.search), .name(.hostname), .name(.fqdn), when: options.spliceOnly, reason),
             VainOptions(.namespace(.nsIfname), .namespace(.nsMacAddr), .run(.pcap), when: options.spliceOnly, reason),

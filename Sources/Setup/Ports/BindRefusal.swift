@@ -19,7 +19,7 @@ struct BindRefusal {
             guard Int(port) < first else { return "a security module forbids it" }
             return "ports below \(first) take root's rights, or a lower net.ipv4.ip_unprivileged_port_start (sysctl)"
         case EADDRINUSE:
-            return "something else listens there, 'ss -l\(isTCP ? "t" : "u")np' shows what"
+            return "something else listens there, 'ss -l\(isTCP ? "t" : "u")np'\(isOutbound ? " in the namespace" : "") shows what"
         case EADDRNOTAVAIL:
             return "the \(whose) has no such address" + (freebind ? "" : ", --freebind listens on those that are still to come")
         case ENODEV:

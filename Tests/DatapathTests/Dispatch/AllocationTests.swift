@@ -38,7 +38,7 @@ import Wire
         for counter in [.tcpClosed, .tcpResetsToGuest, .udpDatagramsToGuest, .icmpErrorsToGuest, .arpReplies, .dhcpReplies] as [Counter] {
             #expect(forwarder.count(counter) > 100, "\(counter)")
         }
-        for counter in [.neighbourAdvertisements, .routerAdvertisements, .dhcpv6Replies, .pingReplies, .droppedMalformed] as [Counter] {
+        for counter in [.neighbourAdvertisements, .routerAdvertisements, .dhcpv6Replies, .pingReplies, .droppedMalformed, .tcpOutOfOrder, .reassembled] as [Counter] {
             #expect(forwarder.count(counter) > 100, "\(counter)")
         }
     }
@@ -68,7 +68,7 @@ import Wire
     private func everything(_ forwarder: inout LiveForwarder, _ round: inout Int, _ echoPort: UInt16) throws {
         round += 1
         try connection(&forwarder, UInt16(20_000 + round % 20_000), round)
-        try datagrams(&forwarder, echoPort)
+        try datagrams(&forwarder, echoPort, round)
         try forwarder.run(local(round) + garbage(round))
     }
 
@@ -99,6 +99,8 @@ import Wire
                 batch.append(segment(forwarder, 0x18, 500))
                 position += 500
             }
+            // Every second one is late, and what came before it is kept.
+            if round % 2 == 0 { for index in stride(from: 0, to: batch.count, by: 2) { batch.swapAt(index, index + 1) } }
             try forwarder.run(batch)
             _ = peer.discard(1 << 20)
         }
@@ -130,10 +132,11 @@ import Wire
         _ = peer.send(unsafe bytes.span.bytes)
     }
 
-    private func datagrams(_ forwarder: inout LiveForwarder, _ echoPort: UInt16) throws {
+    private func datagrams(_ forwarder: inout LiveForwarder, _ echoPort: UInt16, _ round: Int) throws {
         let udpPort = forwarder.udpPort
         try forwarder.run((0..<10).map { Guest.udp(echoPort, udpPort, 100 + $0) })
         for _ in 0..<4 { try write(300, to: forwarder.echo) }
+        try forwarder.run(Guest.fragments(echoPort, udpPort, 2000, number: round))
         // Nobody listens there.
         try forwarder.run([Guest.udp(echoPort, 1, 10), Guest.ping(7)], rounds: 4)
     }
@@ -181,11 +184,19 @@ private enum Guest {
         return frame
     }
 
-    private static func ip(_ proto: UInt8, _ payload: [UInt8]) -> [UInt8] {
+    private static func ip(_ proto: UInt8, _ payload: [UInt8], number: Int = 0, fragment: Int = 0x4000) -> [UInt8] {
         sealed(
             LocalTest.join(
-                mac, LocalTest.bytes("0800 4500"), LocalTest.word(20 + payload.count), LocalTest.bytes("0000 4000 40"), [proto, 0, 0],
-                LocalTest.bytes("c0000202 c0000201"), payload))
+                mac, LocalTest.bytes("0800 4500"), LocalTest.word(20 + payload.count), LocalTest.word(number & 0xffff), LocalTest.word(fragment),
+                [64, proto, 0, 0], LocalTest.bytes("c0000202 c0000201"), payload))
+    }
+
+    /// A datagram in two parts, the second one first.
+    static func fragments(_ source: UInt16, _ destination: UInt16, _ count: Int, number: Int) -> [[UInt8]] {
+        let payload = udp(source, destination, count)[34...]
+        return [
+            ip(17, Array(payload.dropFirst(1400)), number: number, fragment: 1400 / 8), ip(17, Array(payload.prefix(1400)), number: number, fragment: 0x2000),
+        ]
     }
 
     static func tcp(_ source: UInt16, _ destination: UInt16, sequence: UInt32, acknowledgment: UInt32, _ flags: UInt8, _ count: Int) -> [UInt8] {

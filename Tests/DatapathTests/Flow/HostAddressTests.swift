@@ -21,6 +21,8 @@ import Wire
         host.forget(Self.b)
         #expect(host.address == Self.a)
         host.forget(Self.a)
+        #expect(host.address == Self.c)
+        host.forget(Self.c)
         #expect(host.address == nil)
     }
 
@@ -50,5 +52,22 @@ import Wire
     /// A guest without an address of IPv6 has `::`, which Linux takes for loopback.
     @Test func noAddressIsNone() {
         #expect(HostAddress(IPAddress(IPv6Address.any)).address == nil)
+    }
+
+    /// Not only the next one is known.
+    @Test func manyComeAndGo() {
+        var host = HostAddress(nil)
+        let addresses = (1...8).map { IPAddress(IPv4Address(0xc633_6400 + UInt32($0))) }
+        for (number, address) in addresses.enumerated() { host.note(address, isOnTemplate: number % 2 == 1) }
+        #expect(host.address == addresses[1])
+        host.note(Self.c, isOnTemplate: true)
+        for (gone, next) in [(1, 7), (7, 5), (5, 3), (0, 3), (3, 2), (2, 4), (4, 6)] {
+            host.forget(addresses[gone])
+            #expect(host.address == addresses[next], "\(gone)")
+        }
+        host.forget(addresses[6])
+        #expect(host.address == nil)
+        host.note(Self.c, isOnTemplate: false)
+        #expect(host.address == Self.c)
     }
 }

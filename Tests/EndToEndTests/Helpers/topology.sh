@@ -24,7 +24,6 @@ link set srv0 up
 addr add 203.0.113.2/24 dev srv0
 addr add 2001:db8:2::2/64 dev srv0 nodad
 END
-[ "$shape" = withoutInterface ] || ip link add wan0 netns "$name-host" type veth peer name lan0 netns "$name-router"
 ip -n "$name-router" -batch - <<END
 link set lan1 up
 addr add 203.0.113.254/24 dev lan1
@@ -34,18 +33,4 @@ ip -n "$name-remote" -batch - <<END
 route add default via 203.0.113.254
 route add default via 2001:db8:2::fe dev srv0
 END
-[ "$shape" = withoutInterface ] && exit
-
-ip -n "$name-router" -batch - <<END
-link set lan0 up
-addr add 198.51.100.254/24 dev lan0
-addr add 2001:db8:1::fe/64 dev lan0 nodad
-END
-ip -n "$name-host" -batch - <<END
-link set wan0 up
-addr add 198.51.100.1/24 dev wan0
-END
-[ "$shape" = withoutIPv6 ] || ip -n "$name-host" addr add 2001:db8:1::1/64 dev wan0 nodad
-[ "$shape" = withoutDefaultRoute ] && exit
-ip -n "$name-host" route add default via 198.51.100.254
-[ "$shape" = withoutIPv6 ] || ip -n "$name-host" route add default via 2001:db8:1::fe dev wan0
+[ "$shape" = withoutInterface ] || . "${0%/*}/wan.sh"

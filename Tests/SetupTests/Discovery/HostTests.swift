@@ -24,7 +24,7 @@ import Wire
         #expect(throws: SetupError(.discovery, "Invalid interface name enp3s0 for option --interface, the host has no such interface")) { try Host(facts, options: asked) }
         facts.otherNames = ["enp3s0": 3, "lan": 2]
         let host = try Host(facts, options: asked)
-        #expect(host.template4?.link.name == "eth1" && host.outboundIndex4 == 2)
+        #expect(host.template4?.link.name == "eth1" && host.outbound4?.index == 2)
         #expect(try HostFacts.read(names: ["lo", "no-such-name"]).otherNames.isEmpty)
     }
 
@@ -161,7 +161,7 @@ import Wire
         #expect(named.template6 == nil)
         let outbound = try Host(facts, options: options { $0.outboundInterface4 = "eth1" })
         #expect(outbound.template4?.link.name == "eth1" && outbound.template6?.link.name == "eth0")
-        #expect(outbound.outboundIndex4 == 3 && outbound.outboundIndex6 == nil)
+        #expect(outbound.outbound4?.index == 3 && outbound.outbound6 == nil)
     }
 
     @Test func refusals() {

@@ -12,10 +12,13 @@ extension VhostLink {
     var hasRoom: Bool {
         mutating get {
             if holds(neededRoom) { return true }
-            wantedRoom = neededRoom
+            want(neededRoom)
             return false
         }
     }
+
+    /// Somebody waits for so much. Whoever waits for less does not have to wait for more, least of all for what the ring could never hold.
+    private mutating func want(_ byteCount: Int) { wantedRoom = wantedRoom == 0 ? byteCount : min(wantedRoom, byteCount) }
 
     /// Bytes of the largest frame that may come. Where none is large, a driver may have little room, and where each frame has a chain of its own, it knows
     /// how long that must be.
@@ -40,9 +43,7 @@ extension VhostLink {
             return .refused
         }
         guard let (bufferCount, chainCount) = found else {
-            // Whoever waits for less may not have to wait for more, least of all for what the ring could never hold.
-            let wanted = device.features.contains(.mergeableBuffers) ? byteCount : 1
-            wantedRoom = wantedRoom == 0 ? wanted : min(wantedRoom, wanted)
+            want(device.features.contains(.mergeableBuffers) ? byteCount : 1)
             return .full
         }
         var header = frame.offload

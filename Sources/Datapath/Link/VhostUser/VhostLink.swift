@@ -52,6 +52,7 @@ struct VhostLink: GuestLink, ~Copyable {
     }
 
     var descriptor: Descriptor { connection.client }
+    var hasGuest: Bool { connection.client.isOpen }
     var offloads: LinkOffloads { device.offloads }
     /// Of both rings, and what one message may bring.
     var moreDescriptors: Int { 2 * 3 + PassedDescriptors.most }
