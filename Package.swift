@@ -79,6 +79,11 @@ let package = Package(
     ]
 )
 
+// For Scripts/simulate, whose optimized build of all tests would take twice as long.
+if Context.environment["SWIFT_PASST_SIMULATION"] != nil {
+    package.targets.removeAll { $0.type == .test && $0.name != "DatapathTests" }
+}
+
 // The fuzzer's program needs internals of every module, and instrumentation that nothing else should have: Scripts/fuzz.
 if Context.environment["SWIFT_PASST_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
