@@ -204,7 +204,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             pendingIndex = index
             _ = pending.append(arena, offset: header.payloadOffset + skip, length: fresh)
             pendingEnd = header.payloadOffset + header.payloadLength
-            if table[index].latePlace != 0 { flushPending(&port, now: now) }
+            if table[index].latePlace != 0, reachesLate(index) { flushPending(&port, now: now) }
         } else if header.payloadLength > 0 {
             table[index].events.insert(.mustAcknowledge)
         }

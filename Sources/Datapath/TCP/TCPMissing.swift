@@ -60,10 +60,14 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+        // What is needed first is kept.
+        if table[index].latePlace != 0, header.sequence < table[index].lateStart { forgetLate(index) }
         if table[index].latePlace == 0 {
-            guard header.payloadLength > 0, header.sequence - table[index].expected < LatePieces.room else { return }
+            guard header.payloadLength > 0 else { return }
+            // What is collected for the socket is there, and takes no room. What comes far behind it is worth a place, too: what lies between was dropped, and will come.
+            let missing = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
             table[index].latePlace = late.takePlace()
-            table[index].lateStart = table[index].expected
+            table[index].lateStart = header.sequence - missing + header.payloadLength <= LatePieces.room ? missing : header.sequence
             table[index].lateEnds = false
         }
         let place = table[index].latePlace
@@ -74,6 +78,13 @@ extension TCPTranslator where Sockets: ~Copyable {
         let end = header.sequence + header.payloadLength
         guard header.flags.contains(.fin), late.ends(at: end - start, place) else { return }
         (table[index].lateEnds, table[index].lateEnd) = (true, end)
+    }
+
+    /// Whether something that was kept follows what is collected for the socket, or lies in it.
+    func reachesLate(_ index: Int) -> Bool {
+        let place = table[index].latePlace
+        let offset = table[index].expected + pending.byteCount - table[index].lateStart
+        return late.range(from: offset, place) != nil || table[index].lateEnds && table[index].lateEnd == table[index].lateStart + offset
     }
 
     /// Sends what was kept, where what was missing before it has come. False when the connection is gone. Precondition: the socket is not full.

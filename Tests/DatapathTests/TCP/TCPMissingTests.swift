@@ -74,6 +74,31 @@ extension TCPScript {
         #expect(script.connection().latePlace == 0)
     }
 
+    /// In one batch, much may come before what is missing.
+    @Test func whatComesBeforeTheHoleTakesNoRoom() throws {
+        var script = try TCPScript { $0.sendLimit = 1_000_000 }
+        script.open()
+        let before = 100 * 1460, behind = 80 * 1460
+        for number in 0..<100 { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
+        for number in 1...80 { script.guest("A", seq: 1 + before + 1460 * number, ack: 1, count: 1460) }
+        _ = script.round()
+        script.guest("A", seq: 1 + before, ack: 1, count: 1460)
+        #expect(script.answer().last == "A 1:0 ack \(1 + before + 1460 + behind)")
+    }
+
+    /// What comes far behind what is missing is kept, unless something nearer comes.
+    @Test(arguments: [false, true]) func farBehindTheHole(_ hasNearer: Bool) throws {
+        var script = try TCPScript { $0.sendLimit = 1_000_000 }
+        script.open()
+        script.tcp.table[0].windowEdge = script.connection().expected + 400_000
+        let far = 150 * 1460
+        script.guest("A", seq: 1 + far, ack: 1, count: 1460)
+        if hasNearer { script.guest("A", seq: 1461, ack: 1, count: 1460) }
+        _ = script.round()
+        for number in 0..<150 where number != 1 || !hasNearer { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
+        #expect(script.answer().last == "A 1:0 ack \(1 + far + (hasNearer ? 0 : 1460))")
+    }
+
     /// Every second frame is late: as many holes as there may be, and one more.
     @Test func manyHoles() throws {
         var script = try TCPScript { $0.sendLimit = 300_000 }
