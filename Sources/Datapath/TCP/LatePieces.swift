@@ -1,7 +1,7 @@
 internal import Linux
 
-/// What came behind something that is missing: for each connection a place, in which everything lies as far from the place's beginning as it is from what was
-/// expected when the place was taken. What is missing in between stays free.
+/// What came behind something that is missing: for each connection a place, in which everything lies as far from the place's beginning as it is in the stream from
+/// the number that the place was taken for (`lateStart`). What is missing in between stays free.
 ///
 ///     place    |   missing   |  piece  | missing |   piece   |            room for as much as two of the largest segments have
 struct LatePieces: ~Copyable {
