@@ -24,8 +24,7 @@ public struct InterfaceName: BitwiseCopyable, Equatable, Sendable {
         guard (1..<InterfaceName.byteCount).contains(name.utf8.count), !name.utf8.contains(0) else { return nil }
         var words: (UInt64, UInt64) = (0, 0)
         for (index, byte) in name.utf8.enumerated() {
-            let shifted = UInt64(byte) << UInt64(56 - 8 * (index % 8))
-            if index < 8 { words.0 |= shifted } else { words.1 |= shifted }
+            InterfaceName.put(byte, at: index, in: &words)
         }
         (high, low) = words
     }
@@ -47,12 +46,17 @@ public struct InterfaceName: BitwiseCopyable, Equatable, Sendable {
         var index = 0
         while index < count, bytes.uint8(at: offset + index) != 0 {
             if index == InterfaceName.byteCount - 1 { return nil }
-            let shifted = UInt64(bytes.uint8(at: offset + index)) << UInt64(56 - 8 * (index % 8))
-            if index < 8 { words.0 |= shifted } else { words.1 |= shifted }
+            InterfaceName.put(bytes.uint8(at: offset + index), at: index, in: &words)
             index += 1
         }
         if index == 0 { return nil }
         (high, low) = words
+    }
+
+    @_noAllocation @_noLocks
+    private static func put(_ byte: UInt8, at index: Int, in words: inout (UInt64, UInt64)) {
+        let shifted = UInt64(byte) << UInt64(56 - 8 * (index % 8))
+        if index < 8 { words.0 |= shifted } else { words.1 |= shifted }
     }
 
     public var isEmpty: Bool { high == 0 }
