@@ -121,9 +121,8 @@ struct TCPConnection: FlowEntry {
     /// Since when it is missing, in milliseconds of the worker's clock, and how many segments have come since.
     var holeSince: UInt32 = 0
     var holeAnswers: UInt8 = 0
-    /// The place in `late` of what is kept of that, and its first number; 0: none.
+    /// The place in `late` of what is kept of that; 0: none.
     var latePlace: UInt8 = 0
-    var lateStart = SequenceNumber(0)
     /// The guest's FIN has come there, behind all data.
     var lateEnds = false
     var lateEnd = SequenceNumber(0)

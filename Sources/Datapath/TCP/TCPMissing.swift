@@ -60,39 +60,30 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
-        // What is needed first is kept.
-        if table[index].latePlace != 0, header.sequence < table[index].lateStart { forgetLate(index) }
         if table[index].latePlace == 0 {
             guard header.payloadLength > 0 else { return }
-            // What is collected for the socket is there, and takes no room. What comes far behind it is worth a place, too: what lies between was dropped, and will come.
-            let missing = table[index].expected + (pendingIndex == index ? pending.byteCount : 0)
             table[index].latePlace = late.takePlace()
-            table[index].lateStart = header.sequence - missing + header.payloadLength <= LatePieces.room ? missing : header.sequence
             table[index].lateEnds = false
         }
         let place = table[index].latePlace
         guard place != 0 else { return }
-        let start = table[index].lateStart
         slots.removeAll()
-        if slots.append(arena, offset: header.payloadOffset, length: header.payloadLength) { late.insert(slots, at: header.sequence - start, place) }
+        if slots.append(arena, offset: header.payloadOffset, length: header.payloadLength) { late.insert(slots, at: header.sequence, place) }
         let end = header.sequence + header.payloadLength
-        guard header.flags.contains(.fin), late.ends(at: end - start, place) else { return }
+        guard header.flags.contains(.fin), late.ends(at: end, place) else { return }
         (table[index].lateEnds, table[index].lateEnd) = (true, end)
     }
 
     /// Whether something that was kept follows what is collected for the socket, or lies in it.
     func reachesLate(_ index: Int) -> Bool {
-        let place = table[index].latePlace
-        let offset = table[index].expected + pending.byteCount - table[index].lateStart
-        return late.range(from: offset, place) != nil || table[index].lateEnds && table[index].lateEnd == table[index].lateStart + offset
+        let next = table[index].expected + pending.byteCount
+        return late.count(from: next, table[index].latePlace) > 0 || table[index].lateEnds && table[index].lateEnd == next
     }
 
     /// Sends what was kept, where what was missing before it has come. False when the connection is gone. Precondition: the socket is not full.
     mutating func joinLate<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
-        let place = table[index].latePlace
-        let offset = table[index].expected - table[index].lateStart
-        guard place != 0, offset >= 0, !table[index].events.contains(.finFromGuest) else { return true }
-        takeFromLate(index, place, offset)
+        guard table[index].latePlace != 0, !table[index].events.contains(.finFromGuest) else { return true }
+        takeFromLate(index)
         guard table[index].refusedPlace != 0 else { return true }
         do throws(Errno) {
             if try !sendRefused(index, now: now) { awaitRoom(index) }
@@ -104,21 +95,24 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    /// What follows `offset` in the place is now what the socket is to get next.
-    private mutating func takeFromLate(_ index: Int, _ place: UInt8, _ offset: Int) {
-        let range = late.range(from: offset, place) ?? 0..<0
-        let next = table[index].expected + range.count
+    /// What was kept behind `expected`, without a hole, is now what the socket is to get next.
+    private mutating func takeFromLate(_ index: Int) {
+        let place = table[index].latePlace
+        let expected = table[index].expected
+        let count = late.count(from: expected, place)
+        let next = expected + count
         let ends = table[index].lateEnds && table[index].lateEnd == next
-        if !range.isEmpty || ends {
+        if count > 0 || ends {
             table[index].refusedPlace = kept.takePlace()
             table[index].refusedEnds = ends && table[index].refusedPlace != 0
-            slots.removeAll()
             // Without a place it has to come again.
-            if table[index].refusedPlace != 0, slots.append(late.bytes, offset: range.lowerBound, length: range.count) {
+            if table[index].refusedPlace != 0 {
+                slots.removeAll()
+                late.add(count, from: expected, place, to: &slots)
                 kept.append(slots, skipping: 0, to: table[index].refusedPlace)
             }
         }
-        late.drop(before: offset + range.count, place)
+        late.drop(before: next, place)
         if late.isEmpty(place), ends || !table[index].lateEnds || table[index].lateEnd <= next { forgetLate(index) }
     }
 

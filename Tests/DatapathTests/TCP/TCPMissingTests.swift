@@ -86,17 +86,28 @@ extension TCPScript {
         #expect(script.answer().last == "A 1:0 ack \(1 + before + 1460 + behind)")
     }
 
-    /// What comes far behind what is missing is kept, unless something nearer comes.
-    @Test(arguments: [false, true]) func farBehindTheHole(_ hasNearer: Bool) throws {
+    /// What comes far behind what is missing is kept, unless something comes that is needed so much earlier that there is no room for both.
+    @Test(arguments: [nil, 1, 100]) func farBehindTheHole(_ nearer: Int?) throws {
         var script = try TCPScript { $0.sendLimit = 1_000_000 }
         script.open()
         script.tcp.table[0].windowEdge = script.connection().expected + 400_000
         let far = 150 * 1460
         script.guest("A", seq: 1 + far, ack: 1, count: 1460)
-        if hasNearer { script.guest("A", seq: 1461, ack: 1, count: 1460) }
+        if let nearer { script.guest("A", seq: 1 + 1460 * nearer, ack: 1, count: 1460) }
         _ = script.round()
-        for number in 0..<150 where number != 1 || !hasNearer { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
-        #expect(script.answer().last == "A 1:0 ack \(1 + far + (hasNearer ? 0 : 1460))")
+        for number in 0..<150 where number != nearer { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
+        #expect(script.answer().last == "A 1:0 ack \(1 + far + (nearer == 1 ? 0 : 1460))")
+    }
+
+    /// One segment is missing, and of what follows as much is kept as there is room for, wherever the batch began.
+    @Test func theWholeRoomIsBehindTheHole() throws {
+        var script = try TCPScript { $0.sendLimit = 1_000_000 }
+        script.open()
+        script.tcp.table[0].windowEdge = script.connection().expected + 400_000
+        for number in 60..<200 { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
+        _ = script.round()
+        for number in 0..<60 { script.guest("A", seq: 1 + 1460 * number, ack: 1, count: 1460) }
+        #expect(script.answer().last == "A 1:0 ack \(1 + 1460 * 60 + LatePieces.room)")
     }
 
     /// Every second frame is late: as many holes as there may be, and one more.
