@@ -15,11 +15,13 @@ struct FeedLink: GuestLink, ~Copyable {
     private var next = 0
     private(set) var sent = 0
     /// The connection whose segments are noted: its ports, the guest's first. Those of earlier ones may come late.
-    var watched: (guest: UInt16, remote: UInt16) = (0, 0)
+    private var watched: (guest: UInt16, remote: UInt16) = (0, 0)
     /// Behind the last TCP segment of that one to the guest, and what it acknowledged.
     private(set) var sequence: UInt32 = 0
     private(set) var acknowledgment: UInt32 = 0
     private(set) var lastFlags: UInt8 = 0
+    /// Of all of them.
+    private(set) var seenFlags: UInt8 = 0
 
     init(descriptor: Descriptor) { self.descriptor = descriptor }
 
@@ -28,6 +30,11 @@ struct FeedLink: GuestLink, ~Copyable {
     mutating func feed(_ frames: [[UInt8]]) {
         self.frames = frames
         next = 0
+    }
+
+    mutating func watch(guest: UInt16, remote: UInt16) {
+        watched = (guest, remote)
+        (sequence, acknowledgment, lastFlags, seenFlags) = (0, 0, 0, 0)
     }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
@@ -47,11 +54,12 @@ struct FeedLink: GuestLink, ~Copyable {
         let bytes = arena.bytes
         let isIPv4 = bytes.uint8(at: frame.offset + 12) == 8
         let l4 = frame.offset + (isIPv4 ? 34 : 54)
-        guard isIPv4, bytes.uint8(at: frame.offset + 23) == 6, bytes.uint16(at: l4) == watched.remote, bytes.uint16(at: l4 + 2) == watched.guest else {
-            return .sent
-        }
+        let proto = bytes.uint8(at: frame.offset + (isIPv4 ? 23 : 20))
+        guard proto == 6, bytes.uint16(at: l4) == watched.remote, bytes.uint16(at: l4 + 2) == watched.guest else { return .sent }
         lastFlags = bytes.uint8(at: l4 + 13)
-        let end = frame.offset + 14 + Int(bytes.uint16(at: frame.offset + 16))
+        seenFlags |= lastFlags
+        // By what the IP header says of its packet, or of what follows it.
+        let end = isIPv4 ? frame.offset + 14 + Int(bytes.uint16(at: frame.offset + 16)) : l4 + Int(bytes.uint16(at: frame.offset + 18))
         let payload = end - l4 - Int(bytes.uint8(at: l4 + 12) >> 4) * 4
         sequence = bytes.uint32(at: l4 + 4) &+ UInt32(truncatingIfNeeded: payload) &+ (lastFlags & 3 != 0 ? 1 : 0)
         acknowledgment = bytes.uint32(at: l4 + 8)
@@ -63,8 +71,11 @@ struct FeedLink: GuestLink, ~Copyable {
 
 /// A forwarder as in the daemon, over sockets of the kernel; what it takes from the heap while it runs is counted.
 struct LiveForwarder: ~Copyable {
-    static let loopback = IPAddress(IPv4Address("127.0.0.1")!)
+    static let loopback4 = IPAddress(IPv4Address.loopback)
+    static let loopback6 = IPAddress(IPv6Address.loopback)
 
+    /// Where its sockets are.
+    let loopback: IPAddress
     let epoll: Epoll
     let listener: Descriptor
     let echo: Descriptor
@@ -75,24 +86,25 @@ struct LiveForwarder: ~Copyable {
     private(set) var frames = 0
 
     /// `echoPort`: the guest's port that the UDP peer sends to.
-    init(echoPort: UInt16) throws {
+    init(echoPort: UInt16, over loopback: IPAddress, flows: Int = 4096) throws {
         let pipe = try Descriptor.pipe()
         try pipe.writing.write("x")
         let epoll = try Epoll()
-        let listener = try Descriptor.socket(.stream, for: LiveForwarder.loopback)
-        try listener.bind(SocketAddress(Endpoint(LiveForwarder.loopback, 0)))
+        let listener = try Descriptor.socket(.stream, for: loopback)
+        try listener.bind(SocketAddress(Endpoint(loopback, 0)))
         try listener.listen()
-        let echo = try Descriptor.socket(.datagram, for: LiveForwarder.loopback)
-        try echo.bind(SocketAddress(Endpoint(LiveForwarder.loopback, 0)))
-        _ = try echo.connect(SocketAddress(Endpoint(LiveForwarder.loopback, echoPort)))
+        let echo = try Descriptor.socket(.datagram, for: loopback)
+        try echo.bind(SocketAddress(Endpoint(loopback, 0)))
+        _ = try echo.connect(SocketAddress(Endpoint(loopback, echoPort)))
         let tcpPort = try #require(try listener.localAddress().endpoint).port
         let udpPort = try #require(try echo.localAddress().endpoint).port
         var network = TestHost.network()
         network.hostname = "box"
         network.searchDomains = ["example.org"]
         let forwarder = try Forwarder(
-            link: FeedLink(descriptor: pipe.reading), sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: network, flows: 4096,
+            link: FeedLink(descriptor: pipe.reading), sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: network, flows: flows,
             now: monotonicNanoseconds() / 1_000_000)
+        self.loopback = loopback
         self.tcpPort = tcpPort
         self.udpPort = udpPort
         self.forwarder = forwarder
@@ -109,12 +121,13 @@ struct LiveForwarder: ~Copyable {
     var sequence: UInt32 { forwarder.port.link.sequence }
     var acknowledgment: UInt32 { forwarder.port.link.acknowledgment }
     var lastFlags: UInt8 { forwarder.port.link.lastFlags }
+    var seenFlags: UInt8 { forwarder.port.link.seenFlags }
     var sent: Int { forwarder.port.link.sent }
     func count(_ counter: Counter) -> UInt64 { forwarder.port.counters[counter] }
-    var flowCount: Int { forwarder.tcp.table.count }
+    var guest: LiveGuest { LiveGuest(isIPv4: loopback.isIPv4) }
 
-    /// From here on, the state of the guest's connection from `port` to the listener is noted.
-    mutating func watch(_ port: UInt16) { forwarder.port.link.watched = (port, tcpPort) }
+    /// From here on, the state of the connection between these ports is noted.
+    mutating func watch(guest: UInt16, remote: UInt16) { forwarder.port.link.watch(guest: guest, remote: remote) }
 
     /// Hands `frames` to the forwarder and lets it work; counts.
     mutating func run(_ frames: [[UInt8]] = [], rounds: Int = 1) throws {
@@ -138,4 +151,44 @@ struct LiveForwarder: ~Copyable {
             try run()
         }
     }
+
+    // MARK: Others
+
+    /// The next connection to the listener.
+    mutating func accept() throws -> Descriptor {
+        let end = monotonicNanoseconds() + 10_000_000_000
+        while true {
+            if let (socket, _) = try listener.accept() { return socket }
+            try #require(monotonicNanoseconds() < end)
+            try run()
+        }
+    }
+
+    /// A socket that is connected to a port of loopback, or about to be.
+    func client(_ kind: Descriptor.SocketKind, of port: UInt16) throws -> Descriptor {
+        let socket = try Descriptor.socket(kind, for: loopback)
+        _ = try socket.connect(SocketAddress(Endpoint(loopback, port)))
+        return socket
+    }
+
+    /// A port of loopback whose clients are led to the guest's `port`; or, `isOutbound`, as if it were one of the namespace, to the host's. Its number for `closePort`.
+    mutating func openPort(
+        isTCP: Bool, isOutbound: Bool = false, leadingTo port: UInt16, at address: IPAddress? = nil
+    ) throws -> (number: Int, port: UInt16) {
+        let socket = try ListenerSocket(isTCP: isTCP, address: loopback, port: 0, servesIPv4: loopback.isIPv4).open()
+        let own = try #require(try socket.localAddress().endpoint)
+        let entry = ListenerEntry(
+            socket, isTCP: isTCP, isOutbound: isOutbound, address: loopback, port: own.port, ListenerTarget(port: port, address: address))
+        return (try forwarder.listen(entry), own.port)
+    }
+
+    /// Its flows end with it, which is counted.
+    mutating func closePort(_ number: Int) {
+        allocations_begin()
+        forwarder.stopListening(number)
+        allocations += Int(allocations_end())
+    }
+
+    /// Sockets of the namespace come by `channel`: from here on, what comes to the host's loopback takes no detour.
+    mutating func connectHelper(_ channel: Descriptor) throws { try forwarder.bypass.connect(channel, to: epoll) }
 }

@@ -195,13 +195,21 @@ extension MachinePair {
                 left -= segment.count
                 position += segment.count + gap
             }
-            var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: TCPHeader.checksumOffset)
-            if segments.count > 1 {
-                offload.segmentation = .tcp4
-                offload.segmentSize = UInt16(size)
-            }
-            let whole = Frame(offset: frame, length: position - gap - frame, offload: offload, gap: segments.count > 1 ? UInt16(gap) : 0)
-            return SentRun(segments: segments, verdict: link.send(whole, in: &slots))
+            return SentRun(segments: segments, verdict: sendRaw(MachinePair.run(slot, payload, size: size)))
+    }
+
+    /// The frame of a run that lies in `slot`.
+    static func run(_ slot: Int, _ payload: Int, size: Int = 1460) -> Frame {
+        let count = (payload + size - 1) / size
+        let gap = count > 1 ? StreamFraming.prefix + 54 : 0
+        var offload = VirtioNetHeader(checksumStart: 34, checksumOffset: TCPHeader.checksumOffset)
+        if count > 1 {
+            offload.segmentation = .tcp4
+            offload.segmentSize = UInt16(size)
+        }
+        return Frame(
+            offset: SlotLayout.runs + slot * SlotLayout.runSize + linkHeadroom, length: 54 + payload + (count - 1) * gap, offload: offload,
+            gap: UInt16(gap))
     }
 
     /// The same as one super-frame; its segments.

@@ -13,7 +13,7 @@ import Wire
     }
 
     /// A frame as the translators make it: a partial checksum, and for large payloads a segment size.
-    private func make(_ kind: Kind, payload: [UInt8], size: Int = 0, flags: TCPFlags = [.ack, .psh, .fin], options: Int = 0) -> ([UInt8], VirtioNetHeader) {
+    func make(_ kind: Kind, payload: [UInt8], size: Int = 0, flags: TCPFlags = [.ack, .psh, .fin], options: Int = 0) -> ([UInt8], VirtioNetHeader) {
         let source4 = IPv4Address("198.51.100.1")!, destination4 = IPv4Address("198.51.100.7")!
         let source6 = IPv6Address("2001:db8::1")!, destination6 = IPv6Address("2001:db8::77")!
         let source = kind.isIPv4 ? IPAddress(source4) : IPAddress(source6)
