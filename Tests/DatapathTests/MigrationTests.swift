@@ -237,10 +237,10 @@ import Wire
         var buffer = try Mapping(byteCount: 2 << 20)
         var bytes = buffer.mutableBytes
         for index in 0..<(2 << 20) { bytes.store(UInt8(truncatingIfNeeded: index % 251), at: index) }
-        let listener = try Descriptor.socket(.stream, for: LiveForwarder.loopback)
-        try listener.bind(SocketAddress(Endpoint(LiveForwarder.loopback, 0)))
+        let listener = try Descriptor.socket(.stream, for: LiveForwarder.loopback4)
+        try listener.bind(SocketAddress(Endpoint(LiveForwarder.loopback4, 0)))
         try listener.listen()
-        let near = try Descriptor.socket(.stream, for: LiveForwarder.loopback)
+        let near = try Descriptor.socket(.stream, for: LiveForwarder.loopback4)
         _ = try near.connect(try listener.localAddress())
         let (far, _) = try #require(try listener.accept())
         defer { for socket in [listener, near, far] { socket.close() } }
