@@ -105,6 +105,12 @@ struct SpliceTransfer: ~Copyable {
         if isFar, events.contains(.output), !events.contains(.error) { table[index].isConnected = true }
         if isFar { (table[index].back, table[index].forth) = (from, to) } else { (table[index].forth, table[index].back) = (from, to) }
         guard move(index, &counters, now: now), events.contains(.error) else { return }
+        // What a slow reader has not taken yet comes first, and no further event tells of what lies behind it: reading meets the error then (lesson 30).
+        let rest = isFar ? table[index].back : table[index].forth
+        if rest.held > 0 || rest.flags.contains(.readable) {
+            if isFar { table[index].back.flags.insert(.readable) } else { table[index].forth.flags.insert(.readable) }
+            return
+        }
         // An end that no call has met, as when this side had finished before.
         let socket = isFar ? table[index].far : table[index].near
         if socket.takeSocketError() != nil { abort(index, &counters) }

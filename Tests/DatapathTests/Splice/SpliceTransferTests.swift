@@ -155,6 +155,38 @@ import Wire
         #expect(count == 0)
     }
 
+    /// The same with an answer that a slow client has not taken yet when the reset comes: it is still in the pipe, and in the queue of the server's side.
+    @Test func lesson30_aSlowClientReadsAllOfAnEarlyAnswer() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome(Self.pattern[0..<10]) == 10)
+        lab.run()
+        var sent = 0
+        var isFull = false
+        while !isFull {
+            sent += server.sendSome(Self.pattern[0..<20_000])
+            lab.run()
+            isFull = lab.transfer.table[0].back.held > 0
+            try #require(sent < 100 << 20)
+        }
+        sent += server.sendSome(Self.pattern[0..<20_000])
+        // Ten bytes were not read.
+        server.close()
+        lab.run()
+        var received = 0
+        var error: Int32 = 0
+        for _ in 0..<10_000 where error == 0 {
+            let part = client.receiveSome()
+            received += part.bytes.count
+            error = part.error
+            lab.run()
+        }
+        #expect(received == sent && error == ECONNRESET)
+        client.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
     /// A client that has nothing to say ends its side before the other connection is there.
     @Test func halfCloseBeforeTheOtherSideIsConnected() throws {
         var lab = try SpliceLab()
