@@ -8,39 +8,48 @@ internal import Wire
 ///
 /// The guest hears the former's own link-layer addresses, purely for show, since every frame of the guest comes to us whatever its destination. Flows that send from
 /// an address that has gone choose another. An interface that was made anew, as a tunnel's is, has the name that it had, and another index, which is what sockets are
-/// bound to. Nothing here is fatal, and announcements that the kernel lost stay lost.
+/// bound to. Nothing here is fatal. Where the kernel had no room for an announcement, everything is asked for again.
 struct HostFeed: ~Copyable {
     /// Readable when something has changed.
     let descriptor: Descriptor
-    private let listener: AnnouncementListener
+    private var question: RepeatedQuestion
     private var interfaces: FollowedInterfaces
     private var buffer: Mapping
 
     /// Listens, and tells `worker` what is known already. nil where the kernel does not let us.
     static func open<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) -> HostFeed? {
+        let feed: HostFeed
         do throws(Errno) {
-            let feed = try HostFeed(network)
-            let mapsHost = network.ipv4?.mapGuestAddress != nil || network.ipv6?.mapGuestAddress != nil
-            guard mapsHost || feed.interfaces.haveTemplate else { return feed }
-            var netlink = try NetlinkSocket()
-            if mapsHost {
-                for address in try netlink.addresses() where address.isForOthers {
-                    worker.note(address.address, isOnTemplate: feed.interfaces.isTemplate(address.index, for: address.address))
-                }
-            }
-            var count = 0
-            for index in feed.interfaces.templates {
-                for neighbour in try netlink.neighbours(index: index) where feed.interfaces.isTemplate(neighbour.index, for: neighbour.address) {
-                    worker.learn(neighbour: neighbour)
-                    count += 1
-                }
-            }
-            log.debug("Neighbours known to the host: ", count)
-            return feed
+            feed = try HostFeed(network)
         } catch {
-            log.debug("No neighbours from the host: \(error.text)")
+            log.debug("No news of the host's network: \(error.text)")
             return nil
         }
+        do throws(Errno) {
+            try feed.tellKnown(network, &worker, log)
+        } catch {
+            log.debug("Not all of the host's network is known: \(error.text)")
+        }
+        return feed
+    }
+
+    private func tellKnown<Work: Worker & ~Copyable>(_ network: Network, _ worker: inout Work, _ log: Log) throws(Errno) {
+        let mapsHost = network.ipv4?.mapGuestAddress != nil || network.ipv6?.mapGuestAddress != nil
+        guard mapsHost || interfaces.haveTemplate else { return }
+        var netlink = try NetlinkSocket()
+        if mapsHost {
+            for address in try netlink.addresses() where address.isForOthers {
+                worker.note(address.address, isOnTemplate: interfaces.isTemplate(address.index, for: address.address))
+            }
+        }
+        var count = 0
+        for index in interfaces.templates {
+            for neighbour in try netlink.neighbours(index: index) where interfaces.isTemplate(neighbour.index, for: neighbour.address) {
+                worker.learn(neighbour: neighbour)
+                count += 1
+            }
+        }
+        log.debug("Neighbours known to the host: ", count)
     }
 
     static var systemCalls: [SystemCall.Permission] { SystemCall.announcements }
@@ -48,24 +57,27 @@ struct HostFeed: ~Copyable {
     private init(_ network: Network) throws(Errno) {
         let buffer = try Mapping(byteCount: 16 << 10)
         // Before the table is read, so that no change is lost in between.
-        listener = try AnnouncementListener()
+        let listener = try AnnouncementListener()
         descriptor = listener.descriptor
+        question = RepeatedQuestion(listener: listener)
         interfaces = FollowedInterfaces(network)
         self.buffer = buffer
     }
 
     /// Passes on what has changed. Allocates nothing. (recvmsg)
     mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
-        let listener = listener
         // While the span of `buffer` is in use, nothing else of this may be changed.
-        var interfaces = interfaces
-        defer { self.interfaces = interfaces }
+        var (interfaces, question) = (interfaces, question)
+        defer { (self.interfaces, self.question) = (interfaces, question) }
         // Level-triggered: what a busy network has beyond this comes with the next round.
         for _ in 0..<16 {
             var bytes = buffer.mutableBytes
-            let count = listener.receive(into: &bytes)
-            if count == 0 { return }
-            if count < 0 { continue }
+            let count = question.listener.receive(into: &bytes)
+            if count == 0 { break }
+            if count < 0 {
+                question.isBehind = true
+                continue
+            }
             let received = buffer.bytes.extracting(0..<count)
             var offset = 0
             while let announcement = AnnouncementListener.next(in: received, at: &offset) {
@@ -74,9 +86,42 @@ struct HostFeed: ~Copyable {
                 case .addressGone(let address): worker.abandon(address)
                 case .addressCame(let address, let index): worker.note(address, isOnTemplate: interfaces.isTemplate(index, for: address))
                 case .linkCame(let name, let index): while let old = interfaces.change(name, to: index) { worker.renumber(old, to: index) }
+                case .endOfList: question.goOn(&worker)
                 }
             }
         }
+        question.begin(&worker)
+    }
+}
+
+/// Everything is asked for once more where announcements were lost: links, then addresses, then neighbours, since the kernel answers one question at a time.
+private struct RepeatedQuestion {
+    let listener: AnnouncementListener
+    private var asked: AnnouncementListener.List?
+    /// Announcements were lost since this was begun last.
+    var isBehind = false
+
+    init(listener: AnnouncementListener) { self.listener = listener }
+
+    mutating func begin<Work: Worker & ~Copyable>(_ worker: inout Work) {
+        guard isBehind, asked == nil else { return }
+        isBehind = false
+        ask(for: .links, &worker)
+    }
+
+    /// One list is complete.
+    mutating func goOn<Work: Worker & ~Copyable>(_ worker: inout Work) {
+        switch asked {
+        case .links: ask(for: .addresses, &worker)
+        case .addresses: ask(for: .neighbours, &worker)
+        case .neighbours, nil: asked = nil
+        }
+    }
+
+    private mutating func ask<Work: Worker & ~Copyable>(for list: AnnouncementListener.List, _ worker: inout Work) {
+        asked = listener.ask(for: list) ? list : nil
+        // What the host has lost is in no list.
+        if asked == .addresses { worker.forgetAddresses() }
     }
 }
 

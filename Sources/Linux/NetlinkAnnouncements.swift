@@ -11,6 +11,8 @@ public enum Announcement: Sendable, BitwiseCopyable {
     case addressCame(IPAddress, index: Int32)
     /// There is an interface of this name, new or as before.
     case linkCame(InterfaceName, index: Int32)
+    /// Nothing more follows of what was asked for by `ask`.
+    case endOfList
 }
 
 /// Changes of the neighbour table, and addresses and interfaces that come and go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
@@ -29,11 +31,33 @@ public struct AnnouncementListener: Sendable {
         return result == -Int(EAGAIN) ? 0 : result
     }
 
+    /// What can be asked for once announcements were lost.
+    public enum List: UInt8, Sendable { case links, addresses, neighbours }
+
+    /// Has the kernel say all of `list`, as if each entry were new, and then `.endOfList`. One at a time. False: it will not. (sendmsg)
+    public func ask(for list: List) -> Bool {
+        let type = switch list {
+        case .links: RTM_GETLINK
+        case .addresses: RTM_GETADDR
+        case .neighbours: RTM_GETNEIGH
+        }
+        // `struct nlmsghdr` and `struct rtgenmsg`, of any family, in the machine's order.
+        var request = InlineArray<20, UInt8>(repeating: 0)
+        var span = request.mutableSpan
+        // SAFETY: every bit pattern is a UInt8.
+        var bytes = unsafe span.mutableBytes
+        bytes.store(UInt32(bigEndian: 20), at: 0)
+        bytes.store(UInt16(bigEndian: UInt16(truncatingIfNeeded: Int(type))), at: 4)
+        bytes.store(UInt16(bigEndian: UInt16(NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH)), at: 6)
+        return descriptor.sendNetlink(bytes.bytes) == 20
+    }
+
     /// The next one in a datagram from `offset` on, which moves behind it; nil at the end.
     @_noAllocation @_noLocks
     public static func next(in bytes: borrowing RawSpan, at offset: inout Int) -> Announcement? {
         while let header = NetlinkHeader(bytes, at: offset) {
             offset = header.next
+            if header.type == NLMSG_DONE || header.type == NLMSG_ERROR { return .endOfList }
             if let neighbour = Neighbour(bytes, header) { return .neighbour(neighbour) }
             if let address = InterfaceAddress.gone(bytes, header) { return .addressGone(address) }
             if let (name, index) = Link.came(bytes, header) { return .linkCame(name, index: index) }
@@ -114,6 +138,6 @@ extension Descriptor {
 }
 
 extension SystemCall {
-    /// Listening to what was opened before.
-    public static var announcements: [Permission] { [Permission(.recvmsg)] }
+    /// Listening to what was opened before, and asking.
+    public static var announcements: [Permission] { [Permission(.recvmsg), Permission(.sendmsg)] }
 }

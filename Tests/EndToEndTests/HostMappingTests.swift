@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 /// Addresses that mean something else in the guest than on the host, and names.
@@ -102,6 +103,24 @@ import Testing
             // None at all: nothing leaves for whoever has it now.
             try network.host.sh("ip addr del \(address)/\(length) dev wan0").check()
             try require("nobody") { (try? guest.client("udp-error", mapped, 4999))?.text == "timeout" }
+        }
+    }
+
+    /// More happens than the kernel keeps for who does not read: what has changed is asked for.
+    @Test(arguments: [(Family.v4, "169.254.1.2", "198.51.100.9", 24), (.v6, "fd00:1::2", "2001:db8:1::9", 64)])
+    func mapGuestAddrIsRightBehindLostAnnouncements(_ family: Family, _ mapped: String, _ address: String, _ length: Int) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest(["--config-net", "--map-guest-addr", mapped])
+            try guest.client("ask", mapped, 4000, "contacted").check()
+            guest.pasta.send(SIGSTOP)
+            let nodad = family == .v6 ? "nodad" : ""
+            try network.host.sh(
+                "for n in $(seq 1000); do echo addr add 203.0.113.1/32 dev lo; echo addr del 203.0.113.1/32 dev lo; done | ip -batch -; "
+                    + "ip addr add \(address)/\(length) dev wan0 \(nodad); ip addr del \(family.hostAddress)/\(length) dev wan0; ip addr replace \(address)/\(length) dev wan0 \(nodad)"
+            ).check()
+            guest.pasta.send(SIGCONT)
+            try require("the host at its new address") { (try? guest.client("ask", mapped, 4000, "contacted"))?.text == address }
         }
     }
 

@@ -125,4 +125,38 @@ import Wire
         var bytes = unsafe span.mutableBytes
         #expect(listener.receive(into: &bytes) >= 0)
     }
+
+    /// All that there is, as if it were new.
+    @Test func listenerIsToldEverythingOnceMore() throws {
+        let listener = try AnnouncementListener()
+        defer { listener.descriptor.close() }
+        let questions: [AnnouncementListener.List] = [.links, .addresses, .neighbours]
+        var loopback = false
+        for question in questions {
+            #expect(listener.ask(for: question))
+            var isComplete = false
+            for _ in 0..<1000 where !isComplete { isComplete = Self.read(listener, &loopback) }
+            #expect(isComplete)
+        }
+        #expect(loopback)
+    }
+
+    private static func read(_ listener: AnnouncementListener, _ loopback: inout Bool) -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 16 << 10)
+        var span = buffer.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        let count = listener.receive(into: &bytes)
+        guard count > 0 else { return false }
+        let received = bytes.bytes.extracting(0..<count)
+        var offset = 0
+        var isComplete = false
+        while let announcement = AnnouncementListener.next(in: received, at: &offset) {
+            switch announcement {
+            case .linkCame(let name, _): if name == InterfaceName("lo") { loopback = true }
+            case .endOfList: isComplete = true
+            default: break
+            }
+        }
+        return isComplete
+    }
 }

@@ -172,12 +172,14 @@ import Wire
         let addresses = attribute(1, [192, 0, 2, 77]) + attribute(2, [192, 0, 2, 1])  // IFA_ADDRESS, the peer's; IFA_LOCAL
         let link = message(16, [UInt8](repeating: 0, count: 4) + le32(7) + le32(0) + le32(0) + attribute(3, Array("wan0\0".utf8)))  // IFLA_IFNAME
         // RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, and one without an address.
-        let datagram = Self.neighbour + message(16, []) + link + message(20, head + addresses) + message(21, head + addresses) + message(21, head) + gone
+        let changes = message(20, head + addresses) + message(21, head + addresses) + message(21, head)
+        let datagram = Self.neighbour + message(16, []) + link + changes + gone + message(3, le32(0))  // NLMSG_DONE
         var offset = 0
         var found: [Neighbour] = []
         var lost: [IPAddress] = []
         var came: [String] = []
         var links = 0
+        var ends = 0
         let bytes = unsafe datagram.span.bytes
         while let announcement = AnnouncementListener.next(in: bytes, at: &offset) {
             switch announcement {
@@ -187,9 +189,10 @@ import Wire
             case .linkCame(let name, let index):
                 links += 1
                 #expect(name == InterfaceName("wan0") && index == 7)
+            case .endOfList: ends += 1
             }
         }
-        #expect(links == 1 && came == ["192.0.2.1 3"])
+        #expect(links == 1 && ends == 1 && came == ["192.0.2.1 3"])
         #expect(found.count == 2 && lost == [IPAddress(IPv4Address("192.0.2.1")!)])
         #expect(found.last?.mac == nil && found.last?.state == 0 && found.last?.isValid == false)
     }

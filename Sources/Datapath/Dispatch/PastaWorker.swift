@@ -23,6 +23,8 @@ public struct PastaWorker: Worker, ~Copyable {
 
     public mutating func note(_ address: IPAddress, isOnTemplate: Bool) { forwarder.note(address, isOnTemplate: isOnTemplate) }
 
+    public mutating func forgetAddresses() { forwarder.forgetAddresses() }
+
     public mutating func renumber(_ old: Int32, to new: Int32) { forwarder.renumber(old, to: new) }
 
     /// Lets connections between loopback addresses go straight to sockets of the guest's namespace, which come over `channel`

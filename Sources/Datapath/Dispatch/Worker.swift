@@ -22,6 +22,9 @@ public protocol Worker: ~Copyable {
     /// The host has this address now, on the interface that the guest's is modelled on, or on another one.
     mutating func note(_ address: IPAddress, isOnTemplate: Bool)
 
+    /// Which addresses the host has is told anew from here on.
+    mutating func forgetAddresses()
+
     /// The host's interface of index `old` was made anew.
     mutating func renumber(_ old: Int32, to new: Int32)
 
@@ -82,6 +85,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         tcp.translation.note(address, isOnTemplate: isOnTemplate)
         udp.translation.note(address, isOnTemplate: isOnTemplate)
         ping.translation.note(address, isOnTemplate: isOnTemplate)
+    }
+
+    mutating func forgetAddresses() {
+        tcp.translation.forgetAddresses()
+        udp.translation.forgetAddresses()
+        ping.translation.forgetAddresses()
     }
 
     mutating func abandon(_ address: IPAddress) {

@@ -86,6 +86,11 @@ struct AddressTranslation: BitwiseCopyable {
         if address.isIPv4 { ipv4.host.forget(address) } else { ipv6.host.forget(address) }
     }
 
+    mutating func forgetAddresses() {
+        ipv4.host.forgetAll()
+        ipv6.host.forgetAll()
+    }
+
     /// The interface of index `old` was made anew.
     mutating func renumber(_ old: Int32, to new: Int32) {
         AddressTranslation.renumber(old, to: new, &ipv4)

@@ -34,6 +34,8 @@ struct HostAddress: BitwiseCopyable {
         if isOnTemplate, !candidates[current].isOnTemplate { current = count - 1 }
     }
 
+    mutating func forgetAll() { (count, current) = (0, 0) }
+
     /// The host has lost `address`. If that was the one, it is now the last that came on the model's interface, or else the first on another.
     mutating func forget(_ address: IPAddress) {
         guard let gone = (0..<count).first(where: { candidates[$0].address == address }) else { return }
