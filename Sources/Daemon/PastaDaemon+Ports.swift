@@ -43,7 +43,7 @@ extension PastaDaemon {
     }
 
     /// Makes no strings: it runs in a process that is closed in already, too.
-    func followPorts(_ worker: inout PastaWorker, of sides: PortSides = [.namespace, .host]) {
-        worker.followPorts(of: sides) { tell($0) }
+    func followPorts(_ worker: inout PastaWorker, of sides: PortSides = [.namespace, .host], limit: Int = .max) {
+        worker.followPorts(of: sides, limit: limit) { tell($0) }
     }
 }

@@ -50,7 +50,8 @@ extension PastaDaemon {
                 tell(notice)
             case .guest: break  // A namespace does not come and go.
             case .portsDue:
-                followPorts(&worker)
+                // Who opens ten thousand ports at once does not hold up everybody's traffic.
+                followPorts(&worker, limit: 256)
             case .deadline:
                 statistics?.printIfDue(worker)
             }

@@ -135,6 +135,8 @@ extension ProgramRun {
             log.warning("The namespace's helper is gone: nothing on the namespace's loopback can be reached any more, and no port opened in there")
         case .addressTaken:
             log.warning("--mac-addr names the guest's own address: we use 9a:55:9a:55:9a:55 instead")
+        case .listenerEnded:
+            log.warning("Somebody has ended a socket that listened for a forwarded port (ss -K?): that port is not forwarded until it is taken away and added again")
         }
     }
 

@@ -41,6 +41,10 @@ extension Errno {
     /// A connected datagram socket's source address may be gone: the kernel refuses it, or an attempt to find another has failed.
     public var mayBeLostSource: Bool { code == EINVAL || code == EADDRNOTAVAIL || code == EDESTADDRREQ }
     public var isLackOfDescriptors: Bool { code == EMFILE || code == ENFILE }
+    /// By the rules of a security module, which stay as they are.
+    public var isForbidden: Bool { code == EACCES || code == EPERM }
+    /// What accept(2) says of a socket that does not listen any more.
+    public var isNoListener: Bool { code == EINVAL }
     /// Of descriptors, those on their way to another process among them, or of memory.
     public var isLackOfResources: Bool { isLackOfDescriptors || code == ENOMEM || code == ENOBUFS || code == ETOOMANYREFS }
 }

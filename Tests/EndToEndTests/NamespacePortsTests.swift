@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 /// Ports of the namespace that lead to the host's loopback, or to another host: -T and -U.
@@ -41,6 +42,23 @@ import Testing
                 let found = try Self.answers(guest, family.loopback, cases.map { $0[0] })
                 #expect(found == Set(wanted.flatMap { ["tcp \($0[0]) \($0[1])", "udp \($0[0]) \($0[1])"] }))
             }
+        }
+    }
+
+    /// Who is root in the namespace may end sockets there, also those that listen for us: that costs the port, and no processor time.
+    @Test func aListenerThatTheGuestEndsIsLetGo() throws {
+        try withNetwork { network in
+            try Self.serve(network.host, [(name: "host", port: 4000)])
+            let guest = try network.guest(["-f", "--config-net", "--stats", "1", "-T", "8080:4000,8081:4000"])
+            #expect(try guest.sh("ss -Htl 'sport = :8080' | wc -l").check().text != "0")
+            try guest.sh("ss -K -tl 'sport = :8080'").check()
+            #expect(try guest.sh("ss -Htl 'sport = :8080' | wc -l").check().text == "0")
+            #expect(eventually { Footprint(program: guest.pasta).counter("listeners that somebody else has ended") > 0 })
+            let before = Footprint(program: guest.pasta).ticks
+            usleep(1_000_000)
+            let used = Footprint(program: guest.pasta).ticks - before
+            #expect(used < 10, "\(used) hundredths of a second in one second")
+            #expect(try Self.answers(guest, "127.0.0.1", ["8081"]) == ["tcp 8081 host"])
         }
     }
 

@@ -72,6 +72,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 // Two descriptors each.
                 if listener.isOutbound, guestRoom(now: now) < 2 { throw Errno(24) }  // EMFILE
                 try bypass.reserve(listener)
+            } catch {
+                return pause(index, now: now)
+            }
+            do throws(Errno) {
                 guard let (socket, source) = try listener.socket.accept() else {
                     acceptLimit = max(count, 1)
                     fullAccepts = 0
@@ -79,15 +83,25 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 }
                 openInbound(socket, source, listener, now: now)
             } catch {
-                // What went wrong with one connection says nothing of the next (accept(2)).
-                guard error.isLackOfResources else { continue }
-                listeners.pause(index, in: epoll)
-                pauseListening(now: now)
-                return
+                if error.isNoListener { return retire(index) }
+                // What else went wrong with one connection says nothing of the next (accept(2)).
+                if error.isLackOfResources || error.isForbidden { return pause(index, now: now) }
             }
         }
         fullAccepts += 1
         if fullAccepts >= 8 { acceptLimit = min(limit * 2, Forwarder.budget) }
+    }
+
+    private mutating func pause(_ index: Int, now: Int64) {
+        listeners.pause(index, in: epoll)
+        pauseListening(now: now)
+    }
+
+    /// Somebody with the right to it has ended our listener (`ss -K`): it would wake us for ever, and nobody comes by it again.
+    private mutating func retire(_ index: Int) {
+        listeners.retire(index, in: epoll)
+        port.counters.add(.listenersEnded)
+        notices.note(.listenerEnded)
     }
 
     /// A listener was told to wait, and must be told to go on.

@@ -45,8 +45,8 @@ extension PastaWorker {
     }
 
     /// To be called when `run` says `.portsDue`, and once before. `tell` hears of each change. Allocates nothing.
-    public mutating func followPorts(of sides: PortSides = [.namespace, .host], _ tell: (PortNews) -> Void) {
-        forwarder.followPorts(of: sides, now: monotonicNanoseconds() / 1_000_000, tell)
+    public mutating func followPorts(of sides: PortSides = [.namespace, .host], limit: Int = .max, _ tell: (PortNews) -> Void) {
+        forwarder.followPorts(of: sides, now: monotonicNanoseconds() / 1_000_000, limit: limit, tell)
     }
 
     /// What automatic ports need while the program runs.

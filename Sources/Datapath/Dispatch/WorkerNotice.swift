@@ -6,6 +6,8 @@ public enum WorkerNotice: UInt8, Sendable, Equatable {
     case helperGone
     /// The guest itself has the link-layer address that was ours, and we have taken another one.
     case addressTaken
+    /// A listener of ours was ended by somebody else.
+    case listenerEnded
 }
 
 /// Those that have come up, and those of them that were told.

@@ -56,6 +56,7 @@ enum Counter: Int, CaseIterable {
     case inboundUnanswerable
     case inboundWithoutGuest
     case listenersPaused
+    case listenersEnded
     // What takes no detour over the guest's interface.
     case splicedBytes
     case spliceOpened
@@ -129,6 +130,7 @@ enum Counter: Int, CaseIterable {
         case .inboundUnanswerable: "refused to guest: no address for one side"
         case .inboundWithoutGuest: "refused to guest: none is connected"
         case .listenersPaused: "pauses of listeners for lack of descriptors or memory"
+        case .listenersEnded: "listeners that somebody else has ended"
         case .splicedBytes: "bytes spliced"
         case .spliceOpened: "spliced connections opened"
         case .spliceClosed: "spliced connections closed"

@@ -135,6 +135,12 @@ struct ListenerTable: ~Copyable {
         firstPaused = UInt32(truncatingIfNeeded: index + 1)
     }
 
+    /// Watched no more, as there is nothing to come: an end is told whatever one asks for. The socket stays until `remove`.
+    mutating func retire(_ index: Int, in epoll: Epoll) {
+        if entries[index].isPaused { unpause(index) }
+        try? epoll.remove(entries[index].socket)
+    }
+
     mutating func resumeAll(in epoll: Epoll) {
         while firstPaused != 0 {
             let index = Int(firstPaused) - 1

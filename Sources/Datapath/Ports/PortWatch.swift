@@ -65,10 +65,10 @@ struct PortWatch: ~Copyable {
 
     // MARK: Rounds
 
-    /// With `isComplete` and no rules, nothing is open any more, and nobody needs to look again.
-    mutating func wasRead(at now: Int64, _ isComplete: Bool) {
+    /// With `isComplete` and no rules, nothing is open any more, and nobody needs to look again. With `hasMore`, the next look goes on behind whatever else waits by now.
+    mutating func wasRead(at now: Int64, _ isComplete: Bool, hasMore: Bool = false) {
         let hasRules = inbound.hasRules && namespaceSockets != nil || outbound.hasRules && hostSockets != nil
-        due = hasRules || !isComplete ? now + PortWatch.interval : .max
+        due = hasRules || !isComplete ? now + (hasMore ? 1 : PortWatch.interval) : .max
     }
 
     /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at, and then it is not `isComplete`.

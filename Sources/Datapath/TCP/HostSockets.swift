@@ -45,8 +45,8 @@ protocol HostSockets: ~Copyable {
 /// The host's kernel.
 struct KernelSockets: HostSockets, ~Copyable {
     let epoll: Epoll
-    /// Found out when it is first of interest.
-    private lazy var mayLeaveCubic = KernelSockets.maySetCubic()
+    /// Found out when it is first of interest, and then again until there is a descriptor for it.
+    private var mayLeaveCubic: Bool?
     private var patience: Patience
 
     /// `retries`: retransmissions after which the system gives a connection up.
@@ -56,10 +56,13 @@ struct KernelSockets: HostSockets, ~Copyable {
     }
 
     /// Tried on a socket of its own: who has CUBIC by default need not be allowed to choose it.
-    private static func maySetCubic() -> Bool {
+    private mutating func findMayLeaveCubic() -> Bool {
+        if let mayLeaveCubic { return mayLeaveCubic }
         guard let socket = try? Descriptor.socket(.stream, for: IPAddress(IPv4Address.any)) else { return false }
         defer { socket.close() }
-        return (try? socket.setCongestionControl(.reno)) != nil && (try? socket.setCongestionControl(.cubic)) != nil
+        let may = (try? socket.setCongestionControl(.reno)) != nil && (try? socket.setCongestionControl(.cubic)) != nil
+        mayLeaveCubic = may
+        return may
     }
 
     /// Edge-triggered for both directions for a socket's whole life: no call in steady state changes what is watched, and an
@@ -121,7 +124,7 @@ struct KernelSockets: HostSockets, ~Copyable {
     mutating func awaitRoom(_ socket: Descriptor) -> Bool { socket.pollForOutput() }
 
     mutating func setHyStart(_ isOn: Bool, on socket: Descriptor) -> Bool {
-        guard isOn || socket.congestionControl() == .cubic && mayLeaveCubic else { return false }
+        guard isOn || socket.congestionControl() == .cubic && findMayLeaveCubic() else { return false }
         return (try? socket.setCongestionControl(isOn ? .cubic : .reno)) != nil
     }
 
