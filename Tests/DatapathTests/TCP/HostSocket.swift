@@ -19,6 +19,8 @@ struct HostSocket {
     var taken: [UInt8] = []
     /// So much of it has the far end acknowledged.
     var drained = 0
+    /// What it has acknowledged before all of that: gigabytes that no script has to send.
+    var acknowledgedBefore = 0
     var sendLimit = 70_000
     /// What a byte takes of that.
     var bookkeeping = 1
@@ -32,6 +34,8 @@ struct HostSocket {
     // To the guest.
     /// All that came from the far end.
     var arrived: [UInt8] = []
+    /// What came, and was read, before all of that.
+    var receivedBefore = 0
     /// So much of it was taken out of the queue.
     var consumed = 0
     var hasFin = false

@@ -38,8 +38,9 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     var ready: [Int] = []
     /// Misuse: calls for sockets that are closed, and the like.
     var faults: [String] = []
-    /// What `connect` throws.
+    /// What `connect` throws, and how many more times.
     var refusal: Errno?
+    var refusals = Int.max
     var adoptionRefusal: Errno?
     var connectsAtOnce = true
     var hasPeekOffset = true
@@ -186,7 +187,10 @@ struct ScriptedSockets: HostSockets, ~Copyable {
     }
 
     mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor {
-        if let refusal { throw refusal }
+        if let refusal, refusals > 0 {
+            refusals -= 1
+            throw refusal
+        }
         let index = make()
         all[index].remote = remote
         all[index].tag = tag
@@ -315,7 +319,8 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         let fin = socket.isFinished && socket.queued == 0 ? 1 : 0
         return TCPPath(
             isConnected: socket.isConnected && socket.error == nil, isOver: socket.error != nil || socket.hasFin && socket.isFinished && socket.queued == 0, roundTrip: socket.roundTrip, minimumRoundTrip: hasBytesAcknowledged ? socket.roundTrip : nil,
-            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.drained + syn + fin) : nil, bytesReceived: hasBytesAcknowledged ? UInt64(socket.arrived.count) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
+            bytesAcknowledged: hasBytesAcknowledged ? UInt64(socket.acknowledgedBefore + socket.drained + syn + fin) : nil,
+            bytesReceived: hasBytesAcknowledged ? UInt64(socket.receivedBefore + socket.arrived.count) : nil, notSent: UInt32(socket.notSent), unacknowledged: UInt32((socket.queued + 1459) / 1460), sendWindow: socket.farWindow,
             sendSegmentSize: 1460, retransmissions: 0, timeouts: hasOutages && calls.path / 4 % 3 == 1 ? 2 : socket.timeouts, congestionWindow: 10 + UInt32(socket.drained / 14600), hasLeftSlowStart: socket.hasLeftSlowStart,
             isRepairing: socket.isRepairing)
     }

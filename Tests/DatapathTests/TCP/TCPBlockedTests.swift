@@ -206,6 +206,20 @@ extension TCPScript {
         #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<180_000]))
     }
 
+    /// The list that collects the guest's frames is full, and so is the socket that it goes to. What comes behind it in the same batch must not overtake what was refused.
+    @Test func whatFollowsAFullListIsKeptBehindIt() throws {
+        var script = try TCPScript { $0.sendLimit = 1 << 20 }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 20_000
+        let count = script.tcp.pending.capacity + 44
+        for number in 0..<count { script.guest("A", seq: 1 + 100 * number, ack: 1, count: 100) }
+        #expect(script.round().last == "A 1:0 ack 20001")
+        script.tcp.sockets.all[0].sendLimit = 1 << 20
+        script.tcp.sockets.drain(0)
+        #expect(script.round().last == "A 1:0 ack \(1 + 100 * count)")
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<(100 * count)]))
+    }
+
     /// More full sockets than there are places: each of the others still gets its data, by what the guest sends again.
     @Test func withoutAPlaceTheGuestSendsAgain() throws {
         var script = try TCPScript(capacity: 128)
@@ -228,6 +242,21 @@ extension TCPScript {
         #expect(script.tcp.sockets.all.allSatisfy { $0.taken == Array(Stream.fromGuest[0..<100]) })
         // And the places are free again.
         #expect((0..<count).allSatisfy { script.connection(TCPScript.guestPort + UInt16($0)).refusedPlace == 0 })
+    }
+
+    /// On a far path, what was kept is acknowledged a round trip later. Equal acknowledgements would come too late to tell of anything, and nothing is missing.
+    @Test func aFarPathNeedsNoEqualAcknowledgements() throws {
+        var script = try TCPScript { $0.sendLimit = 40_000; $0.roundTrip = 50_000 }
+        script.open()
+        script.tcp.sockets.all[0].sendLimit = 1000
+        script.guest("PA", seq: 1, ack: 1, count: 1460)
+        _ = script.round()
+        script.tcp.sockets.all[0].sendLimit = 40_000
+        script.tcp.sockets.drain(0)
+        _ = script.round()
+        script.tcp.sockets.drain(0)
+        let told = script.pass(200)
+        #expect(told.count { $0.hasSuffix("ack 1461") } == 1, "\(told)")
     }
 
     /// The socket takes what was kept a little at a time.

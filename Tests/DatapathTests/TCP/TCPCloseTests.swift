@@ -60,6 +60,8 @@ import Wire
         script.tcp.sockets.end(0)
         #expect(script.round() == ["FA 1:0 ack 1"])
         script.guest("FPA", seq: 1, ack: 2, count: 100)
+        // What the far end has to acknowledge must be sent to it first.
+        #expect(script.tcp.sockets.all[0].isFinished)
         #expect(script.round() == ["A 2:0 ack 1"])
         #expect(script.pass(100).isEmpty)
         #expect(script.tcp.table.count == 1)
@@ -185,6 +187,21 @@ import Wire
         #expect(sent.contains("SA 0:0 ack 1"))
         #expect(script.tcp.table.count == 1 && script.tcp.sockets.all.count == 2)
         #expect(script.tcp.sockets.all[0].closes == 1 && !script.tcp.sockets.all[0].isAborted)
+    }
+
+    /// The guest has ended, too, and has not acknowledged our end: a number behind all that it has sent is a new start, another one may be a late copy.
+    @Test(arguments: [(90_000, 2), (7, 1)] as [(UInt32, Int)]) func sameAddressesBeforeOurEndIsAcknowledged(_ newStart: UInt32, _ sockets: Int) throws {
+        var script = try TCPScript()
+        script.open()
+        script.tcp.sockets.end(0)
+        #expect(script.round() == ["FA 1:0 ack 1"])
+        script.guest("FA", seq: 1, ack: 1)
+        script.guestStart = newStart
+        script.guest("S", seq: 0, mss: 1460)
+        let sent = script.round()
+        #expect(sent.contains("SA 0:0 ack 1") == (sockets == 2), "\(sent)")
+        #expect(script.tcp.table.count == 1 && script.tcp.sockets.all.count == sockets)
+        #expect(script.tcp.sockets.all[0].closes == sockets - 1 && !script.tcp.sockets.all[0].isAborted)
     }
 
     @Test func idleGuestIsAskedAndGivenUp() throws {

@@ -64,6 +64,18 @@ import Wire
         #expect(script.pass(1) == ["+1 PA 1:1 ack 11", "+1 A 1:0 ack 11"])
     }
 
+    /// Nor does it open our window, for which a guest may wait that reads only once it has written.
+    @Test func aProbeTellsOfNoWindow() throws {
+        var script = try TCPScript()
+        script.openClosed()
+        #expect(script.pass(999).isEmpty)
+        script.tcp.table[0].windowEdge = script.connection().expected
+        script.move(to: script.now + 1)
+        let sent = script.segments()
+        #expect(sent.map(\.payload.count) == [1, 0])
+        #expect(sent.allSatisfy { $0.window > 0 })
+    }
+
     /// A connection that has come from another host with a closed window and a probe under way has no timer of its own yet.
     @Test func aProbeUnderWayIsRepeatedWithoutATimer() throws {
         var script = try TCPScript()

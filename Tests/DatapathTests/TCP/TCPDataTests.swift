@@ -130,6 +130,19 @@ import Wire
         #expect(script.tcp.table.count == 1 && script.tcp.sockets.all[0].taken.isEmpty)
     }
 
+    /// What acknowledges less than any window reaches back to was made up by somebody else (RFC 5961, section 5.2).
+    @Test func dataWithAVeryOldAcknowledgementIsNotTaken() throws {
+        var script = try TCPScript()
+        script.open(scale: 7)  // 8 388 480 bytes.
+        script.guest("PA", seq: 1, ack: -9_000_000, count: 100)
+        #expect(script.round() == ["A 1:0 ack 1"])
+        #expect(script.tcp.sockets.all[0].taken.isEmpty)
+        // Only late.
+        script.guest("PA", seq: 1, ack: -8_000_000, count: 100)
+        #expect(script.answer() == ["A 1:0 ack 101"])
+        #expect(script.tcp.sockets.all[0].taken == Array(Stream.fromGuest[0..<100]))
+    }
+
     @Test func farPathIsMirrored() throws {
         var script = try TCPScript { $0.roundTrip = 50_000 }
         script.open()

@@ -33,6 +33,26 @@ import Wire
         #expect(script.tcp.sockets.calls.take == takes)
     }
 
+    /// Three gigabytes behind its beginning, the difference of a connection's numbers is no count of bytes any more.
+    @Test func lesson54_aQueueIsExaminedHoweverMuchHasCome() throws {
+        var script = try TCPScript { $0.pieceCost = 100 }
+        script.openClosed()
+        let before = 3 << 30
+        script.tcp.sockets.all[0].receivedBefore = before
+        script.tcp.table[0].initialToGuest = script.connection().initialToGuest + -before
+        script.arrive(40_000)
+        #expect(script.round().isEmpty)
+        script.guest("A", seq: 1, ack: 1, window: 511)
+        #expect(script.connection().gatheredPlace != 0)
+        var got = 0
+        for _ in 0..<10 {
+            for segment in script.segments() { got += segment.payload.count }
+            script.guest("A", seq: 1, ack: 1 + got, window: 511)
+        }
+        #expect(got == 40_100)
+        #expect(script.tcp.sockets.all[0].longestFineLook <= 1)
+    }
+
     /// The guest's window was open all the time, but a round took long.
     @Test(arguments: [true, false]) func lesson54_aQueueThatHasGrownUnseenIsExamined(_ isLate: Bool) throws {
         var script = try TCPScript { $0.pieceCost = 100 }

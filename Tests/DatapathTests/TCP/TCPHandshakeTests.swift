@@ -120,6 +120,20 @@ import Wire
         #expect(script.tcp.table.count == 2 && script.tcp.halfOpenIn.count == 1 && script.tcp.halfOpenOut.count == 1)
     }
 
+    /// The kernel has no descriptor for another one: the oldest gives up its own.
+    @Test func withoutADescriptorTheOldestHalfOpenGivesWay() throws {
+        var script = try TCPScript { $0.connectsAtOnce = false }
+        script.guest("S", seq: 0, port: 1)
+        script.tcp.sockets.refusal = Errno(24)  // EMFILE
+        script.tcp.sockets.refusals = 1
+        script.guest("S", seq: 0, port: 2)
+        #expect(script.take() == ["RA 0:0 ack 1"] && script.tcp.sockets.all[0].isAborted)
+        #expect(script.port.counters[.tcpGaveWay] == 1 && script.port.counters[.tcpSocketFailed] == 0)
+        try #require(script.tcp.sockets.all.count == 2 && script.tcp.table.count == 1)
+        script.tcp.sockets.succeed(1)
+        #expect(script.round() == ["SA 0:0 ack 1"])
+    }
+
     @Test func halfOpenConnectionsAreLimited() throws {
         var script = try TCPScript(capacity: 256)
         for port in 1...40 as ClosedRange<UInt16> { script.guest("S", seq: 0, port: port) }
@@ -170,6 +184,19 @@ import Wire
             script.pass(200_000) == ["+1000 S 0:0", "+3000 S 0:0", "+7000 S 0:0", "+15000 S 0:0", "+31000 S 0:0", "+63000 S 0:0"])
         #expect(script.tcp.sockets.all[0].isAborted)
         script.expectEmpty()
+    }
+
+    /// A guest that was slow to answer, or whose link address was not known yet, has lost nothing since.
+    @Test func repeatedSynsDoNotSlowTheDataDown() throws {
+        var script = try TCPScript()
+        script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
+        #expect(script.round() == ["S 0:0"])
+        #expect(script.pass(3000) == ["+1000 S 0:0", "+3000 S 0:0"])
+        script.guest("SA", seq: 0, ack: 1, mss: 1460)
+        #expect(script.round() == ["A 1:0 ack 1"])
+        script.arrive(5000)
+        #expect(script.round() == ["PA 1:5000 ack 1"])
+        #expect(script.pass(1000) == ["+1000 PA 1:1460 ack 1"])
     }
 
     @Test func synAckIsRetriedAndGivenUp() throws {

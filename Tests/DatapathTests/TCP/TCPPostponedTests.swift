@@ -123,7 +123,8 @@ import Testing
         #expect(!script.tcp.postponed.expectation.isLikely && !script.tcp.hasAnswer)
     }
 
-    @Test func anAnswerWaitsForMicroseconds() throws {
+    /// Four connections whose first answers were their last, and a fifth, of port 5, whose answer waits for its end.
+    private static func withAnswer() throws -> TCPScript {
         var script = try TCPScript()
         for port in 1...4 as ClosedRange<UInt16> { _ = Self.conversation(&script, port: port) }
         script.rests = false
@@ -133,10 +134,26 @@ import Testing
         _ = script.round()
         script.arrive(20, 4)
         #expect(script.round().isEmpty && script.tcp.hasAnswer)
+        return script
+    }
+
+    @Test func anAnswerWaitsForMicroseconds() throws {
+        var script = try Self.withAnswer()
         var due: [Bool] = []
         for wait in [0, Postponed.answerPatience - 1, Postponed.answerPatience] { due.append(script.tcp.answerIsDue(1_000_000_000 + wait)) }
         #expect(due == [false, false, true])
         script.tcp.giveAnswer(&script.port, now: script.now)
         #expect(script.round() == ["PA 1:20 ack 11"])
+    }
+
+    /// The guest does not want to hear it any more. Its place in the table may be free, or another connection's.
+    @Test func anAnswerOfAConnectionThatIsGoneIsForgotten() throws {
+        var script = try Self.withAnswer()
+        script.guest("RA", seq: 11, ack: 1, port: 5)
+        let hasAnswer = script.tcp.hasAnswer
+        try #require(!hasAnswer)
+        script.tcp.giveAnswer(&script.port, now: script.now)
+        #expect(script.round().isEmpty)
+        script.expectEmpty()
     }
 }

@@ -171,6 +171,18 @@ import Wire
         #expect(sent.count == 1 && sent[0].hasSuffix(" PA 1:1 ack 1"))
     }
 
+    /// Fast retransmit meets a link without room: it is tried again at once, and not when the timeout has run out.
+    @Test(arguments: [true, false]) func whatIsSentAgainFirstIsNotForgotten(_ isEnd: Bool) throws {
+        var script = try TCPScript(offloads: [])
+        script.open()
+        if isEnd { script.tcp.sockets.end(0) } else { script.arrive(8000) }
+        _ = script.round()
+        for _ in 0..<3 { script.guest("A", seq: 1, ack: 1, window: 511) }
+        script.port.link.refusals = 1
+        _ = script.round()
+        #expect(script.pass(5) == [isEnd ? "+1 FA 1:0 ack 1" : "+1 PA 1:1460 ack 1"])
+    }
+
     /// Nobody turns in circles while the link is full for long.
     @Test func linkThatStaysFullCostsLittle() throws {
         var script = try TCPScript()
