@@ -27,7 +27,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge) {
             lookNoLater(index, than: nextLook(table[index], now: now))
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
-            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(connection.vainLooks) : 1)
+            // Where the kernel will not tell of room, no later than twice the time that there has been none.
+            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(min(connection.vainLooks, 5)) : 1 << Int64(connection.vainLooks))
         }
     }
 

@@ -126,8 +126,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             if ignored > 0, connection.hasUrgent { return takeAcknowledged(index) ? .again : .done }
             // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
             if ignored > outcome.count { return .done }
-            // Behind bytes that are ignored, the kernel shows neither an error nor an end.
-            if ignored > 0, connection.events.contains(.hasFailed) {
+            // Behind bytes that are ignored, the kernel shows neither an error nor an end; and behind an end, it never shows a reset that came after it.
+            if connection.events.contains(.hasFailed), ignored > 0 || sockets.connectionError(connection.socket) != nil {
                 endByReset(index, &port, now: now)
                 return .gone
             }
@@ -166,7 +166,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     private mutating func emit<Link: GuestLink & ~Copyable>(
         _ index: Int, slot: Int, count: Int, _ layout: SegmentLayout, isAll: Bool, _ port: inout GuestPort<Link>, now: Int64
     ) -> Step {
-        let ends = isAll && table[index].events.contains(.inputEnds) && table[index].next + count >= table[index].highest
+        let ends = isAll && table[index].events.contains(.inputEnds) && !table[index].events.contains(.hasFailed) && table[index].next + count >= table[index].highest
         var sent = 0
         var frame = 0
         while sent < count {

@@ -177,7 +177,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
         let isScarce = needsRoomLook(table[index]) || table[index].events.contains(.awaitsRoom)
         if isScarce, !table[index].events.contains(.outputBlocked) { lookAtSendSpace(index, now: now) }
-        table[index].vainLooks = needsRoomLook(table[index]) ? min(table[index].vainLooks + 1, 5) : 0
+        table[index].vainLooks = needsRoomLook(table[index]) ? min(table[index].vainLooks + 1, 8) : 0
         if table[index].events.contains(.awaitsRoom), !table[index].events.contains(.outputBlocked), table[index].sendSpace > 65536 {
             table[index].events.remove(.awaitsRoom)
         }

@@ -244,11 +244,11 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         calls.peek += 1
         let start = all[index].consumed + max(all[index].peekOffset, 0)
         guard start < all[index].arrived.count else {
-            if let error = all[index].error {
-                all[index].error = nil
-                return Outcome(-Int(error.code))
-            }
-            return Outcome(all[index].hasFin ? 0 : -11)
+            // An end that has come before the error is all that is seen there.
+            if all[index].hasFin { return Outcome(0) }
+            guard let error = all[index].error else { return Outcome(-11) }
+            all[index].error = nil
+            return Outcome(-Int(error.code))
         }
         // Reading ends where it gets to urgent data, unless it begins there.
         let end = all[index].mark.map { $0 > start && $0 >= all[index].consumed ? $0 : all[index].arrived.count } ?? all[index].arrived.count

@@ -25,6 +25,30 @@ import Wire
         #expect(script.pass(1000) == ["+1000 PA 1:100 ack 1"])
     }
 
+    /// The far end has ended, and then reset what it had sent: that is no end of the stream, however late the guest comes to it.
+    @Test(arguments: [false, true]) func aResetBehindAnEnd(_ isFar: Bool) throws {
+        var script = try TCPScript { if isFar { $0.roundTrip = 50_000 } }
+        script.openClosed()
+        script.tcp.sockets.end(0)
+        #expect(script.round().isEmpty)
+        script.tcp.sockets.fail(0, Errno(32))
+        #expect(script.round().isEmpty)
+        script.guest("A", seq: 1, ack: 1, window: 511)
+        let sent = script.round()
+        #expect(sent == ["PA 1:100 ack 1", "RA 101:0 ack 1"])
+        #expect(script.tcp.table.count == 0)
+    }
+
+    /// In one event, as when a server closes and a packet of the client's meets nobody.
+    @Test func anEndAndAResetAtOnce() throws {
+        var script = try TCPScript()
+        script.open()
+        script.arrive(100)
+        script.tcp.sockets.end(0)
+        script.tcp.sockets.fail(0, Errno(104))
+        #expect(script.round() == ["PA 1:100 ack 1", "RA 101:0 ack 1"])
+    }
+
     @Test func probeThatIsTaken() throws {
         var script = try TCPScript()
         script.open()

@@ -217,4 +217,22 @@ import Wire
         script.tcp.sockets.drain(0)
         #expect(script.round().count == 1)
     }
+
+    /// Nor is one looked at each millisecond whose buffer is not so full that the kernel would tell of room, and whose far end reads nothing; and once it reads, the
+    /// guest hears of it in less than the time that it stood still.
+    @Test func halfFullSocket() throws {
+        var script = try TCPScript(mtu: 65520) { $0.sendLimit = 80_000 }
+        script.open(mss: 65480)
+        script.guest("A", seq: 1, ack: 1, count: 20_000)
+        _ = script.round()
+        script.guest("A", seq: 20_001, ack: 1, count: 32_000)
+        _ = script.round()
+        _ = script.pass(1000)
+        let before = script.tcp.sockets.calls
+        #expect(script.pass(10_000).isEmpty)
+        #expect(script.lastSteps < 100)
+        #expect(script.tcp.sockets.calls.all - before.all < 200)
+        script.tcp.sockets.drain(0)
+        #expect(script.pass(300).count == 1)
+    }
 }
