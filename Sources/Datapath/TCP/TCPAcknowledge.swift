@@ -27,9 +27,19 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].expected != table[index].acknowledged || table[index].events.contains(.mustAcknowledge) {
             lookNoLater(index, than: nextLook(table[index], now: now))
         } else if needsRoomLook(table[index]), table[index].acknowledgeAt == 0 {
-            // Where the kernel will not tell of room, no later than twice the time that there has been none.
-            table[index].acknowledgeAt = now + (connection.events.contains(.awaitsRoom) ? 50 << Int64(min(connection.vainLooks, 5)) : 1 << Int64(connection.vainLooks))
+            lookForRoom(index, now: now)
         }
+    }
+
+    /// Sees to it that room is looked for. Whatever is sent meanwhile does not put that off.
+    private mutating func lookForRoom(_ index: Int, now: Int64) {
+        let connection = table[index]
+        if connection.roomLookAt == 0 {
+            // Where the kernel will not tell of room, no later than twice the time that there has been none.
+            let interval: Int64 = connection.events.contains(.awaitsRoom) ? 50 << Int64(min(connection.vainLooks, 5)) : 1 << Int64(connection.vainLooks)
+            table[index].roomLookAt = now + interval
+        }
+        table[index].acknowledgeAt = table[index].roomLookAt
     }
 
     /// What is owed does not wait for a look that was only for room, which may be seconds away.

@@ -183,6 +183,8 @@ struct TCPConnection: FlowEntry {
     var sendsWholeSegments = false
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
+    /// When the next one is due; 0: none is.
+    var roomLookAt: Int64 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.
     var timeoutLimit: UInt8 = 0
     /// Seconds of silence after which the socket asks the far end whether it is still there; 0: it does not. See `TCPKeepAlive`.

@@ -8,6 +8,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func lookAtSendSpace(_ index: Int, now: Int64) {
         let used = table[index].sentSinceLook
         table[index].sentSinceLook = 0
+        table[index].roomLookAt = 0
         if used > 0, !table[index].events.contains(.awaitsRoom) { table[index].vainLooks = 0 }
         guard var buffer = sockets.sendBuffer(table[index].socket) else {
             table[index].sendSpace = 65536

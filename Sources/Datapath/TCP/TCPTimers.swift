@@ -173,6 +173,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             table[index].events.remove(.triesAgain)
             if !roomAgain(index, &port, now: now) { return false }
         }
+        table[index].roomLookAt = 0
         look(index, now: now)
         // What a blocked socket could take again is told with its event: before that, the guest would send in vain.
         let isScarce = needsRoomLook(table[index]) || table[index].events.contains(.awaitsRoom)

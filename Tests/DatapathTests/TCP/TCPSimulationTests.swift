@@ -49,6 +49,7 @@ import Testing
             ("one lost or late frame led to timeouts, one after the other", [13_000_053, 13_000_149, 13_000_488, 13_001_153]),
             ("of what came behind several holes, only the first piece was kept", [13_002_965]),
             ("an end was taken twice where the kernel lacked memory for what had been kept before it", [10_000_919]),
+            ("whatever was sent put off the look for room that was due", [10_002_994]),
             ("acknowledgements behind a window probe lay outside the window", [9_000_276, 9_000_291, 9_000_480, 9_001_044]),
         ]
         static let inTheModel: [(cause: String, seeds: [UInt64])] = [
