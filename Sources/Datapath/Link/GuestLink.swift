@@ -100,7 +100,7 @@ struct LinkFigures: BitwiseCopyable {
     var brokeProtocol = 0
     /// Rings in which there was something impossible.
     var brokeRing = 0
-    /// What came and is no frame, or one too long for any IP packet.
+    /// What came and is no frame, or one too long for any IP packet, and what a tap could not give.
     var unusableFrames = 0
 }
 

@@ -5,6 +5,7 @@ internal import Wire
 struct TapLink: GuestLink, ~Copyable {
     private let tap: Tap
     let offloads: LinkOffloads
+    private(set) var figures = LinkFigures()
 
     init(_ tap: Tap) {
         self.tap = tap
@@ -28,9 +29,12 @@ struct TapLink: GuestLink, ~Copyable {
             let offset = batch.nextOffset
             let outcome = tap.descriptor.read(into: &batch.arena, offset: offset - header, length: header + largestFrame)
             if outcome.raw <= 0 {
-                // EIO: the interface is down. EBADFD: the device was deleted with its namespace.
-                if outcome.wouldBlock || outcome.raw == -5 { return true }
-                return false
+                if outcome.wouldBlock || outcome.raw == -5 { return true }  // EIO: the interface is down
+                if outcome.raw == 0 || outcome.raw == -77 { return false }  // EBADFD: the device was deleted with its namespace
+                // The device is as before, and the next frame wakes us up. With EINVAL this one is gone: the kernel has taken it out of the queue before it finds
+                // that a virtio-net header cannot say how it is to be cut (`tun_put_user`).
+                figures.unusableFrames += 1
+                return true
             }
             guard outcome.count > header + EthernetHeader.length else { continue }
             var offload = VirtioNetHeader()
