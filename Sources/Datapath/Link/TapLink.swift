@@ -25,7 +25,10 @@ struct TapLink: GuestLink, ~Copyable {
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         let header = tap.headerLength
-        while !batch.isFull {
+        // What is no frame counts, too: a guest that sends nothing else as fast as it is read would keep everybody waiting, timers and signals among them.
+        var left = batch.capacity
+        while !batch.isFull, left > 0 {
+            left -= 1
             let offset = batch.nextOffset
             let outcome = tap.descriptor.read(into: &batch.arena, offset: offset - header, length: header + largestFrame)
             if outcome.raw <= 0 {
@@ -36,7 +39,10 @@ struct TapLink: GuestLink, ~Copyable {
                 figures.unusableFrames += 1
                 return true
             }
-            guard outcome.count > header + EthernetHeader.length else { continue }
+            guard outcome.count > header + EthernetHeader.length else {
+                figures.unusableFrames += 1
+                continue
+            }
             var offload = VirtioNetHeader()
             if header > 0, let parsed = VirtioNetHeader(batch.arena.bytes, at: offset - header, isShort: true) { offload = parsed }
             batch.append(length: outcome.count - header, offload: offload)

@@ -66,6 +66,21 @@ import Wire
         }
     }
 
+    /// A guest that sends nothing but what is no frame does not keep the link to itself.
+    @Test func whatIsNoFrameHasItsShareOfABatch() throws {
+        let (device, guest) = try pair()
+        defer { device.close(); guest.close() }
+        let round = try Round(device)
+        let most = round.batch.capacity
+        // Headers of Ethernet without anything behind them.
+        for _ in 0..<most + 5 { try send(patterned(14), over: guest) }
+        try send(patterned(60), over: guest)
+        let first = round.receive()
+        #expect(first.lengths.isEmpty && first.isOpen && round.unusable == most)
+        let second = round.receive()
+        #expect(second.lengths == [60] && second.isOpen && round.unusable == most + 5)
+    }
+
     @Test func theDevicesEndIsTheGuestsEnd() throws {
         let (device, guest) = try pair()
         defer { device.close() }
