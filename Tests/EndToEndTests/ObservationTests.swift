@@ -80,6 +80,27 @@ import Testing
         }
     }
 
+    /// A log that nobody reads costs its lines, and nothing else.
+    @Test func aLogThatNobodyReadsStopsNothing() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let target = try Target(network, .mountedFile)
+            let pipe = network.path("log")
+            try network.run(["mkfifo", pipe]).check()
+            let pasta = try target.joinInForeground(["--log-file", pipe])
+            let ask = { (family: Family) in try target.run(["python3", Helpers.path("client.py"), "ask", family.server, "4000", "whoami"]) }
+            for family in Family.allCases { #expect(try ask(family).text == family.hostAddress) }
+            // A dozen lines of counters and more each time; the pipe takes 64 KiB.
+            for _ in 0..<400 {
+                pasta.send(SIGUSR1)
+                usleep(5000)
+            }
+            for family in Family.allCases { #expect(try ask(family).text == family.hostAddress) }
+            pasta.send(SIGTERM)
+            #expect(pasta.wait(seconds: 5).ending == .exited(0))
+        }
+    }
+
     private static func fallsSilent(_ child: Child) -> Bool {
         for _ in 0..<5 {
             let earlier = child.standardOutput.count
