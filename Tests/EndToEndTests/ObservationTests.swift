@@ -30,6 +30,20 @@ import Testing
         }
     }
 
+    /// A file that may not grow on ends its capture, and nothing else.
+    @Test func aCaptureMayReachTheLimitOfFiles() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let file = network.path("capture")
+            let guest = try network.guest(["--config-net", "--pcap", file], wrapper: ["prlimit", "--fsize=20000", "--"])
+            for family in Family.allCases { try guest.client("receive", family.server, 4000, 100_000).check() }
+            let size = try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
+            #expect(size == 20000)
+            #expect(guest.pasta.poll() == nil)
+            _ = try guest.stop()
+        }
+    }
+
     /// Once in the background there is only the system log.
     @Test func aDaemonTalksToTheSystemLog() throws {
         try withNetwork { network in
