@@ -35,10 +35,12 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let file = network.path("capture")
-            let guest = try network.guest(["--config-net", "--pcap", file], wrapper: ["prlimit", "--fsize=20000", "--"])
+            let log = network.path("log")
+            let guest = try network.guest(["--config-net", "--pcap", file, "--log-file", log], wrapper: ["prlimit", "--fsize=20000", "--"])
             for family in Family.allCases { try guest.client("receive", family.server, 4000, 100_000).check() }
             let size = try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
             #expect(size == 20000)
+            #expect(contents(log).components(separatedBy: "Nothing more is written to capture file \(file): it may not grow on").count == 2, "\(contents(log))")
             #expect(guest.pasta.poll() == nil)
             _ = try guest.stop()
         }

@@ -156,6 +156,17 @@ extension Log {
         put(level, &line)
     }
 
+    /// The same around the name of a file, which is there already; allocates nothing.
+    public func write(_ level: Level, _ text: StaticString, name: String, _ second: StaticString, _ number: Int? = nil) {
+        guard level <= self.level else { return }
+        var line = LineBuffer()
+        line.append(text)
+        line.append(name)
+        line.append(second)
+        if let number { line.append(number) }
+        put(level, &line)
+    }
+
     /// For set-up, where making strings is fine. A line feed separates lines.
     public func write(_ level: Level, text: String) {
         guard level <= self.level else { return }
