@@ -12,9 +12,28 @@ extension ProgramRun {
         case .brokeProtocol: log.warning("Virtual machine sent a message of vhost-user that cannot be served: its connection is closed")
         case .brokeRing: log.warning("Virtual machine's driver put something impossible into a ring: nothing passes by it until the driver starts anew")
         case .turnedAway: log.info("Turned away: one virtual machine is connected already")
+        case .unwatched(let error): tellOfWatch(error)
+        case .unmapped(let error): tellOfMemory(error)
         case .captureEnded(let error): tellOfCapture("Nothing more is written to capture file ", error)
         case .captureLacksFrames(let error): tellOfCapture("Frames are missing in capture file ", error)
         }
+    }
+
+    private func tellOfWatch(_ error: Errno) {
+        switch error.code {
+        case 12: log.warning("Virtual machine's connection is closed: the kernel has no memory to watch it")  // ENOMEM
+        case 28:  // ENOSPC
+            log.warning("Virtual machine's connection is closed: the kernel watches no more for this user, raise fs.epoll.max_user_watches with sysctl")
+        default: log.warning("Virtual machine's connection is closed: the kernel does not watch it, error ", Int(error.code))
+        }
+    }
+
+    private func tellOfMemory(_ error: Errno) {
+        guard error.code == 12 else {  // ENOMEM
+            return log.warning("Virtual machine's connection is closed: its memory cannot be mapped, error ", Int(error.code))
+        }
+        log.warning(
+            "Virtual machine's connection is closed: its memory cannot be mapped, see 'ulimit -v', vm.max_map_count and the container's limit of memory")
     }
 
     private func tellOfCapture(_ text: StaticString, _ error: Errno) {

@@ -33,6 +33,23 @@ import Testing
     }
 
     @Test(arguments: [
+        (
+            .unwatched(Errno(28)),
+            "warning: Virtual machine's connection is closed: the kernel watches no more for this user, raise fs.epoll.max_user_watches with sysctl"
+        ),
+        (.unwatched(Errno(12)), "warning: Virtual machine's connection is closed: the kernel has no memory to watch it"),
+        (.unwatched(Errno(9)), "warning: Virtual machine's connection is closed: the kernel does not watch it, error 9"),
+        (
+            .unmapped(Errno(12)),
+            "warning: Virtual machine's connection is closed: its memory cannot be mapped, see 'ulimit -v', vm.max_map_count and the container's limit of memory"
+        ),
+        (.unmapped(Errno(23)), "warning: Virtual machine's connection is closed: its memory cannot be mapped, error 23"),
+    ] as [(GuestNotice, String)])
+    func refusal(_ notice: GuestNotice, _ expected: String) throws {
+        #expect(try line(of: notice) == expected)
+    }
+
+    @Test(arguments: [
         (.captureEnded(Errno(28)), "warning: Nothing more is written to capture file /tmp/frames: no space is left on its disk"),
         (
             .captureEnded(Errno(27)),

@@ -82,6 +82,10 @@ public enum GuestNotice: Sendable, Equatable, BitwiseCopyable {
     case brokeRing
     /// Somebody else wanted to be the guest while there was one.
     case turnedAway
+    /// The guest's end was cut, or not let in: the kernel does not watch one more socket or ring, for this reason.
+    case unwatched(Errno)
+    /// The guest's end was cut: the kernel does not map its memory.
+    case unmapped(Errno)
     /// Nothing more is written to the capture file, for this reason.
     case captureEnded(Errno)
     /// Frames are missing in it, and others will follow.
