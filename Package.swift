@@ -67,7 +67,7 @@ let package = Package(
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "Wire"], swiftSettings: strict),
         .testTarget(name: "SetupTests", dependencies: ["PortClient", "Setup", "Settings", "Linux", "Wire"], swiftSettings: strict),
-        .testTarget(name: "DaemonTests", dependencies: ["Daemon", "Setup", "Datapath", "Linux"], swiftSettings: strict),
+        .testTarget(name: "DaemonTests", dependencies: ["Daemon", "Setup", "Datapath", "Settings", "Linux"], swiftSettings: strict),
         // Runs the built program between hosts made of namespaces; only Scripts/test can start it.
         .testTarget(name: "EndToEndTests", exclude: ["Helpers"], swiftSettings: strict),
         // Manual pages, completions, qrap. They use Foundation, so nothing here may import Linux: two definitions of one structure.

@@ -84,6 +84,7 @@ struct PasstDaemon: ProgramRun {
         let filter = try SeccompFilter(permissions(Work.systemCalls)).prepared()
         try tellReady(readiness)
         try filter.install()
+        log.forwardingStarted()
         return runClosed(&worker, signals, &hostFeed, &server)
     }
 
@@ -97,6 +98,7 @@ struct PasstDaemon: ProgramRun {
         try watchEvents(&worker, signals, hostFeed?.descriptor, control)
         try pidFile?.write(readiness?.processID ?? Process.identifier)
         try tellReady(readiness)
+        log.forwardingStarted()
         guard try machine.awaitSender(signals, log: log) else { return 0 }
         hideFiles()
         try Isolation.close()

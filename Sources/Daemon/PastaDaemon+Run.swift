@@ -48,7 +48,9 @@ extension PastaDaemon {
                 return ended("Tap device is gone, exiting", spawned)
             case .notice(let notice):
                 tell(notice)
-            case .guest: break  // A namespace does not come and go.
+            case .guest(let notice):
+                // A namespace does not come and go, but its capture may end.
+                tell(notice)
             case .portsDue:
                 // Who opens ten thousand ports at once does not hold up everybody's traffic.
                 followPorts(&worker, limit: 256)

@@ -77,6 +77,7 @@ struct PastaDaemon: ProgramRun {
                 spawned.release()
                 log.commandStarted()
             }
+            log.forwardingStarted()
             return runClosed(&worker, signals, watch, &hostFeed, &server, spawned)
         } catch {
             spawned?.abandon()

@@ -49,6 +49,12 @@ extension Errno {
     public var isLackOfResources: Bool { isLackOfDescriptors || code == ENOMEM || code == ENOBUFS || code == ETOOMANYREFS }
 }
 
+extension Errno {
+    /// epoll can never watch this file: one that is always ready (EPERM), or an epoll in that place (EINVAL, ELOOP). Any other refusal, ENOSPC for
+    /// `fs.epoll.max_user_watches` and ENOMEM as a rule, is not the file's fault.
+    public var isFaultOfWatched: Bool { code == EPERM || code == EINVAL || code == ELOOP }
+}
+
 /// Calls again for as long as a signal interrupted the call.
 @inline(__always) @usableFromInline
 func restarting<Result: SignedInteger>(_ call: () -> Result) -> Result {

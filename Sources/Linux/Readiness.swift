@@ -19,3 +19,8 @@ extension Descriptor {
         return restarting { Int(unsafe poll(&entry, 1, milliseconds)) < 0 ? -Int(linux_errno()) : Int(entry.revents) } > 0
     }
 }
+
+extension SystemCall {
+    /// Asking a descriptor what it is ready for.
+    public static var polling: [Permission] { [Permission(.poll)] }
+}

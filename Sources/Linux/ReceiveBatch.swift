@@ -10,19 +10,25 @@ public struct ReceiveBatch: ~Copyable {
     private var vectors: FixedTable<MessagePiece>
     private var names: FixedTable<SocketAddress>
     private var controls: Mapping
+    /// Bytes for each datagram's control messages.
+    private let controlLength: Int
     /// Pieces to fill.
     public private(set) var count = 0
     public let capacity: Int
 
-    public init(capacity: Int) throws(Errno) {
+    /// Without `takesControls`, the kernel keeps what would come beside the bytes to itself: descriptors that a peer sends (SCM_RIGHTS) are closed, where
+    /// otherwise they would stay open here, and nobody would know of them.
+    public init(capacity: Int, takesControls: Bool = true) throws(Errno) {
+        let controlLength = takesControls ? ReceiveBatch.controlSize : 0
         let headers = try FixedTable<MessageHeader>(count: capacity)
         let vectors = try FixedTable<MessagePiece>(count: capacity)
         let names = try FixedTable<SocketAddress>(count: capacity)
-        let controls = try Mapping(byteCount: capacity * ReceiveBatch.controlSize)
+        let controls = try Mapping(byteCount: capacity * controlLength)
         self.headers = headers
         self.vectors = vectors
         self.names = names
         self.controls = controls
+        self.controlLength = controlLength
         self.capacity = capacity
     }
 
@@ -46,9 +52,11 @@ public struct ReceiveBatch: ~Copyable {
             header.nameLength = SocketAddress.capacity
             header.vectors = vectors.address(of: index)
             header.vectorCount = 1
-            // SAFETY: each message has `controlSize` bytes of the mapping for itself.
-            unsafe header.control = UInt(bitPattern: controls.base + index * ReceiveBatch.controlSize)
-            header.controlLength = UInt(ReceiveBatch.controlSize)
+            if controlLength > 0 {
+                // SAFETY: each message has `controlLength` bytes of the mapping for itself.
+                unsafe header.control = UInt(bitPattern: controls.base + index * controlLength)
+                header.controlLength = UInt(controlLength)
+            }
             headers[index] = header
         }
         let start = unsafe headers.pointer(at: 0)

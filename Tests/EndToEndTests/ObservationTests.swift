@@ -30,6 +30,22 @@ import Testing
         }
     }
 
+    /// A file that may not grow on ends its capture, and nothing else.
+    @Test func aCaptureMayReachTheLimitOfFiles() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let file = network.path("capture")
+            let log = network.path("log")
+            let guest = try network.guest(["--config-net", "--pcap", file, "--log-file", log], wrapper: ["prlimit", "--fsize=20000", "--"])
+            for family in Family.allCases { try guest.client("receive", family.server, 4000, 100_000).check() }
+            let size = try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int)
+            #expect(size == 20000)
+            #expect(contents(log).components(separatedBy: "Nothing more is written to capture file \(file): it may not grow on").count == 2, "\(contents(log))")
+            #expect(guest.pasta.poll() == nil)
+            _ = try guest.stop()
+        }
+    }
+
     /// Once in the background there is only the system log.
     @Test func aDaemonTalksToTheSystemLog() throws {
         try withNetwork { network in
@@ -75,6 +91,27 @@ import Testing
             let before = contents(file).count
             pasta.send(SIGUSR1)
             #expect(eventually { contents(file).count > before }, "\(contents(file))")
+            pasta.send(SIGTERM)
+            #expect(pasta.wait(seconds: 5).ending == .exited(0))
+        }
+    }
+
+    /// A log that nobody reads costs its lines, and nothing else.
+    @Test func aLogThatNobodyReadsStopsNothing() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            let target = try Target(network, .mountedFile)
+            let pipe = network.path("log")
+            try network.run(["mkfifo", pipe]).check()
+            let pasta = try target.joinInForeground(["--log-file", pipe])
+            let ask = { (family: Family) in try target.run(["python3", Helpers.path("client.py"), "ask", family.server, "4000", "whoami"]) }
+            for family in Family.allCases { #expect(try ask(family).text == family.hostAddress) }
+            // A dozen lines of counters and more each time; the pipe takes 64 KiB.
+            for _ in 0..<400 {
+                pasta.send(SIGUSR1)
+                usleep(5000)
+            }
+            for family in Family.allCases { #expect(try ask(family).text == family.hostAddress) }
             pasta.send(SIGTERM)
             #expect(pasta.wait(seconds: 5).ending == .exited(0))
         }

@@ -94,6 +94,78 @@ private func line(_ text: String) -> LineBuffer {
         }
     }
 
+    /// A standard error stream that holds no more than a pipe does, and the log that goes there, with whatever has to be awaited.
+    private static func logIntoPipe() throws -> (log: Log, pipe: (reading: Descriptor, writing: Descriptor)) {
+        let pipe = try Descriptor.pipe()
+        try pipe.writing.replace(STDERR_FILENO)
+        try pipe.reading.setNonBlocking()
+        var log = Log(program: "pasta")
+        try log.open(debug: true, trace: false, quiet: false, file: nil, size: 1 << 20)
+        return (log, pipe)
+    }
+
+    /// The numbers at the ends of lines.
+    private static func lastNumbers(_ bytes: [UInt8]) -> [Int] {
+        String(decoding: bytes, as: UTF8.self).split(separator: "\n").compactMap { Int($0.split(separator: " ").last ?? "") }
+    }
+
+    /// Whoever does not read what is said stops nothing but that.
+    @Test func linesThatNobodyReadsAreDropped() async {
+        // The standard error stream is the process's; a write that waits ends by the alarm.
+        await #expect(processExitsWith: .success) {
+            let before = try Descriptor(STDERR_FILENO).duplicate()
+            let (opened, pipe) = try LoggingTests.logIntoPipe()
+            var log = opened
+            alarm(20)
+            log.forwardingStarted()
+            for number in 0..<10_000 { log.warning("line ", number) }
+            for number in 0..<10 { Log.print("counter", number, to: pipe.writing) }
+            let first = LoggingTests.lastNumbers(try pipe.reading.readAll())
+            // There is room again.
+            log.warning("line ", 10_000)
+            Log.print("counter", 10_001, to: pipe.writing)
+            let second = LoggingTests.lastNumbers(try pipe.reading.readAll())
+            try before.replace(STDERR_FILENO)
+            // Whole lines, up to the first that found no room.
+            try #require(first.count > 100 && first.count < 10_000 && first == Array(0..<first.count))
+            try #require(second == [10_000, 10_001])
+        }
+    }
+
+    /// The same for a log file that is a pipe, which is open for reading here, too, and so never lacks a reader.
+    @Test func aPipeAsLogFileIsNotWaitedFor() async {
+        await #expect(processExitsWith: .success) {
+            try withTemporaryDirectory { directory in
+                let path = "\(directory)/log"
+                try #require(unsafe mkfifo(path, 0o600) == 0)
+                var log = Log(program: "pasta")
+                try log.open(debug: false, trace: false, quiet: false, file: path, size: 1 << 20)
+                let reader = try Descriptor.open(path, O_RDONLY | O_NONBLOCK)
+                alarm(20)
+                log.forwardingStarted()
+                for number in 0..<10_000 { log.warning("line ", number) }
+                let first = LoggingTests.lastNumbers(try reader.readAll())
+                log.warning("line ", 10_000)
+                let second = LoggingTests.lastNumbers(try reader.readAll())
+                try #require(first.count > 100 && first.count < 10_000 && first == Array(0..<first.count) && second == [10_000])
+            }
+        }
+    }
+
+    /// Before frames pass, whatever is said waits to be read: what ends a start must not be lost.
+    @Test func untilThenLinesWait() async {
+        await #expect(processExitsWith: .signal(SIGALRM)) {
+            let (log, _) = try LoggingTests.logIntoPipe()
+            alarm(1)
+            for number in 0..<10_000 { log.warning("line ", number) }
+        }
+    }
+
+    @Test func whatIsAskedForRoomIsPermitted() {
+        let calls = SeccompFilter.calls(Log.systemCalls(toFile: false, toSystemLog: false)).map(\.name)
+        #expect(calls.contains("poll") && calls.contains("write"))
+    }
+
     @Test func fileThatCannotBeOpenedIsNamed() {
         var log = Log(program: "pasta")
         #expect(throws: SetupError(.process, "Couldn't open log file /nonexistent/log: No such file or directory")) {

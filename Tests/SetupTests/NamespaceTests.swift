@@ -113,6 +113,26 @@ import Testing
         #expect(throws: SetupError(.namespace, "Network namespace /tmp/no-such-namespace has gone away")) { try NamespaceWatch(target) }
     }
 
+    @Test(arguments: [
+        (ENOENT, true), (ENOTDIR, true), (ESRCH, true), (ENOMEM, false), (EIO, false), (ESTALE, false), (EINTR, false), (ELOOP, false), (ENFILE, false),
+    ] as [(Int32, Bool)])
+    func whatTellsTheEnd(_ code: Int32, _ isEnd: Bool) { #expect(NamespaceWatch.isEnd(Errno(code)) == isEnd) }
+
+    /// A link that leads to itself cannot be followed, as with a lack of memory or a file server that is away for a moment, which a test cannot have.
+    @Test func lesson45_whatCannotBeLookedAtIsNotGone() throws {
+        try withWatch { directory, watch in
+            #expect(watch.isThere)
+            unsafe unlink("\(directory)/ns")
+            #expect(!watch.isThere)
+            try #require(unsafe symlink("ns", "\(directory)/ns") == 0)
+            #expect(watch.isThere)
+            // Another identity.
+            unsafe unlink("\(directory)/ns")
+            try write("", to: "\(directory)/ns")
+            #expect(!watch.isThere)
+        }
+    }
+
     @Test func commandNeedsNoWatch() throws {
         let target = TargetNamespace(user: nil, network: .none, origin: .command)
         #expect(try NamespaceWatch(target) == nil)

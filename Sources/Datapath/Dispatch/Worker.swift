@@ -118,7 +118,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         var sum: UInt64 = 0
         for counter in Counter.allCases where counter != .wakeUps { sum &+= port.counters[counter] }
         let figures = port.link.figures
-        return sum &+ UInt64(truncatingIfNeeded: figures.batchesFromGuest &+ figures.stops &+ figures.guests &+ figures.turnedAway)
+        let counted = figures.batchesFromGuest &+ figures.stops &+ figures.guests &+ figures.turnedAway &+ figures.unusableFrames
+        return sum &+ UInt64(truncatingIfNeeded: counted)
     }
 
     func forEachCounter(_ print: (StaticString, UInt64) -> Void) {

@@ -30,8 +30,12 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     mutating func awaitAnother() -> Bool { inner.awaitAnother() }
     mutating func takeTransfer() -> StateTransfer? { inner.takeTransfer() }
     mutating func endTransfer(_ isDone: Bool) { inner.endTransfer(isDone) }
-    mutating func takeNotice() -> GuestNotice? { inner.takeNotice() }
     mutating func reserveRun(_ count: Int, _ arena: inout Mapping) -> Int? { inner.reserveRun(count, &arena) }
+
+    mutating func takeNotice() -> GuestNotice? {
+        if let notice = inner.takeNotice() { return notice }
+        return capture?.takeNotice()
+    }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         let first = batch.count
@@ -62,10 +66,14 @@ struct CaptureFile: ~Copyable {
     private let file: Descriptor
     private var header: Mapping
     private var pieces: ScatterList
-    /// The last record was written in part: the disk is full.
-    private var isTorn = false
+    /// Nothing more can be written, or nothing that could be read.
+    private var hasEnded = false
+    private var lacksFrames = false
+    private var notice: GuestNotice?
 
     private static var snapshotLength: Int { 65535 }
+    /// Before each frame.
+    private static var recordHeader: Int { 16 }
 
     /// Writes the file's header. The descriptor is ours from here on.
     init(_ file: Descriptor) throws(Errno) {
@@ -87,7 +95,7 @@ struct CaptureFile: ~Copyable {
     }
 
     mutating func write(_ arena: borrowing Mapping, offset: Int, length: Int) {
-        if isTorn { return }
+        if hasEnded { return }
         let now = realtimeNanoseconds()
         let kept = min(length, CaptureFile.snapshotLength)
         var bytes = header.mutableBytes
@@ -95,11 +103,36 @@ struct CaptureFile: ~Copyable {
         bytes.storeNative(UInt32(truncatingIfNeeded: now % 1_000_000_000), at: 4)
         bytes.storeNative(UInt32(truncatingIfNeeded: kept), at: 8)
         bytes.storeNative(UInt32(truncatingIfNeeded: length), at: 12)
-        pieces.removeAll()
-        _ = pieces.append(header, offset: 0, length: 16)
-        _ = pieces.append(arena, offset: offset, length: kept)
-        let outcome = pieces.write(to: file)
-        // Behind half a record nothing could be read any more: what is there is kept, and nothing follows.
-        if outcome.count > 0, outcome.count < 16 + kept { isTorn = true }
+        // As a rule once. Where a disk becomes full, the kernel says first how much it took, and why no more with the next call.
+        var done = 0
+        while done < CaptureFile.recordHeader + kept {
+            let frameDone = max(done - CaptureFile.recordHeader, 0)
+            pieces.removeAll()
+            if done < CaptureFile.recordHeader { _ = pieces.append(header, offset: done, length: CaptureFile.recordHeader - done) }
+            _ = pieces.append(arena, offset: offset + frameDone, length: kept - frameDone)
+            let outcome = pieces.write(to: file)
+            if outcome.count == 0 { return fail(outcome.error ?? Errno(5), isTorn: done > 0) }  // EIO
+            done += outcome.count
+        }
+    }
+
+    /// A full pipe or a lack of memory passes, and a frame is missing then. Anything else (a full disk, a quota, a limit of size, a pipe that nobody reads any
+    /// more) would come again with every frame, at the price of a call each. And behind half a record nothing could be read any more: what is there is kept, and
+    /// nothing follows.
+    private mutating func fail(_ error: Errno, isTorn: Bool) {
+        let passes = error.code == 11 || error.isLackOfResources  // EAGAIN
+        hasEnded = isTorn || !passes
+        if hasEnded {
+            notice = .captureEnded(error)
+        } else if !lacksFrames {
+            notice = .captureLacksFrames(error)
+            lacksFrames = true
+        }
+    }
+
+    /// Each is told once.
+    mutating func takeNotice() -> GuestNotice? {
+        defer { notice = nil }
+        return notice
     }
 }

@@ -17,7 +17,7 @@
 // is still to be done on it, in the words of virtio-net: "checksum from here, store it there", "cut into
 // segments of this size". Links that cannot express that say so, and are given finished frames.
 
-internal import Linux
+public import Linux
 internal import Wire
 
 /// One frame in an arena.
@@ -71,7 +71,7 @@ struct LinkEvent: OptionSet, BitwiseCopyable {
 }
 
 /// What happened to the link itself, for who writes the log.
-public enum GuestNotice: Sendable, Equatable {
+public enum GuestNotice: Sendable, Equatable, BitwiseCopyable {
     case arrived
     case left
     /// The guest's end was cut: it sent a frame of impossible length.
@@ -82,6 +82,14 @@ public enum GuestNotice: Sendable, Equatable {
     case brokeRing
     /// Somebody else wanted to be the guest while there was one.
     case turnedAway
+    /// The guest's end was cut, or not let in: the kernel does not watch one more socket or ring, for this reason.
+    case unwatched(Errno)
+    /// The guest's end was cut: the kernel does not map its memory.
+    case unmapped(Errno)
+    /// Nothing more is written to the capture file, for this reason.
+    case captureEnded(Errno)
+    /// Frames are missing in it, and others will follow.
+    case captureLacksFrames(Errno)
 }
 
 /// What a link counts for itself.
@@ -100,7 +108,7 @@ struct LinkFigures: BitwiseCopyable {
     var brokeProtocol = 0
     /// Rings in which there was something impossible.
     var brokeRing = 0
-    /// What came and is no frame, or one too long for any IP packet.
+    /// What came and is no frame, or one too long for any IP packet, and what a tap could not give.
     var unusableFrames = 0
 }
 

@@ -17,6 +17,8 @@ struct MachineConnection: BitwiseCopyable {
     private var epoll: Epoll?
     /// One bit for each kind of notice.
     private var notices: UInt8 = 0
+    /// What the kernel has refused: the first of which nobody has heard.
+    private var refusal: GuestNotice?
 
     /// With a `listener`, machines connect to it, and after the first one no other if `isOneOff`; with a `client`, that is the machine.
     init(listener: Descriptor, client: Descriptor, isOneOff: Bool) {
@@ -36,23 +38,30 @@ struct MachineConnection: BitwiseCopyable {
     mutating func accept(_ figures: inout LinkFigures) -> LinkEvent {
         // Its successor is here before we have read its last words: it waits where it is until that is done.
         if client.isOpen, client.hasHungUp { return [] }
+        let socket: Descriptor
         do throws(Errno) {
-            guard let (socket, _) = try listener.accept() else { return [] }
-            if client.isOpen {
-                figures.turnedAway += 1
-                note(.turnedAway)
-            } else if (try? begin(socket, &figures)) != nil {
-                note(.arrived)
-                return .arrived
-            }
-            socket.close()
-            return []
+            guard let (next, _) = try listener.accept() else { return [] }
+            socket = next
         } catch {
             // What went wrong with one connection says nothing of the next (accept(2)).
             guard error.isLackOfResources else { return [] }
             watchListener(false)
             return .waits
         }
+        do throws(Errno) {
+            if client.isOpen {
+                figures.turnedAway += 1
+                note(.turnedAway)
+            } else {
+                try begin(socket, &figures)
+                note(.arrived)
+                return .arrived
+            }
+        } catch {
+            note(.unwatched(error))
+        }
+        socket.close()
+        return []
     }
 
     /// After `waits`.
@@ -93,10 +102,19 @@ struct MachineConnection: BitwiseCopyable {
     }
 
     mutating func note(_ notice: GuestNotice) {
-        for index in 0..<6 where MachineConnection.order[index] == notice { notices |= 1 << UInt8(index) }
+        for index in 0..<6 where MachineConnection.order[index] == notice {
+            notices |= 1 << UInt8(index)
+            return
+        }
+        if refusal == nil { refusal = notice }
     }
 
     mutating func takeNotice() -> GuestNotice? {
+        // Why a machine has left, or has not come.
+        if let first = refusal {
+            refusal = nil
+            return first
+        }
         if notices == 0 { return nil }
         let index = notices.trailingZeroBitCount
         notices &= notices - 1

@@ -51,7 +51,8 @@ struct MachineLink: GuestLink, ~Copyable {
         // What one call may leave, small frames behind it, and one frame that was cut into the smallest segments there are.
         let backlog = try Backlog(byteCount: 1 << 20)
         let messages = try SendBatch(payloads: 64, messages: 64)
-        let incoming = try ReceiveBatch(capacity: MachineLink.mostMessages)
+        // A machine's frames are bytes: descriptors beside them are nothing that we asked for.
+        let incoming = try ReceiveBatch(capacity: MachineLink.mostMessages, takesControls: false)
         self.messages = messages
         self.incoming = incoming
         self.kind = kind

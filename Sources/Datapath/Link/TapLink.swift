@@ -5,6 +5,7 @@ internal import Wire
 struct TapLink: GuestLink, ~Copyable {
     private let tap: Tap
     let offloads: LinkOffloads
+    private(set) var figures = LinkFigures()
 
     init(_ tap: Tap) {
         self.tap = tap
@@ -24,15 +25,24 @@ struct TapLink: GuestLink, ~Copyable {
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
         let header = tap.headerLength
-        while !batch.isFull {
+        // What is no frame counts, too: a guest that sends nothing else as fast as it is read would keep everybody waiting, timers and signals among them.
+        var left = batch.capacity
+        while !batch.isFull, left > 0 {
+            left -= 1
             let offset = batch.nextOffset
             let outcome = tap.descriptor.read(into: &batch.arena, offset: offset - header, length: header + largestFrame)
             if outcome.raw <= 0 {
-                // EIO: the interface is down. EBADFD: the device was deleted with its namespace.
-                if outcome.wouldBlock || outcome.raw == -5 { return true }
-                return false
+                if outcome.wouldBlock || outcome.raw == -5 { return true }  // EIO: the interface is down
+                if outcome.raw == 0 || outcome.raw == -77 { return false }  // EBADFD: the device was deleted with its namespace
+                // The device is as before, and the next frame wakes us up. With EINVAL this one is gone: the kernel has taken it out of the queue before it finds
+                // that a virtio-net header cannot say how it is to be cut (`tun_put_user`).
+                figures.unusableFrames += 1
+                return true
             }
-            guard outcome.count > header + EthernetHeader.length else { continue }
+            guard outcome.count > header + EthernetHeader.length else {
+                figures.unusableFrames += 1
+                continue
+            }
             var offload = VirtioNetHeader()
             if header > 0, let parsed = VirtioNetHeader(batch.arena.bytes, at: offset - header, isShort: true) { offload = parsed }
             batch.append(length: outcome.count - header, offload: offload)

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// One line being put together without allocating. What does not fit is cut off.
 struct LineBuffer {
     private var storage = InlineArray<1024, UInt8>(repeating: 0)
@@ -58,6 +60,14 @@ struct LineBuffer {
         let span = storage.span.extracting(0..<count)
         // SAFETY: bytes may be read as bytes.
         return body(unsafe span.bytes)
+    }
+
+    /// Writes the line; unless it `waits`, only where there is room for it now, and else it is dropped. A pipe that has room takes a line whole, which is
+    /// shorter than PIPE_BUF (pipe(7)); a terminal that is stopped has none. A wait is left where somebody else writes to the same one and takes the room in
+    /// between, or where the last room of a terminal that nobody reads is shorter than the line. (poll, write)
+    func write(to descriptor: Descriptor, waits: Bool) {
+        if !waits, !descriptor.awaitOutput(milliseconds: 0) { return }
+        withBytes { _ = try? descriptor.write($0) }
     }
 
     var text: String {

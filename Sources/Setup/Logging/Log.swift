@@ -8,7 +8,8 @@
 //     with --debug                  always, with the time       never              yes
 //
 // The system log is never used beside a file. Everything is opened before the process closes itself in, and
-// logging allocates nothing, except for what a caller spends on making a String.
+// logging allocates nothing, except for what a caller spends on making a String. Once frames pass, nothing here
+// waits: a line for which a pipe, a terminal or the system log has no room is dropped.
 
 internal import CLinux
 public import Linux
@@ -39,6 +40,8 @@ public struct Log: Sendable {
     /// The least important level that goes to standard error; nil: none.
     private var standardError: Level? = .trace
     private var timestamps = false
+    /// Whether a line waits for whoever reads it.
+    private var waits = true
 
     /// For the time while options are being parsed.
     public init(program: String) {
@@ -86,6 +89,10 @@ public struct Log: Sendable {
         self.processID = processID
     }
 
+    /// From here on a line that cannot be written at once is dropped, whatever its level: one thread does everything, and a full pipe or a stopped
+    /// terminal (Ctrl-S) that it waited for would stop all of the guest's traffic. Until then lines wait, so that what ends a start is heard.
+    public mutating func forwardingStarted() { waits = false }
+
     public func isEnabled(_ level: Level) -> Bool { level <= self.level }
 
     private func put(_ level: Level, _ text: inout LineBuffer) {
@@ -95,7 +102,7 @@ public struct Log: Sendable {
             if timestamps { appendElapsed(to: &line) }
             line.append(text)
             line.end()
-            line.withBytes { _ = try? Descriptor(STDERR_FILENO).write($0) }
+            line.write(to: Descriptor(STDERR_FILENO), waits: waits)
         }
         if let file {
             var line = LineBuffer()
@@ -103,7 +110,7 @@ public struct Log: Sendable {
             line.append(level == .error ? " error: " : level == .warning ? " warning: " : " ")
             line.append(text)
             line.end()
-            file.write(line)
+            file.write(line, waits: waits)
         } else if let systemLog {
             systemLog.write(severity: level.severity, processID: processID, text)
         }
@@ -149,6 +156,17 @@ extension Log {
         put(level, &line)
     }
 
+    /// The same around the name of a file, which is there already; allocates nothing.
+    public func write(_ level: Level, _ text: StaticString, name: String, _ second: StaticString, _ number: Int? = nil) {
+        guard level <= self.level else { return }
+        var line = LineBuffer()
+        line.append(text)
+        line.append(name)
+        line.append(second)
+        if let number { line.append(number) }
+        put(level, &line)
+    }
+
     /// For set-up, where making strings is fine. A line feed separates lines.
     public func write(_ level: Level, text: String) {
         guard level <= self.level else { return }
@@ -161,7 +179,8 @@ extension Log {
 }
 
 extension Log {
-    /// Writes one line, `label: number`, for those who asked for it on standard output. Allocates nothing. (write)
+    /// Writes one line, `label: number`, for those who asked for it on standard output; if they do not read it, it is dropped. Allocates nothing.
+    /// (poll, write)
     public static func print(_ label: StaticString, _ number: Int?, to descriptor: Descriptor) {
         var line = LineBuffer()
         line.append(label)
@@ -170,13 +189,14 @@ extension Log {
             line.append(number)
         }
         line.end()
-        line.withBytes { _ = try? descriptor.write($0) }
+        line.write(to: descriptor, waits: false)
     }
 
     /// What writing a line may call.
     public var systemCalls: [SystemCall.Permission] { Log.systemCalls(toFile: file != nil, toSystemLog: systemLog != nil) }
 
     public static func systemCalls(toFile: Bool, toSystemLog: Bool) -> [SystemCall.Permission] {
-        SystemCall.files + SystemCall.clock + (toFile ? SystemCall.rewriting : []) + (toSystemLog ? SystemCall.messages : [])
+        let always = SystemCall.files + SystemCall.polling + SystemCall.clock
+        return always + (toFile ? SystemCall.rewriting : []) + (toSystemLog ? SystemCall.messages : [])
     }
 }

@@ -19,8 +19,8 @@ struct LogFile: Sendable {
         self.header = header
     }
 
-    func write(_ line: borrowing LineBuffer) {
-        // What has no length, such as a terminal or a pipe, is only written to.
+    func write(_ line: borrowing LineBuffer, waits: Bool = true) {
+        // What has no length, such as a terminal or a pipe, is only written to. A regular file always has room, by the word of poll.
         if let size = try? descriptor.seekToEnd() {
             if size == 0 {
                 writeHeader()
@@ -28,7 +28,7 @@ struct LogFile: Sendable {
                 rotate(size: size)
             }
         }
-        line.withBytes { _ = try? descriptor.write($0) }
+        line.write(to: descriptor, waits: waits)
     }
 
     private func writeHeader() {

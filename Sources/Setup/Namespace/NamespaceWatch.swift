@@ -99,17 +99,24 @@ public struct NamespaceWatch: Sendable {
         }
     }
 
-    /// The name still stands for the same namespace; where that may not be looked at, for anything.
-    private var isThere: Bool {
+    /// The name still stands for the same namespace; where that may not be looked at, for anything. Where it only cannot be looked at now, for lack of
+    /// memory, or as a disk or a file server is in trouble, it is there: else a run would end for nothing.
+    var isThere: Bool {
         do throws(Errno) {
             return try directory.identity(of: name, follow: true) == namespace
         } catch {
-            if error.code == EACCES || error.code == EPERM {
-                return (try? directory.identity(of: name, follow: false)) != nil
-            }
-            return false
+            guard error.code == EACCES || error.code == EPERM else { return !NamespaceWatch.isEnd(error) }
+        }
+        do throws(Errno) {
+            _ = try directory.identity(of: name, follow: false)
+            return true
+        } catch {
+            return !NamespaceWatch.isEnd(error)
         }
     }
+
+    /// Whether there is nothing of that name: no file, no directory that it could be in, no process (procfs).
+    static func isEnd(_ error: Errno) -> Bool { error.code == ENOENT || error.code == ENOTDIR || error.code == ESRCH }
 }
 
 extension NamespaceWatch {

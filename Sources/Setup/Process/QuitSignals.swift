@@ -19,9 +19,14 @@ public struct QuitSignals: Sendable {
     /// To be watched for input.
     public let descriptor: Descriptor
     private let maskBefore: SignalSet
-    private let ignoredPipe: Bool
+    /// Those of `writing` that were not ignored before.
+    private let ignored: [Int32]
 
-    /// From here on these signals wait to be read, and writing to a closed connection is an error instead of a signal. Without a
+    /// What the kernel sends beside the error of a write: for a connection or pipe that nobody reads (EPIPE), and for a file that is as long as it may be
+    /// (EFBIG; RLIMIT_FSIZE, `ulimit -f`, LimitFSIZE= of systemd), as a capture or a log can be.
+    private static var writing: [Int32] { [SIGPIPE, SIGXFSZ] }
+
+    /// From here on these signals wait to be read, and writing in vain is an error instead of a signal. Without a
     /// command SIGINT and SIGTSTP do what they always do.
     public static func install(withCommand: Bool) throws(SetupError) -> QuitSignals {
         let plain = SignalSet(SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD)
@@ -29,9 +34,9 @@ public struct QuitSignals: Sendable {
         do throws(Errno) {
             let before = try Signals.block(set)
             let descriptor = try Signals.descriptor(for: set)
-            let ignored = Signals.isIgnored(SIGPIPE)
-            Signals.ignore(SIGPIPE)
-            return QuitSignals(descriptor: descriptor, maskBefore: before, ignoredPipe: ignored)
+            let ignored = writing.filter { !Signals.isIgnored($0) }
+            for number in ignored { Signals.ignore(number) }
+            return QuitSignals(descriptor: descriptor, maskBefore: before, ignored: ignored)
         } catch {
             throw SetupError(.process, "Couldn't take over signals", error)
         }
@@ -49,9 +54,9 @@ public struct QuitSignals: Sendable {
         }
     }
 
-    /// Back to how the caller had it, in a child that becomes something else.
+    /// Back to how the caller had it, in a child that becomes something else: what is ignored stays so when a program is executed (execve(2)).
     public func restore() {
-        if !ignoredPipe { Signals.setDefault(SIGPIPE) }
+        for number in ignored { Signals.setDefault(number) }
         _ = try? Signals.setMask(maskBefore)
     }
 }

@@ -30,6 +30,14 @@ import Wire
         }
     }
 
+    /// One of 134 bytes.
+    private static func makeFrame(_ arena: inout Mapping) -> Frame {
+        var bytes = arena.mutableBytes
+        EthernetHeader(destination: MACAddress(1), source: MACAddress(2), type: .ipv4).write(to: &bytes, at: 64)
+        IPv4Header(source: IPv4Address(1), destination: IPv4Address(2), proto: .udp, payloadLength: 100).write(to: &bytes, at: 78)
+        return Frame(offset: 64, length: 134, offload: VirtioNetHeader())
+    }
+
     @Test func whatIsRefusedIsNotThere() throws {
         let file = try Pipe()
         var arena = try Mapping(byteCount: 4096)
@@ -37,11 +45,9 @@ import Wire
         inner.refusals = 2
         var link = CaptureLink(inner, capture: try CaptureFile(Descriptor(file.ends[1])))
         #expect(file.read().count == 24)
-        var bytes = arena.mutableBytes
-        EthernetHeader(destination: MACAddress(1), source: MACAddress(2), type: .ipv4).write(to: &bytes, at: 64)
-        IPv4Header(source: IPv4Address(1), destination: IPv4Address(2), proto: .udp, payloadLength: 100).write(to: &bytes, at: 78)
+        let frame = CaptureLinkTests.makeFrame(&arena)
         var verdicts: [LinkVerdict] = []
-        for _ in 0..<3 { verdicts.append(link.send(Frame(offset: 64, length: 134, offload: VirtioNetHeader()), in: &arena)) }
+        for _ in 0..<3 { verdicts.append(link.send(frame, in: &arena)) }
         #expect(verdicts == [.full, .full, .sent])
         #expect(file.read().count == 16 + 134)
     }
@@ -55,6 +61,38 @@ import Wire
         #expect((1000..<9000).contains(file.read().count))
         capture.write(arena, offset: 0, length: 100)
         #expect(file.read().isEmpty)
+        let notice = capture.takeNotice()
+        #expect(notice == .captureEnded(Errno(11)))
+    }
+
+    private static func orphan() throws -> Descriptor {
+        let pipe = try Descriptor.pipe()
+        pipe.reading.close()
+        return pipe.writing
+    }
+
+    /// A disk that is full, and a pipe that nobody reads any more: that is told once, with its reason, and not found out with each frame.
+    @Test(arguments: [28, 32] as [Int32])  // ENOSPC, EPIPE
+    func whatCannotBeWrittenEndsTheCapture(_ code: Int32) throws {
+        // The end by a signal, were it not ignored.
+        Signals.ignore(13)  // SIGPIPE
+        let file = try Pipe()
+        var arena = try Mapping(byteCount: 4096)
+        let frame = CaptureLinkTests.makeFrame(&arena)
+        var link = CaptureLink(SegmentLink(offloads: TCPScript.allOffloads), capture: try CaptureFile(Descriptor(file.ends[1])))
+        #expect(file.read().count == 24)
+        let good = Descriptor(dup(file.ends[1]))
+        let bad = try code == 28 ? Descriptor.open("/dev/full", O_WRONLY) : CaptureLinkTests.orphan()
+        defer { good.close(); bad.close() }
+        try bad.replace(file.ends[1])
+        let first = link.send(frame, in: &arena)
+        let notice = link.takeNotice()
+        #expect(first == .sent && notice == .captureEnded(Errno(code)))
+        // Whatever becomes of it.
+        try good.replace(file.ends[1])
+        let second = link.send(frame, in: &arena)
+        let more = link.takeNotice()
+        #expect(second == .sent && more == nil && file.read().isEmpty)
     }
 
     /// What could not be written at all leaves the file as it was.
@@ -64,6 +102,9 @@ import Wire
         var capture = try CaptureFile(Descriptor(file.ends[1]))
         capture.write(arena, offset: 0, length: 4096 - 24 - 16)
         capture.write(arena, offset: 0, length: 100)
+        capture.write(arena, offset: 0, length: 100)
+        let (notice, another) = (capture.takeNotice(), capture.takeNotice())
+        #expect(notice == .captureLacksFrames(Errno(11)) && another == nil)
         #expect(file.read().count == 4096)
         capture.write(arena, offset: 0, length: 100)
         #expect(file.read().count == 116)

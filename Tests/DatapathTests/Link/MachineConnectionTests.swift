@@ -92,6 +92,20 @@ struct MachineConnectionTests {
         #expect(lobby.figures.guests == 2)
     }
 
+    /// A machine whose socket cannot be watched, as where `fs.epoll.max_user_watches` is reached, is not let in, and the reason is told.
+    @Test func whatCannotBeWatchedIsTold() throws {
+        let lobby = try Lobby()
+        let machine = try lobby.connect()
+        // Something else is in the epoll's place, so that its answer is EINVAL.
+        let null = try Descriptor.open("/dev/null", O_RDWR)
+        defer { null.close() }
+        try null.replace(lobby.epoll.descriptor.number)
+        lobby.accept(expecting: [])
+        let (notice, another) = (lobby.connection.takeNotice(), lobby.connection.takeNotice())
+        #expect(notice == .unwatched(Errno(EINVAL)) && another == nil)
+        #expect(machine.hasHungUp && !lobby.connection.client.isOpen)
+    }
+
     /// A machine that cannot be let in for lack of descriptors is no reason to ask again and again: its connection waits until there may be some again.
     @Test func lackOfDescriptorsDoesNotSpin() async {
         // Limits are the process's.

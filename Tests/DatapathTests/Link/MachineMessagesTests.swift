@@ -39,6 +39,22 @@ import Wire
         #expect(pair.receive().frames == [patterned(60)])
     }
 
+    /// Descriptors beside a frame are not kept: a machine could use up all that we may have.
+    @Test(arguments: types)
+    func descriptorsBesideFramesAreClosed(_ type: Int32) throws {
+        let pair = try MachinePair(type: type)
+        let pipe = try Descriptor.pipe()
+        defer { pipe.reading.close() }
+        for _ in 0..<3 { try DescriptorPassing.send(DescriptorMessage(patterned(60), [pipe.writing]), over: Descriptor(pair.machine)) }
+        pipe.writing.close()
+        // They are on their way.
+        #expect(!pipe.reading.hasHungUp)
+        let round = pair.receive()
+        #expect(round.isOpen && round.frames == [patterned(60), patterned(60), patterned(60)])
+        // Nobody can write to it any more, so its end is what there is to read; a child of another test may have it open for a moment.
+        #expect(pipe.reading.awaitInput(milliseconds: 5000))
+    }
+
     /// The queue of a datagram socket is short: what was accepted comes all the same, in order.
     @Test(arguments: types)
     func lesson41_aFullQueueLosesNothing(_ type: Int32) throws {

@@ -20,6 +20,8 @@ struct VhostDevice: ~Copyable {
         /// Answered with a number.
         case number(UInt64)
         case broken
+        /// The kernel does not give what it takes, which is not the front-end's fault.
+        case refused(GuestNotice)
     }
 
     var memory = GuestMemory()
@@ -171,27 +173,32 @@ struct VhostDevice: ~Copyable {
         let count = Int(messages.buffer.bytes.nativeUInt32(at: VhostMessages.body))
         guard count <= GuestMemory.mostRegions, size >= 8 + count * VhostUserRegion.length, messages.descriptors.count == count else { return .broken }
         memory.removeAll()
-        let isThere = map(count, &messages) && locate()
+        let mapped = map(count, &messages)
+        if case .done = mapped, locate() { return .done }
         // Rather none than a part of it: where rings were, there is something else now.
-        if !isThere { memory.removeAll() }
-        return isThere ? .done : .broken
+        memory.removeAll()
+        if case .done = mapped { return .broken }
+        return mapped
     }
 
-    private mutating func map(_ count: Int, _ messages: inout VhostMessages) -> Bool {
+    private mutating func map(_ count: Int, _ messages: inout VhostMessages) -> Result {
         for index in 0..<count {
             let offset = VhostMessages.body + 8 + index * VhostUserRegion.length
-            guard let region = VhostUserRegion(messages.buffer.bytes, at: offset) else { return false }
+            guard let region = VhostUserRegion(messages.buffer.bytes, at: offset) else { return .broken }
             let file = messages.descriptors.take(index)
             defer { file.close() }
             do throws(Errno) {
                 try memory.add(
                     file, offset: region.fileOffset, byteCount: region.byteCount, guestAddress: region.guestAddress, userAddress: region.userAddress)
             } catch {
-                return false
+                return VhostDevice.result(ofMapping: error)
             }
         }
-        return true
+        return .done
     }
+
+    /// Numbers that make no sense and files that cannot be mapped are the front-end's.
+    private static func result(ofMapping error: Errno) -> Result { error.isLackOfResources ? .refused(.unmapped(error)) : .broken }
 
     /// Answered in any case: the front-end does not go on before.
     private mutating func setLog(_ size: Int, _ messages: inout VhostMessages) -> Result {
@@ -204,7 +211,7 @@ struct VhostDevice: ~Copyable {
             logHasCome()
             return .number(0)
         } catch {
-            return .broken
+            return VhostDevice.result(ofMapping: error)
         }
     }
 
@@ -281,7 +288,7 @@ struct VhostDevice: ~Copyable {
             ring.error = descriptor
         default:
             publish(&ring)
-            setKick(descriptor, &ring, index)
+            if let error = setKick(descriptor, &ring, index), !error.isFaultOfWatched { return .refused(.unwatched(error)) }
             // Nobody sits and polls; a ring has a place when it is started.
             guard ring.kick.isOpen, ring.queue.start(memory) else { return .broken }
             ring.queue.awaitsLog = memory.isLogging && !memory.hasLog
@@ -289,20 +296,23 @@ struct VhostDevice: ~Copyable {
         return .done
     }
 
-    /// Edge-triggered: every kick is an event, without that the counter is ever read.
-    private func setKick(_ descriptor: Descriptor, _ ring: inout Ring, _ index: Int) {
+    /// Edge-triggered: every kick is an event, without that the counter is ever read. Returns why it is not watched.
+    @discardableResult
+    private func setKick(_ descriptor: Descriptor, _ ring: inout Ring, _ index: Int) -> Errno? {
         if ring.kick.isOpen {
             // The front-end has the same counter open: closing ours does not end the watch.
             try? epoll?.remove(ring.kick)
             ring.kick.close()
         }
         ring.kick = .none
-        guard descriptor.isOpen else { return }
+        guard descriptor.isOpen else { return nil }
         do throws(Errno) {
             try epoll?.add(descriptor, [.input, .edge], tag: EventTag(.link, index: MachineConnection.Part.first + index).bits)
             ring.kick = descriptor
+            return nil
         } catch {
             descriptor.close()
+            return error
         }
     }
 }

@@ -104,9 +104,7 @@ struct VhostLink: GuestLink, ~Copyable {
     /// False when there is none, or nobody any more.
     private mutating func serveMessage() -> Bool {
         switch messages.receive(on: connection.client) {
-        case .message(let header):
-            if serve(header) { return true }
-            breakProtocol()
+        case .message(let header): return serve(header)
         case .nothing: break
         case .ended: hasLostGuest = true
         case .broken: breakProtocol()
@@ -114,15 +112,22 @@ struct VhostLink: GuestLink, ~Copyable {
         return false
     }
 
-    /// False when the front-end cannot be understood, or does not listen.
+    /// False when the front-end cannot be understood, does not listen, or needs what the kernel refuses: then it has to go.
     private mutating func serve(_ header: VhostUserHeader) -> Bool {
         let result = device.serve(header, &messages)
         messages.finish()
+        var isServed = false
         switch result {
-        case .broken: return false
-        case .number(let number): return messages.reply(to: header.request, number, on: connection.client)
-        case .done: return !header.needsReply || messages.reply(to: header.request, 0, on: connection.client)
+        case .broken: break
+        case .refused(let notice):
+            connection.note(notice)
+            hasLostGuest = true
+            return false
+        case .number(let number): isServed = messages.reply(to: header.request, number, on: connection.client)
+        case .done: isServed = !header.needsReply || messages.reply(to: header.request, 0, on: connection.client)
         }
+        if !isServed { breakProtocol() }
+        return isServed
     }
 
     private mutating func breakProtocol() {

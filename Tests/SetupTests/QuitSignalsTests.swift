@@ -1,0 +1,48 @@
+import Glibc
+import Linux
+import Testing
+
+@testable import Setup
+
+/// What signals do is the process's, so each test has one of its own.
+@Suite struct QuitSignalsTests {
+    /// A file that is as long as it may be (`ulimit -f`) is an error of who writes to it, and not the program's end.
+    @Test func aFileThatMayNotGrowIsAnError() async {
+        await #expect(processExitsWith: .success) {
+            Signals.setDefault(SIGXFSZ)
+            _ = try QuitSignals.install(withCommand: false)
+            try withTemporaryDirectory { directory in
+                let file = try Descriptor.create("\(directory)/file")
+                var limit = rlimit(rlim_cur: 4096, rlim_max: 4096)
+                try #require(unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+                // As much as fits.
+                try file.write([UInt8](repeating: 1, count: 5000))
+                var code: Int32 = 0
+                do throws(Errno) { try file.write([1]) } catch { code = error.code }
+                try #require(code == EFBIG)
+            }
+        }
+    }
+
+    /// A command starts with what the caller had: what is ignored would stay ignored in it.
+    @Test func commandsGetBackWhatWasBefore() async {
+        await #expect(processExitsWith: .success) {
+            Signals.setDefault(SIGPIPE)
+            Signals.setDefault(SIGXFSZ)
+            let signals = try QuitSignals.install(withCommand: true)
+            try #require(Signals.isIgnored(SIGPIPE) && Signals.isIgnored(SIGXFSZ))
+            signals.restore()
+            try #require(!Signals.isIgnored(SIGPIPE) && !Signals.isIgnored(SIGXFSZ))
+        }
+    }
+
+    @Test func whatTheCallerIgnoredStaysIgnored() async {
+        await #expect(processExitsWith: .success) {
+            Signals.setDefault(SIGPIPE)
+            Signals.ignore(SIGXFSZ)
+            let signals = try QuitSignals.install(withCommand: true)
+            signals.restore()
+            try #require(!Signals.isIgnored(SIGPIPE) && Signals.isIgnored(SIGXFSZ))
+        }
+    }
+}
