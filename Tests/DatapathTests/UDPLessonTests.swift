@@ -189,6 +189,21 @@ import Wire
         #expect(try host.udp.table[0].socket.hopLimit(isIPv4: true) == 64)
     }
 
+    /// A flow that is connected anew goes on leaving by the interface that an option names: here by one where nothing else would lead.
+    @Test func lesson55_theInterfaceOfAFlowInUseStays() throws {
+        var network = TestHost.network()
+        network.ipv4?.outboundInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        host.send([1], from: 40250, to: Endpoint(IPAddress(IPv4Address("203.0.113.1")!), 9))
+        let socket = host.udp.table[0].socket
+        try #require(socket.boundInterface == 1)
+        host.udp.abandon(try #require(try socket.localAddress().endpoint).address)
+        #expect(socket.boundInterface == 1)
+        // As where the kernel has refused the source.
+        host.udp.reconnect(0)
+        #expect(socket.boundInterface == 1)
+    }
+
     @Test func lesson35_whatErrorsMean() {
         func error(_ origin: QueuedError.Origin, _ type: UInt8, _ code: UInt8, _ number: Int32 = 113, info: UInt32 = 0) -> QueuedError {
             QueuedError(

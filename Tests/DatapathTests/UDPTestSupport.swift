@@ -194,4 +194,15 @@ struct FarEnd: ~Copyable {
     }
 }
 
+extension Descriptor {
+    /// Index of the interface that the socket is bound to; 0: none.
+    var boundInterface: Int32 {
+        var index: Int32 = -1
+        var length = socklen_t(4)
+        // SAFETY: the kernel writes four bytes at most.
+        _ = unsafe getsockopt(number, SOL_SOCKET, 62, &index, &length)  // SO_BINDTOIFINDEX
+        return index
+    }
+}
+
 func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 7 &+ seed) ^ ($0 >> 8)) } }

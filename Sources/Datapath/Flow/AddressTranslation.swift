@@ -29,9 +29,12 @@ struct AddressTranslation: BitwiseCopyable {
         var gatewayIsResolver = false
         var isOn = false
 
+        /// What sockets towards `remote`, as the host names it, are bound to by option; nil: the host's routes decide, as for its own loopback in any case.
+        func outboundInterface(towards remote: IPAddress) -> Int32? { remote.isLoopback ? nil : outboundInterface }
+
         /// Whether sockets towards `remote` are bound to the interface of that index.
         func needs(_ interface: Int32, towards remote: IPAddress) -> Bool {
-            if outboundInterface == interface, !remote.isLoopback { return true }
+            if outboundInterface(towards: remote) == interface { return true }
             return linkInterface == interface && (remote.isGroup || remote.needsScope)
         }
     }

@@ -143,9 +143,9 @@ extension UDPTranslator {
         let isIPv4 = remote.isIPv4
         var address = isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
         var scope: Int32 = 0
+        if let index = family.outboundInterface(towards: remote) { try socket.bindToInterface(index: index) }
         if !remote.isLoopback {
             if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
-            if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
             if let outbound = family.outboundAddress {
                 address = outbound
                 scope = translation.scope(of: outbound)

@@ -33,8 +33,10 @@ extension UDPTranslator {
     }
 
     mutating func reconnect(_ index: Int) {
-        // Where there is no way now, the next datagram tries again.
-        try? table[index].socket.reconnect(to: peer(table[index].remote))
+        let remote = table[index].remote
+        // Where there is no way now, the next datagram tries again: a socket that is not connected refuses it.
+        try? table[index].socket.reconnect(
+            to: peer(remote), over: translation.family(of: remote.address).outboundInterface(towards: remote.address))
         // A source that is not there looks like a message that cannot be cut.
         table[index].segmentLimit = .max
     }
