@@ -70,7 +70,7 @@ struct UDPFlow: FlowEntry {
     var arrivals: UInt8 = 0
     /// Datagrams that the next call asks the socket for.
     var burst: UInt8 = 2
-    /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU.
+    /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU. 0: it cuts none.
     var segmentLimit: UInt16 = .max
     /// First and last of the guest's datagrams that wait for the end of the round: number + 1, 0 for none.
     var firstPending: UInt16 = 0

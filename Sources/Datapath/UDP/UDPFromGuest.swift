@@ -135,11 +135,8 @@ extension UDPTranslator {
                 takeErrors(index, &port)
                 if error.mayBeLostSource, !isSegmented, choosesSource(flow) { reconnect(index) }
             case .sendSingly:
-                if error.code == 5 {
-                    canSegment = false
-                } else {
-                    table[index].segmentLimit = UInt16(clamping: outgoing.segmentSize(sent) - 1)
-                }
+                // EIO: on this flow's way, as where IPsec encrypts, the kernel cuts nothing at all (udp_send_skb). Others may have another way.
+                table[index].segmentLimit = error.code == 5 ? 0 : UInt16(clamping: outgoing.segmentSize(sent) - 1)
                 return starts[sent]
             case .noRoom:
                 port.counters.add(.udpSendFailed, outgoing.count - sent)
