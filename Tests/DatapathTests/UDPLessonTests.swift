@@ -231,6 +231,42 @@ import Wire
         #expect(told(error(.icmp, 5, 0), true) == nil && told(error(.other, 0, 0), true) == nil)
     }
 
+    /// Errors about what was sent to many are not told (RFC 1122, section 3.2.2): here of a network's broadcast address, as which only the kernel knows it.
+    @Test func whatIsSentToManyIsLostQuietly() throws {
+        var network = TestHost.network()
+        network.ipv4?.hostAddress = IPv4Address("127.255.255.255")!
+        network.ipv4?.mapGuestAddress = IPv4Address("192.0.2.99")!
+        var host = try TestHost(network: network)
+        let asked = Endpoint(IPAddress(IPv4Address("192.0.2.99")!), 40261)
+        host.send([1], from: 40260, to: asked)
+        let flow = host.udp.table[0]
+        try #require(flow.flags.contains(.group))
+        // The kernel refuses to send.
+        var off: Int32 = 0
+        // SAFETY: the kernel reads four bytes.
+        let result = unsafe setsockopt(flow.socket.number, SOL_SOCKET, SO_BROADCAST, &off, 4)
+        try #require(result == 0)
+        host.endRound()
+        #expect(host.frames.isEmpty && host.port.counters[.udpSendFailed] == 1)
+        // The socket has kept an error.
+        let closed = try FarEnd().endpoint
+        let buffer = try Mapping(byteCount: 1)
+        var batch = try SendBatch(payloads: 1, messages: 1)
+        let number = batch.note(buffer, offset: 0, length: 1)
+        batch.beginMessage()
+        _ = batch.append(number, from: 0, length: 1)
+        let sent = batch.send(on: flow.socket, to: SocketAddress(closed)).count
+        try #require(sent == 1)
+        let events = try host.run(limit: 50)
+        #expect(events >= 1 && host.frames.isEmpty)
+        // There is no room for a flow: what was sent to one is refused, what was sent to all stations is not.
+        host.udp.openings = 0
+        host.send([1], from: 40262, to: asked, isForMany: true)
+        #expect(host.frames.isEmpty && host.port.counters[.udpTableFull] == 1)
+        host.send([1], from: 40262, to: asked)
+        #expect(host.frames.count == 1 && host.port.counters[.udpTableFull] == 2)
+    }
+
     /// The guest's multicast goes out, the guest hears the answers, and never what it has sent itself.
     @Test func lesson36_groupsAreAskedAndNothingComesBackAround() throws {
         let group = Endpoint(IPAddress(IPv4Address("239.255.77.66")!), 40240)

@@ -77,13 +77,15 @@ struct TestHost: ~Copyable {
     }
 
     mutating func send(
-        _ payload: [UInt8], from guestPort: UInt16, to remote: Endpoint, hopLimit: UInt8 = 64, segmentSize: Int = 0, guest: IPAddress? = nil
+        _ payload: [UInt8], from guestPort: UInt16, to remote: Endpoint, hopLimit: UInt8 = 64, segmentSize: Int = 0, guest: IPAddress? = nil,
+        isForMany: Bool = false
     ) {
         let offset = place(payload)
         let guest = guest ?? (remote.address.isIPv4 ? TestHost.guest4 : TestHost.guest6)
         let key = FlowKey(guest: guest, guestPort: guestPort, remote: remote.address, remotePort: remote.port)
         let datagram = GuestDatagram(
-            key: key, payloadOffset: offset, payloadLength: payload.count, hopLimit: hopLimit, typeOfService: 0, segmentSize: segmentSize)
+            key: key, payloadOffset: offset, payloadLength: payload.count, hopLimit: hopLimit, typeOfService: 0, segmentSize: segmentSize,
+            isForMany: isForMany)
         udp.fromGuest(datagram, in: arena, &port, now: now)
     }
 

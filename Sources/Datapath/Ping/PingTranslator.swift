@@ -124,7 +124,7 @@ struct PingTranslator: ~Copyable {
     }
 
     func report<Link: GuestLink & ~Copyable>(_ problem: Unreachable, _ echo: GuestEcho, _ port: inout GuestPort<Link>) {
-        if echo.key.remote.isGroup { return }
+        if echo.isForMany || echo.key.remote.isGroup { return }
         port.sendICMPError(
             problem.error(isIPv4: echo.key.guest.isIPv4), from: echo.key.remote, quoting: .echo(echo.key, sequence: echo.sequence))
     }

@@ -11,7 +11,7 @@ extension UDPTranslator {
         var count = 0
         while count < UDPTranslator.mostErrors, let queued = flow.socket.nextQueuedError() {
             count += 1
-            guard !flow.key.remote.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
+            guard !flow.flags.contains(.group), let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
             let offender = translation.offender(of: queued, towards: flow.remote, as: flow.key.remote)
             port.sendICMPError(error, from: offender, quoting: QuotedPacket(flow.key, udpPayload: 0))
         }

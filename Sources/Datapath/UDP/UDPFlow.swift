@@ -35,6 +35,8 @@ struct GuestDatagram: BitwiseCopyable {
     var typeOfService: UInt8
     /// 0, or the payload is several datagrams of this size, the last of which may be shorter.
     var segmentSize: Int
+    /// Its frame was for more than one station.
+    var isForMany = false
 }
 
 struct UDPFlow: FlowEntry {

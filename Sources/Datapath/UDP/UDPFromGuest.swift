@@ -143,9 +143,12 @@ extension UDPTranslator {
                 return PendingPosition(entry: 0)
             case .unreachable(let problem):
                 port.counters.add(.udpSendFailed)
-                let length = pending[Int(starts[sent].entry) - 1].length
-                port.sendICMPError(
-                    problem.error(isIPv4: flow.key.guest.isIPv4), from: flow.key.remote, quoting: QuotedPacket(flow.key, udpPayload: length))
+                // Not about what was sent to many, as in `report`.
+                if !flow.flags.contains(.group) {
+                    let length = pending[Int(starts[sent].entry) - 1].length
+                    port.sendICMPError(
+                        problem.error(isIPv4: flow.key.guest.isIPv4), from: flow.key.remote, quoting: QuotedPacket(flow.key, udpPayload: length))
+                }
                 sent += 1
             case .lost:
                 port.counters.add(.udpSendFailed)

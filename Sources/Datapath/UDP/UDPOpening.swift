@@ -80,8 +80,9 @@ extension UDPTranslator {
     private func report<Link: GuestLink & ~Copyable>(
         _ problem: Unreachable, _ datagram: GuestDatagram, _ port: inout GuestPort<Link>
     ) {
-        // Nobody reports errors about what was sent to many (RFC 1122, section 3.2.2).
-        if datagram.key.remote.isGroup { return }
+        // Nobody reports errors about what was sent to many (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e.3) to (e.5)). That an address is the broadcast
+        // address of a network, only the frame says so far.
+        if datagram.isForMany || datagram.key.remote.isGroup { return }
         let error = problem.error(isIPv4: datagram.key.guest.isIPv4)
         port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.payloadLength))
     }
