@@ -7,10 +7,14 @@ extension UDPTranslator {
         _ datagram: GuestDatagram, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         let key = datagram.key
-        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4,
-            let remote = translation.toHost(key.remoteEndpoint)
-        else {
+        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4 else {
             port.counters.add(.droppedAddress)
+            return nil
+        }
+        guard let remote = translation.toHost(key.remoteEndpoint) else {
+            port.counters.add(.droppedAddress)
+            // RFC 1122, section 3.2.2.1.
+            if translation.lacksResolver(key.remoteEndpoint) { report(.port, datagram, &port) }
             return nil
         }
         if !makeRoom(inbound: false, &port, now: now) {
