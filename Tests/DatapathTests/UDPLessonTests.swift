@@ -160,6 +160,57 @@ import Wire
         #expect(try late.receive(1).map(\.payload) == [[4]])
     }
 
+    private static func word(_ bytes: [UInt8], _ offset: Int) -> Int { Int(bytes[offset]) << 8 | Int(bytes[offset + 1]) }
+
+    /// What came back of a datagram is quoted, as far as an error may be long (RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c)), with its true length.
+    @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)], [0, 3, 520, 521, 1184, 1185, 3000])
+    func lesson35_errorsQuoteTheDatagram(_ loopback: IPAddress, _ size: Int) throws {
+        var host = try TestHost()
+        let isIPv4 = loopback.isIPv4
+        // Nobody's port.
+        host.send(pattern(size), from: 40233, to: Endpoint(isIPv4 ? TestHost.mapped4 : TestHost.mapped6, 40236))
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        #expect((isIPv4 ? SentFrame.sum(frame.icmp) : frame.l4Sum) == 0xffff)
+        let quoted = Array(frame.icmp[8...])
+        let header = isIPv4 ? 20 : 40
+        #expect(Self.word(quoted, isIPv4 ? 2 : 4) == (isIPv4 ? 20 : 0) + 8 + size)
+        #expect(Self.word(quoted, header + 4) == 8 + size)
+        #expect(Array(quoted[(header + 8)...]) == Array(pattern(size).prefix(isIPv4 ? 520 : 1184)))
+        #expect(frame.end - 14 <= (isIPv4 ? 576 : 1280))
+    }
+
+    /// A router that quotes the headers only, as RFC 792 asks for.
+    @Test func lesson35_theLengthOfWhatIsNotQuoted() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send(pattern(100), from: 40234, to: far.seen)
+        host.endRound()
+        let port = try #require(try far.receive(1).first).source.port
+        let packet: [UInt8] = [0x45, 0, 0, 128, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]
+        let ports: [UInt8] = [UInt8(port >> 8), UInt8(port & 0xff), UInt8(far.endpoint.port >> 8), UInt8(far.endpoint.port & 0xff)]
+        let length: [UInt8] = [0, 108, 0, 0]
+        var message: [UInt8] = [3, 3, 0, 0, 0, 0, 0, 0]
+        message += packet + ports + length
+        let sum = ~SentFrame.sum(message)
+        (message[2], message[3]) = (UInt8(sum >> 8), UInt8(sum & 0xff))
+        let router = Descriptor(try Errno.check(Glibc.socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_ICMP))))
+        defer { router.close() }
+        try router.sendDatagram(message, to: Endpoint(UDPLessonTests.loopback, 0))
+        try host.run(untilFrames: 1)
+        let quoted = Array(try #require(host.frames.first).icmp[8...])
+        #expect(quoted.count == 28 && Self.word(quoted, 2) == 128 && Self.word(quoted, 24) == 108)
+    }
+
+    /// One of several datagrams in a frame is what could not be sent.
+    @Test func lesson35_theLengthOfOneOfSeveral() throws {
+        var host = try TestHost()
+        host.udp.openings = 0
+        host.send(pattern(1000), from: 40235, to: Endpoint(TestHost.mapped4, 9), segmentSize: 100)
+        let quoted = Array(try #require(host.frames.first).icmp[8...])
+        #expect(Self.word(quoted, 2) == 128 && Self.word(quoted, 24) == 108)
+    }
+
     /// An error that is still pending when the next datagram is sent takes nothing with it.
     @Test func lesson35_pendingErrorDoesNotLoseTheNext() throws {
         var host = try TestHost()
@@ -249,14 +300,7 @@ import Wire
         host.endRound()
         #expect(host.frames.isEmpty && host.port.counters[.udpSendFailed] == 1)
         // The socket has kept an error.
-        let closed = try FarEnd().endpoint
-        let buffer = try Mapping(byteCount: 1)
-        var batch = try SendBatch(payloads: 1, messages: 1)
-        let number = batch.note(buffer, offset: 0, length: 1)
-        batch.beginMessage()
-        _ = batch.append(number, from: 0, length: 1)
-        let sent = batch.send(on: flow.socket, to: SocketAddress(closed)).count
-        try #require(sent == 1)
+        try flow.socket.sendDatagram([1], to: Endpoint(UDPLessonTests.loopback, 40263))
         let events = try host.run(limit: 50)
         #expect(events >= 1 && host.frames.isEmpty)
         // There is no room for a flow: what was sent to one is refused, what was sent to all stations is not.

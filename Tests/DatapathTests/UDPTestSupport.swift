@@ -181,8 +181,14 @@ struct FarEnd: ~Copyable {
         return result
     }
 
-    /// Sends to `destination`; with `segmentSize`, as several datagrams of one message.
     func send(_ payload: [UInt8], to destination: Endpoint, segmentSize: Int = 0) throws {
+        try socket.sendDatagram(payload, to: destination, segmentSize: segmentSize)
+    }
+}
+
+extension Descriptor {
+    /// Sends to `destination`; with `segmentSize`, as several datagrams of one message.
+    func sendDatagram(_ payload: [UInt8], to destination: Endpoint, segmentSize: Int = 0) throws {
         var buffer = try Mapping(byteCount: payload.count)
         var span = buffer.mutableBytes
         for (index, byte) in payload.enumerated() { span.store(byte, at: index) }
@@ -191,12 +197,10 @@ struct FarEnd: ~Copyable {
         batch.beginMessage()
         if payload.count > 0 { _ = batch.append(number, from: 0, length: payload.count) }
         if segmentSize > 0 { batch.segmentMessage(size: segmentSize) }
-        let outcome = batch.send(on: socket, to: SocketAddress(destination))
+        let outcome = batch.send(on: self, to: SocketAddress(destination))
         #expect(outcome.count == 1, "\(outcome.raw)")
     }
-}
 
-extension Descriptor {
     /// Index of the interface that the socket is bound to; 0: none.
     var boundInterface: Int32 {
         var index: Int32 = -1

@@ -37,6 +37,9 @@ struct GuestDatagram: BitwiseCopyable {
     var segmentSize: Int
     /// Its frame was for more than one station.
     var isForMany = false
+
+    /// Bytes of the datagram, or of the first one of several.
+    var datagramLength: Int { segmentSize > 0 ? min(segmentSize, payloadLength) : payloadLength }
 }
 
 struct UDPFlow: FlowEntry {
@@ -74,6 +77,8 @@ struct UDPFlow: FlowEntry {
     var burst: UInt8 = 2
     /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU. 0: it cuts none.
     var segmentLimit: UInt16 = .max
+    /// Of the guest's last datagram.
+    var lastLength: UInt16 = 0
     /// First and last of the guest's datagrams that wait for the end of the round: number + 1, 0 for none.
     var firstPending: UInt16 = 0
     var lastPending: UInt16 = 0

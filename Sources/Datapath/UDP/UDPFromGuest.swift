@@ -7,6 +7,9 @@ struct PendingDatagram: BitwiseCopyable {
     var segmentSize: Int
     /// The next one of the same flow: number + 1, 0 for none.
     var next: UInt16 = 0
+
+    /// Bytes of the datagram that begins at `offset`.
+    func datagramLength(at offset: Int) -> Int { min(segmentSize > 0 ? segmentSize : length, length - offset) }
 }
 
 /// A place among a flow's pending datagrams.
@@ -145,7 +148,7 @@ extension UDPTranslator {
                 port.counters.add(.udpSendFailed)
                 // Not about what was sent to many, as in `report`.
                 if !flow.flags.contains(.group) {
-                    let length = pending[Int(starts[sent].entry) - 1].length
+                    let length = pending[Int(starts[sent].entry) - 1].datagramLength(at: starts[sent].offset)
                     port.sendICMPError(
                         problem.error(isIPv4: flow.key.guest.isIPv4), from: flow.key.remote, quoting: QuotedPacket(flow.key, udpPayload: length))
                 }
@@ -165,9 +168,9 @@ extension IPAddress {
 }
 
 extension QuotedPacket {
-    /// A datagram of the guest; its checksum is not known any more.
-    init(_ key: FlowKey, udpPayload: Int) {
+    /// A datagram of the guest, `quoted` bytes of whose payload are quoted; its checksum is not known any more.
+    init(_ key: FlowKey, udpPayload: Int, quoted: Int = 0) {
         let length = UDPHeader.length &+ udpPayload
-        self.init(key: key, proto: .udp, length: length, word: UInt32(truncatingIfNeeded: length) << 16)
+        self.init(key: key, proto: .udp, length: length, word: UInt32(truncatingIfNeeded: length) << 16, payload: quoted)
     }
 }

@@ -88,7 +88,7 @@ extension UDPTranslator {
         // address of a network, only the frame says so far.
         if datagram.isForMany || datagram.key.remote.isGroup { return }
         let error = problem.error(isIPv4: datagram.key.guest.isIPv4)
-        port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.payloadLength))
+        port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.datagramLength))
     }
 
     // MARK: Sockets
