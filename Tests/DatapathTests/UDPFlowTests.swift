@@ -204,6 +204,20 @@ import Wire
         #expect(Set(remaining) == [40021, 40022] && host.port.counters[.udpGaveWay] == 1)
     }
 
+    /// ICMP errors have a limit (RFC 4443, section 2.4 (f)).
+    @Test func refusalsAreLimited() throws {
+        var host = try TestHost()
+        host.udp.openings = 0
+        host.endRound()
+        let asked = Endpoint(TestHost.mapped4, 9)
+        for port in UInt16(1001)...1150 { host.send([1], from: port, to: asked) }
+        #expect(host.frames.count == 100 && host.port.counters[.icmpErrorsToGuest] == 100 && host.port.counters[.icmpErrorsHeldBack] == 50)
+        host.now += 10
+        host.endRound()
+        for port in UInt16(1001)...1020 { host.send([1], from: port, to: asked) }
+        #expect(host.frames.count == 110 && host.port.counters[.icmpErrorsHeldBack] == 60)
+    }
+
     /// Seven eighths for each side: neither locks the other out.
     @Test func oneSideCannotTakeTheWholeTable() throws {
         var host = try TestHost(capacity: 16)

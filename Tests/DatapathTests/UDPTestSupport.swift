@@ -106,6 +106,7 @@ struct TestHost: ~Copyable {
         udp.endRound(&port, now: now)
         ping.endRound(&port, now: now)
         port.flush()
+        port.errorLimit.refill(now: now)
         used = 0
     }
 

@@ -79,6 +79,7 @@ extension GuestPort where Link: ~Copyable {
     mutating func sendICMPError(_ error: ICMPError, from offender: IPAddress, quoting quoted: QuotedPacket, in slot: Int? = nil) {
         let key = quoted.key
         guard offender.isIPv4 == key.guest.isIPv4 else { return }
+        guard errorLimit.take() else { return counters.add(.icmpErrorsHeldBack) }
         counters.add(.icmpErrorsToGuest)
         let slot = slot ?? reserve()
         let quotedLength = SlotLayout.ipHeaderLength(key.guest) + 8 + quoted.payload
