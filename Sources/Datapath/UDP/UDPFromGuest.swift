@@ -120,7 +120,7 @@ extension UDPTranslator {
     ) -> PendingPosition {
         let flow = table[index]
         let scope = flow.origin.scope != 0 ? flow.origin.scope : translation.scope(of: flow.remote.address)
-        let isConnected = flow.flags.isDisjoint(with: [.group, .byListener])
+        let isConnected = flow.isConnected && !flow.flags.contains(.byListener)
         let destination = isConnected ? nil : SocketAddress(flow.remote, scope: scope)
         let source = flow.flags.contains(.byListener) ? flow.origin.local.address : nil
         var sent = 0

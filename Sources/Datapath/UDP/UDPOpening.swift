@@ -24,7 +24,7 @@ extension UDPTranslator {
         }
         do throws(Errno) {
             let coalesces = port.offloads.contains(.udpSegmentation)
-            let opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in try udp.openSocket(key, remote, coalesces: coalesces) }
+            let opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in try udp.openSocket(datagram, remote, coalesces: coalesces) }
             openings -= 1
             return try insert(key, remote, opened, &port, now: now)
         } catch {
@@ -99,16 +99,17 @@ extension UDPTranslator {
         var origin = UDPOrigin()
     }
 
-    private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
-        let opened = try openSocket(key, remote, keepsPort: true, coalesces: coalesces)
+    private func openSocket(_ datagram: GuestDatagram, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let opened = try openSocket(datagram, remote, keepsPort: true, coalesces: coalesces)
         // On the host itself, the guest's port may be the very one that it talks to: such a socket would hear itself.
-        let mayBeSelf = remote.address.isLoopback || remote.port == key.guestPort
+        let mayBeSelf = remote.address.isLoopback || remote.port == datagram.key.guestPort
         guard mayBeSelf, !opened.flags.contains(.group), (try? opened.socket.localAddress().endpoint) == remote else { return opened }
         opened.socket.close()
-        return try openSocket(key, remote, keepsPort: false, coalesces: coalesces)
+        return try openSocket(datagram, remote, keepsPort: false, coalesces: coalesces)
     }
 
-    private func openSocket(_ key: FlowKey, _ remote: Endpoint, keepsPort: Bool, coalesces: Bool) throws(Errno) -> OpenSocket {
+    private func openSocket(_ datagram: GuestDatagram, _ remote: Endpoint, keepsPort: Bool, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let key = datagram.key
         let socket = try Descriptor.socket(.datagram, for: remote.address)
         do throws(Errno) {
             var opened = OpenSocket(socket: socket, flags: [])
@@ -118,13 +119,21 @@ extension UDPTranslator {
             // What the guest has cut is put together before it gets here: what is too large for the way is cut here or on it.
             try socket.setMayFragment(isIPv4: isIPv4)
             if coalesces { try? socket.setCoalescing() }
-            if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) {
+            // Where a transfer was asked for by another port of the host's than the guest's, it goes on by that one.
+            let begun = keepsPort ? portOfRequest(key) : nil
+            let isOurs = begun != nil || ports.isOurs(key.guestPort, isIPv4: isIPv4)
+            if try bind(socket, keepsPort ? begun ?? key.guestPort : 0, isOurs: isOurs, towards: remote.address), begun == nil {
                 opened.flags.insert(.claimsPort)
                 if ports.isListened(key.guestPort, isIPv4: isIPv4) { opened.flags.insert(.besideListener) }
             }
             if remote.address.isGroup {
                 try prepareGroup(socket, remote.address)
                 opened.flags.insert(.group)
+                return opened
+            }
+            if beginsTransfer(datagram) {
+                try prepareTransfer(socket, isIPv4: isIPv4)
+                opened.flags.insert(.transfer)
                 return opened
             }
             do throws(Errno) {
@@ -143,7 +152,7 @@ extension UDPTranslator {
     }
 
     /// Binds to what the options ask for, and to `port` if it is free or ours: whether it is bound to it.
-    private func bind(_ socket: Descriptor, _ port: UInt16, towards remote: IPAddress) throws(Errno) -> Bool {
+    private func bind(_ socket: Descriptor, _ port: UInt16, isOurs: Bool, towards remote: IPAddress) throws(Errno) -> Bool {
         let family = translation.family(of: remote)
         let isIPv4 = remote.isIPv4
         var address = isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
@@ -157,7 +166,6 @@ extension UDPTranslator {
             }
         }
         if port != 0 {
-            let isOurs = ports.isOurs(port, isIPv4: isIPv4)
             if isOurs { try socket.setReuseAddress() }
             do throws(Errno) {
                 let place = SocketAddress(Endpoint(address, port), scope: scope)
@@ -181,14 +189,18 @@ extension UDPTranslator {
     private func prepareGroup(_ socket: Descriptor, _ remote: IPAddress) throws(Errno) {
         let isIPv4 = remote.isIPv4
         let interface = translation.family(of: remote).linkInterface
-        // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
-        try socket.setOwnGroupsOnly(isIPv4: isIPv4)
-        try socket.setPacketInformation(isIPv4: isIPv4)
+        try prepareUnconnected(socket, isIPv4: isIPv4)
         if remote.isMulticast {
             if interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
         } else {
             try socket.setBroadcast()
             if interface > 0, remote == IPAddress(IPv4Address.broadcast) { try socket.bindToInterface(index: interface) }
         }
+    }
+
+    func prepareUnconnected(_ socket: Descriptor, isIPv4: Bool) throws(Errno) {
+        // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
+        try socket.setOwnGroupsOnly(isIPv4: isIPv4)
+        try socket.setPacketInformation(isIPv4: isIPv4)
     }
 }

@@ -24,7 +24,7 @@ extension UDPTranslator {
 
     /// The source is of nobody's choice but the kernel's.
     func choosesSource(_ flow: UDPFlow) -> Bool {
-        flow.flags.isDisjoint(with: [.group, .byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
+        flow.isConnected && flow.flags.isDisjoint(with: [.byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
     }
 
     /// What a flow's socket is connected to.
