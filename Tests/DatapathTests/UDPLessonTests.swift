@@ -255,6 +255,20 @@ import Wire
         #expect(socket.boundInterface == 1)
     }
 
+    /// Where there was no way when its source was lost, a flow is connected with what it sends next, also where that is several datagrams as one message.
+    @Test func lesson55_aFlowWithoutAWayIsConnectedLater() throws {
+        var host = try TestHost()
+        try #require(host.udp.canSegment == true)
+        let far = try FarEnd()
+        host.send([1], from: 40251, to: far.seen)
+        host.endRound()
+        _ = try host.udp.table[0].socket.connect(SocketAddress())
+        for number in 0..<3 { host.send(pattern(100, number), from: 40251, to: far.seen) }
+        host.endRound()
+        #expect(try far.receive(4).map(\.payload) == [[1]] + (0..<3).map { pattern(100, $0) })
+        #expect(host.port.counters[.udpSendFailed] == 0)
+    }
+
     @Test func lesson35_whatErrorsMean() {
         func error(_ origin: QueuedError.Origin, _ type: UInt8, _ code: UInt8, _ number: Int32 = 113, info: UInt32 = 0) -> QueuedError {
             QueuedError(

@@ -136,7 +136,8 @@ extension UDPTranslator {
             case .retry:
                 retried = sent
                 takeErrors(index, &port)
-                if error.mayBeLostSource, !isSegmented, choosesSource(flow) { reconnect(index) }
+                // EINVAL may also mean that the message is not to be cut: that is tried first.
+                if error.mayBeLostSource, !isSegmented || error.code != 22, choosesSource(flow) { reconnect(index) }
             case .sendSingly:
                 // EIO: on this flow's way, as where IPsec encrypts, the kernel cuts nothing at all (udp_send_skb). Others may have another way.
                 table[index].segmentLimit = error.code == 5 ? 0 : UInt16(clamping: outgoing.segmentSize(sent) - 1)
