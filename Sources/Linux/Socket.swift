@@ -52,10 +52,13 @@ extension Descriptor {
         return true
     }
 
-    /// A datagram socket chooses its source address anew, and its port where it was given none. Where there is no way to `address` now, it is left unconnected.
-    public func reconnect(to address: SocketAddress) throws(Errno) {
+    /// A datagram socket chooses its source address anew, and its port where it was given none. `interface` is the one that it is bound to by
+    /// `bindToInterface`. Where there is no way to `address` now, it is left unconnected, and sending fails with EDESTADDRREQ.
+    public func reconnect(to address: SocketAddress, over interface: Int32?) throws(Errno) {
         // AF_UNSPEC dissolves the association (connect(2)); only then is another source looked for.
         _ = try connect(SocketAddress())
+        // The kernel forgets the interface with it (__udp_disconnect), and would let what follows leave by any other.
+        if let interface { try bindToInterface(index: interface) }
         _ = try connect(address)
     }
 

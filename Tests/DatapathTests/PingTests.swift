@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Linux
+import Settings
 import Synchronization
 import Testing
 import Wire
@@ -94,6 +95,18 @@ import Wire
         thread.start()
         #expect(done.wait(timeout: .now() + 10) == .success)
         #expect(try outcome.withLock { try #require($0).get() } == [1, 1, 3, 0])
+    }
+
+    /// As for datagrams (lesson 55).
+    @Test func lesson55_theInterfaceOfAFlowInUseStays() throws {
+        var network = TestHost.network()
+        network.ipv4?.outboundInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        host.echo(identifier: 10, sequence: 1, to: IPAddress(IPv4Address("203.0.113.1")!))
+        let socket = host.ping.table[0].socket
+        try #require(socket.boundInterface == 1)
+        host.ping.abandon(try #require(try socket.localAddress().endpoint).address)
+        #expect(socket.boundInterface == 1)
     }
 
     @Test func addressesWithoutMeaning() throws {

@@ -133,6 +133,38 @@ import Wire
         #expect(try far.receive(5).map(\.payload.count) == [10, 100, 100, 100, 297])
     }
 
+    private static func liteSocket() throws -> Descriptor {
+        let kind = Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        return Descriptor(try Errno.check(Glibc.socket(AF_INET, kind, 136)))  // IPPROTO_UDPLITE
+    }
+
+    /// What the kernel does not cut on the way of one flow, it cuts on others' all the same. The error of IPsec (EIO) is that of UDP-Lite, too, which needs no
+    /// privilege; a kernel that knows none any more has nothing to try this with.
+    @Test func anEncryptedFlowGoesSinglyAndOthersTogether() throws {
+        guard let sender = try? Self.liteSocket() else { return }
+        let receiver = try Self.liteSocket()
+        defer { receiver.close() }
+        try receiver.bind(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), 0)))
+        _ = try sender.connect(try receiver.localAddress())
+        var host = try TestHost()
+        try #require(host.udp.canSegment == true)
+        let far = try FarEnd()
+        try far.socket.setCoalescing()
+        host.send([1], from: 40106, to: far.seen)
+        host.endRound()
+        let index = 0
+        host.udp.table[index].socket.close()
+        host.udp.table[index].socket = sender
+        for number in 0..<3 { host.send(pattern(100, number), from: 40106, to: far.seen) }
+        host.endRound()
+        #expect(receiver.receiveSome().bytes == (0..<3).flatMap { pattern(100, $0) })
+        let limit = host.udp.table[index].segmentLimit
+        #expect(limit == 0 && host.port.counters[.udpSendFailed] == 0)
+        for number in 0..<3 { host.send(pattern(100, number), from: 40107, to: far.seen) }
+        host.endRound()
+        #expect(try far.receive(2).map(\.payload.count) == [1, 300])
+    }
+
     @Test func moreThanABatchHolds() throws {
         var host = try TestHost()
         let far = try FarEnd()

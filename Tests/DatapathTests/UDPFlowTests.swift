@@ -121,6 +121,24 @@ import Wire
         #expect(host.port.counters[.droppedAddress] == 10 && host.udp.table.count == 0 && host.frames.isEmpty)
     }
 
+    /// Names are asked for where the host has no resolver: nobody is there (RFC 1122, section 3.2.2.1), and other ports are those of somebody else.
+    @Test(arguments: ["192.0.2.53", "2001:db8::53"], [53, 853] as [UInt16])
+    func queriesAreRefusedWithoutAResolver(_ resolver: String, _ port: UInt16) throws {
+        var network = TestHost.network()
+        network.ipv4?.dnsForward = IPv4Address("192.0.2.53")!
+        network.ipv6?.dnsForward = IPv6Address("2001:db8::53")!
+        var host = try TestHost(network: network)
+        let asked = Endpoint(try #require(IPAddress(resolver)), port)
+        let isIPv4 = asked.address.isIPv4
+        host.send([1, 2, 3], from: 40012, to: asked)
+        #expect(host.udp.table.count == 0 && host.port.counters[.droppedAddress] == 1)
+        let frame = try #require(host.frames.first)
+        #expect(host.frames.count == 1 && frame.source == asked.address && Array(frame.icmp[0..<2]) == (isIPv4 ? [3, 3] : [1, 4]))
+        // An address that cannot be hears nothing.
+        host.send([1, 2, 3], from: 40012, to: asked, guest: isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any))
+        #expect(host.frames.count == 1 && host.port.counters[.droppedAddress] == 2)
+    }
+
     @Test func flowsExpire() throws {
         var host = try TestHost()
         let far = try FarEnd()
@@ -184,6 +202,20 @@ import Wire
         #expect(try far.receive(2).last?.payload == [5])
         let remaining = (0..<2).map { host.udp.table[$0].key.guestPort }
         #expect(Set(remaining) == [40021, 40022] && host.port.counters[.udpGaveWay] == 1)
+    }
+
+    /// ICMP errors have a limit (RFC 4443, section 2.4 (f)).
+    @Test func refusalsAreLimited() throws {
+        var host = try TestHost()
+        host.udp.openings = 0
+        host.endRound()
+        let asked = Endpoint(TestHost.mapped4, 9)
+        for port in UInt16(1001)...1150 { host.send([1], from: port, to: asked) }
+        #expect(host.frames.count == 100 && host.port.counters[.icmpErrorsToGuest] == 100 && host.port.counters[.icmpErrorsHeldBack] == 50)
+        host.now += 10
+        host.endRound()
+        for port in UInt16(1001)...1020 { host.send([1], from: port, to: asked) }
+        #expect(host.frames.count == 110 && host.port.counters[.icmpErrorsHeldBack] == 60)
     }
 
     /// Seven eighths for each side: neither locks the other out.

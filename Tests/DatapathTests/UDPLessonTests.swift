@@ -160,6 +160,57 @@ import Wire
         #expect(try late.receive(1).map(\.payload) == [[4]])
     }
 
+    private static func word(_ bytes: [UInt8], _ offset: Int) -> Int { Int(bytes[offset]) << 8 | Int(bytes[offset + 1]) }
+
+    /// What came back of a datagram is quoted, as far as an error may be long (RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c)), with its true length.
+    @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)], [0, 3, 520, 521, 1184, 1185, 3000])
+    func lesson35_errorsQuoteTheDatagram(_ loopback: IPAddress, _ size: Int) throws {
+        var host = try TestHost()
+        let isIPv4 = loopback.isIPv4
+        // Nobody's port.
+        host.send(pattern(size), from: 40233, to: Endpoint(isIPv4 ? TestHost.mapped4 : TestHost.mapped6, 40236))
+        try host.run(untilFrames: 1)
+        let frame = try #require(host.frames.first)
+        #expect((isIPv4 ? SentFrame.sum(frame.icmp) : frame.l4Sum) == 0xffff)
+        let quoted = Array(frame.icmp[8...])
+        let header = isIPv4 ? 20 : 40
+        #expect(Self.word(quoted, isIPv4 ? 2 : 4) == (isIPv4 ? 20 : 0) + 8 + size)
+        #expect(Self.word(quoted, header + 4) == 8 + size)
+        #expect(Array(quoted[(header + 8)...]) == Array(pattern(size).prefix(isIPv4 ? 520 : 1184)))
+        #expect(frame.end - 14 <= (isIPv4 ? 576 : 1280))
+    }
+
+    /// A router that quotes the headers only, as RFC 792 asks for.
+    @Test func lesson35_theLengthOfWhatIsNotQuoted() throws {
+        var host = try TestHost()
+        let far = try FarEnd()
+        host.send(pattern(100), from: 40234, to: far.seen)
+        host.endRound()
+        let port = try #require(try far.receive(1).first).source.port
+        let packet: [UInt8] = [0x45, 0, 0, 128, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]
+        let ports: [UInt8] = [UInt8(port >> 8), UInt8(port & 0xff), UInt8(far.endpoint.port >> 8), UInt8(far.endpoint.port & 0xff)]
+        let length: [UInt8] = [0, 108, 0, 0]
+        var message: [UInt8] = [3, 3, 0, 0, 0, 0, 0, 0]
+        message += packet + ports + length
+        let sum = ~SentFrame.sum(message)
+        (message[2], message[3]) = (UInt8(sum >> 8), UInt8(sum & 0xff))
+        let router = Descriptor(try Errno.check(Glibc.socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_ICMP))))
+        defer { router.close() }
+        try router.sendDatagram(message, to: Endpoint(UDPLessonTests.loopback, 0))
+        try host.run(untilFrames: 1)
+        let quoted = Array(try #require(host.frames.first).icmp[8...])
+        #expect(quoted.count == 28 && Self.word(quoted, 2) == 128 && Self.word(quoted, 24) == 108)
+    }
+
+    /// One of several datagrams in a frame is what could not be sent.
+    @Test func lesson35_theLengthOfOneOfSeveral() throws {
+        var host = try TestHost()
+        host.udp.openings = 0
+        host.send(pattern(1000), from: 40235, to: Endpoint(TestHost.mapped4, 9), segmentSize: 100)
+        let quoted = Array(try #require(host.frames.first).icmp[8...])
+        #expect(Self.word(quoted, 2) == 128 && Self.word(quoted, 24) == 108)
+    }
+
     /// An error that is still pending when the next datagram is sent takes nothing with it.
     @Test func lesson35_pendingErrorDoesNotLoseTheNext() throws {
         var host = try TestHost()
@@ -189,6 +240,35 @@ import Wire
         #expect(try host.udp.table[0].socket.hopLimit(isIPv4: true) == 64)
     }
 
+    /// A flow that is connected anew goes on leaving by the interface that an option names: here by one where nothing else would lead.
+    @Test func lesson55_theInterfaceOfAFlowInUseStays() throws {
+        var network = TestHost.network()
+        network.ipv4?.outboundInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        host.send([1], from: 40250, to: Endpoint(IPAddress(IPv4Address("203.0.113.1")!), 9))
+        let socket = host.udp.table[0].socket
+        try #require(socket.boundInterface == 1)
+        host.udp.abandon(try #require(try socket.localAddress().endpoint).address)
+        #expect(socket.boundInterface == 1)
+        // As where the kernel has refused the source.
+        host.udp.reconnect(0)
+        #expect(socket.boundInterface == 1)
+    }
+
+    /// Where there was no way when its source was lost, a flow is connected with what it sends next, also where that is several datagrams as one message.
+    @Test func lesson55_aFlowWithoutAWayIsConnectedLater() throws {
+        var host = try TestHost()
+        try #require(host.udp.canSegment == true)
+        let far = try FarEnd()
+        host.send([1], from: 40251, to: far.seen)
+        host.endRound()
+        _ = try host.udp.table[0].socket.connect(SocketAddress())
+        for number in 0..<3 { host.send(pattern(100, number), from: 40251, to: far.seen) }
+        host.endRound()
+        #expect(try far.receive(4).map(\.payload) == [[1]] + (0..<3).map { pattern(100, $0) })
+        #expect(host.port.counters[.udpSendFailed] == 0)
+    }
+
     @Test func lesson35_whatErrorsMean() {
         func error(_ origin: QueuedError.Origin, _ type: UInt8, _ code: UInt8, _ number: Int32 = 113, info: UInt32 = 0) -> QueuedError {
             QueuedError(
@@ -214,6 +294,35 @@ import Wire
         #expect(told(error(.icmpv6, 2, 0, 90, info: 1400), true) == nil)
         // Redirects, timestamps: nothing.
         #expect(told(error(.icmp, 5, 0), true) == nil && told(error(.other, 0, 0), true) == nil)
+    }
+
+    /// Errors about what was sent to many are not told (RFC 1122, section 3.2.2): here of a network's broadcast address, as which only the kernel knows it.
+    @Test func whatIsSentToManyIsLostQuietly() throws {
+        var network = TestHost.network()
+        network.ipv4?.hostAddress = IPv4Address("127.255.255.255")!
+        network.ipv4?.mapGuestAddress = IPv4Address("192.0.2.99")!
+        var host = try TestHost(network: network)
+        let asked = Endpoint(IPAddress(IPv4Address("192.0.2.99")!), 40261)
+        host.send([1], from: 40260, to: asked)
+        let flow = host.udp.table[0]
+        try #require(flow.flags.contains(.group))
+        // The kernel refuses to send.
+        var off: Int32 = 0
+        // SAFETY: the kernel reads four bytes.
+        let result = unsafe setsockopt(flow.socket.number, SOL_SOCKET, SO_BROADCAST, &off, 4)
+        try #require(result == 0)
+        host.endRound()
+        #expect(host.frames.isEmpty && host.port.counters[.udpSendFailed] == 1)
+        // The socket has kept an error.
+        try flow.socket.sendDatagram([1], to: Endpoint(UDPLessonTests.loopback, 40263))
+        let events = try host.run(limit: 50)
+        #expect(events >= 1 && host.frames.isEmpty)
+        // There is no room for a flow: what was sent to one is refused, what was sent to all stations is not.
+        host.udp.openings = 0
+        host.send([1], from: 40262, to: asked, isForMany: true)
+        #expect(host.frames.isEmpty && host.port.counters[.udpTableFull] == 1)
+        host.send([1], from: 40262, to: asked)
+        #expect(host.frames.count == 1 && host.port.counters[.udpTableFull] == 2)
     }
 
     /// The guest's multicast goes out, the guest hears the answers, and never what it has sent itself.

@@ -77,13 +77,15 @@ struct TestHost: ~Copyable {
     }
 
     mutating func send(
-        _ payload: [UInt8], from guestPort: UInt16, to remote: Endpoint, hopLimit: UInt8 = 64, segmentSize: Int = 0, guest: IPAddress? = nil
+        _ payload: [UInt8], from guestPort: UInt16, to remote: Endpoint, hopLimit: UInt8 = 64, segmentSize: Int = 0, guest: IPAddress? = nil,
+        isForMany: Bool = false
     ) {
         let offset = place(payload)
         let guest = guest ?? (remote.address.isIPv4 ? TestHost.guest4 : TestHost.guest6)
         let key = FlowKey(guest: guest, guestPort: guestPort, remote: remote.address, remotePort: remote.port)
         let datagram = GuestDatagram(
-            key: key, payloadOffset: offset, payloadLength: payload.count, hopLimit: hopLimit, typeOfService: 0, segmentSize: segmentSize)
+            key: key, payloadOffset: offset, payloadLength: payload.count, hopLimit: hopLimit, typeOfService: 0, segmentSize: segmentSize,
+            isForMany: isForMany)
         udp.fromGuest(datagram, in: arena, &port, now: now)
     }
 
@@ -104,6 +106,7 @@ struct TestHost: ~Copyable {
         udp.endRound(&port, now: now)
         ping.endRound(&port, now: now)
         port.flush()
+        port.errorLimit.refill(now: now)
         used = 0
     }
 
@@ -179,8 +182,14 @@ struct FarEnd: ~Copyable {
         return result
     }
 
-    /// Sends to `destination`; with `segmentSize`, as several datagrams of one message.
     func send(_ payload: [UInt8], to destination: Endpoint, segmentSize: Int = 0) throws {
+        try socket.sendDatagram(payload, to: destination, segmentSize: segmentSize)
+    }
+}
+
+extension Descriptor {
+    /// Sends to `destination`; with `segmentSize`, as several datagrams of one message.
+    func sendDatagram(_ payload: [UInt8], to destination: Endpoint, segmentSize: Int = 0) throws {
         var buffer = try Mapping(byteCount: payload.count)
         var span = buffer.mutableBytes
         for (index, byte) in payload.enumerated() { span.store(byte, at: index) }
@@ -189,8 +198,17 @@ struct FarEnd: ~Copyable {
         batch.beginMessage()
         if payload.count > 0 { _ = batch.append(number, from: 0, length: payload.count) }
         if segmentSize > 0 { batch.segmentMessage(size: segmentSize) }
-        let outcome = batch.send(on: socket, to: SocketAddress(destination))
+        let outcome = batch.send(on: self, to: SocketAddress(destination))
         #expect(outcome.count == 1, "\(outcome.raw)")
+    }
+
+    /// Index of the interface that the socket is bound to; 0: none.
+    var boundInterface: Int32 {
+        var index: Int32 = -1
+        var length = socklen_t(4)
+        // SAFETY: the kernel writes four bytes at most.
+        _ = unsafe getsockopt(number, SOL_SOCKET, 62, &index, &length)  // SO_BINDTOIFINDEX
+        return index
     }
 }
 

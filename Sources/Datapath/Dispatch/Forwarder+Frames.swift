@@ -109,7 +109,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let segmentSize = frame.offload.segmentation == .udp ? Int(frame.offload.segmentSize) : 0
         let datagram = GuestDatagram(
             key: key, payloadOffset: frame.offset + header.payloadOffset, payloadLength: header.payloadLength,
-            hopLimit: payload.hopLimit, typeOfService: payload.typeOfService, segmentSize: segmentSize)
+            hopLimit: payload.hopLimit, typeOfService: payload.typeOfService, segmentSize: segmentSize,
+            isForMany: frame.isForMany(inbound.arena.bytes))
         if descriptorsAreScarce, udp.table.find(key) == nil { admitFlow(now: now) }
         udp.fromGuest(datagram, in: inbound.arena, &port, now: now)
     }
@@ -128,7 +129,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard enabled.icmp else { return port.counters.add(.droppedDisabled) }
         let echo = GuestEcho(
             key: FlowKey(guest: payload.source, guestPort: identifier, remote: payload.destination, remotePort: 0), sequence: sequence,
-            messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit)
+            messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit,
+            isForMany: frame.isForMany(inbound.arena.bytes))
         if descriptorsAreScarce, ping.table.find(echo.key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: inbound.arena, &port, now: now)
     }
@@ -170,6 +172,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
 /// A frame's own bytes are all that its parsers see: offsets in and out are from its Ethernet header.
 extension Frame {
+    /// Sent to a group of stations, or to all: the lowest bit of an address's first byte (IEEE 802).
+    func isForMany(_ arena: borrowing RawSpan) -> Bool { arena.uint8(at: offset) & 1 != 0 }
+
     func parseIPv4(_ arena: borrowing RawSpan) -> IPv4Header? {
         IPv4Header(arena.extracting(offset..<(offset + length)), at: EthernetHeader.length)
     }

@@ -140,6 +140,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             tcp.isLate = finished - woke > TCPTranslator<Sockets>.longRound
             try wait(now: finished, deadline: deadline)
             woke = monotonicNanoseconds()
+            port.errorLimit.refill(now: woke / 1_000_000)
             port.counters.add(.wakeUps)
         }
     }

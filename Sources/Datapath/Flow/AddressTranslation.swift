@@ -29,9 +29,12 @@ struct AddressTranslation: BitwiseCopyable {
         var gatewayIsResolver = false
         var isOn = false
 
+        /// What sockets towards `remote`, as the host names it, are bound to by option; nil: the host's routes decide, as for its own loopback in any case.
+        func outboundInterface(towards remote: IPAddress) -> Int32? { remote.isLoopback ? nil : outboundInterface }
+
         /// Whether sockets towards `remote` are bound to the interface of that index.
         func needs(_ interface: Int32, towards remote: IPAddress) -> Bool {
-            if outboundInterface == interface, !remote.isLoopback { return true }
+            if outboundInterface(towards: remote) == interface { return true }
             return linkInterface == interface && (remote.isGroup || remote.needsScope)
         }
     }
@@ -112,17 +115,23 @@ struct AddressTranslation: BitwiseCopyable {
         guard family.isOn, !address.isAny else { return nil }
         // The guest's own loopback is no address of this link.
         if address.isLoopback || (!address.isIPv4 && address.ipv6.isIPv4Mapped) { return nil }
-        let isDNS = remote.port == 53 || remote.port == 853
-        if isDNS, address == family.dnsForward {
+        if remote.isDNS, address == family.dnsForward {
             guard let host = family.dnsHost else { return nil }
             return Endpoint(host, remote.port)
         }
         if address == family.mapHostLoopback {
-            if isDNS && family.gatewayIsResolver { return remote }
+            if remote.isDNS && family.gatewayIsResolver { return remote }
             return Endpoint(address.isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback), remote.port)
         }
         if address == family.mapGuestAddress { return family.host.address.map { Endpoint($0, remote.port) } }
         return remote
+    }
+
+    /// Whether `remote` is where names are asked for while the host has no resolver. Nobody is there, which the guest is to hear at once, and not to find out by
+    /// the timeouts of its lookups.
+    func lacksResolver(_ remote: Endpoint) -> Bool {
+        let family = self.family(of: remote.address)
+        return remote.isDNS && family.isOn && family.dnsHost == nil && remote.address == family.dnsForward
     }
 
     /// How the guest sees a host-side address that sends to it; nil for one that it could not answer.
@@ -146,4 +155,9 @@ struct AddressTranslation: BitwiseCopyable {
         }
         return source
     }
+}
+
+extension Endpoint {
+    /// DNS, also over TLS (RFC 7858).
+    fileprivate var isDNS: Bool { @_noAllocation @_noLocks get { port == 53 || port == 853 } }
 }

@@ -50,6 +50,7 @@ enum Counter: Int, CaseIterable {
     case pingRequests
     case pingReplies
     case icmpErrorsToGuest
+    case icmpErrorsHeldBack
     // Forwarded ports.
     case tcpAccepted
     case udpAccepted
@@ -125,6 +126,7 @@ enum Counter: Int, CaseIterable {
         case .pingRequests: "pings from guest"
         case .pingReplies: "pings answered"
         case .icmpErrorsToGuest: "ICMP errors to guest"
+        case .icmpErrorsHeldBack: "ICMP errors to guest beyond the limit"
         case .tcpAccepted: "TCP connections accepted for guest"
         case .udpAccepted: "UDP flows opened by others"
         case .inboundUnanswerable: "refused to guest: no address for one side"

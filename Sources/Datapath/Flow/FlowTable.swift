@@ -4,6 +4,7 @@
 //   TimerWheel          when to look at an entry again
 //   AddressTranslation  which address means what on the other side, decided when a flow is created
 //   GuestPort           the one way out to the guest, and the counters of everything
+//   ErrorLimit          how many ICMP errors take it
 //
 // A table has a fixed capacity and lies in anonymous memory, so that entries never used cost nothing. The
 // hash is keyed at start (SipHash-2-4), since the guest chooses what is hashed.

@@ -53,6 +53,18 @@ struct QuotedPacket: BitwiseCopyable {
     var length: Int
     /// Bytes 4 to 7 of the L4 header: a TCP sequence number, or UDP length and checksum.
     var word: UInt32
+    /// Bytes of the packet behind these that lie in the error's slot already (`SlotLayout.quotedPayload`).
+    var payload = 0
+}
+
+extension SlotLayout {
+    /// From a slot's start to what an ICMP error quotes of a UDP datagram's payload: behind two IP headers, the ICMP header and that of UDP.
+    static func quotedPayload(_ guest: IPAddress) -> Int { ip + quoteHeaders(guest) }
+
+    /// The most of it that an error holds: 576 bytes in all (RFC 1812, section 4.3.2.3), or 1280 (RFC 4443, section 2.4 (c)).
+    static func mostQuotedPayload(_ guest: IPAddress) -> Int { (guest.isIPv4 ? 576 : 1280) - quoteHeaders(guest) }
+
+    private static func quoteHeaders(_ guest: IPAddress) -> Int { 2 * ipHeaderLength(guest) + 8 + 8 }
 }
 
 extension GuestPort where Link: ~Copyable {
@@ -62,14 +74,15 @@ extension GuestPort where Link: ~Copyable {
         sendICMPError(problem.error(isIPv4: key.guest.isIPv4), from: key.remote, quoting: quoted)
     }
 
-    /// Sends an ICMP error about `quoted` that `offender` reports. `payload` bytes at `payloadOffset` of the slot from `reserve()` are
-    /// not needed: eight bytes of L4 are what every receiver must understand (RFC 792, RFC 4443 section 3).
-    mutating func sendICMPError(_ error: ICMPError, from offender: IPAddress, quoting quoted: QuotedPacket) {
+    /// Sends an ICMP error about `quoted` that `offender` reports. Eight bytes of L4 are what every receiver must understand (RFC 792, RFC 4443 section 3);
+    /// where there is more to quote, it lies in `slot`.
+    mutating func sendICMPError(_ error: ICMPError, from offender: IPAddress, quoting quoted: QuotedPacket, in slot: Int? = nil) {
         let key = quoted.key
         guard offender.isIPv4 == key.guest.isIPv4 else { return }
+        guard errorLimit.take() else { return counters.add(.icmpErrorsHeldBack) }
         counters.add(.icmpErrorsToGuest)
-        let slot = reserve()
-        let quotedLength = SlotLayout.ipHeaderLength(key.guest) + 8
+        let slot = slot ?? reserve()
+        let quotedLength = SlotLayout.ipHeaderLength(key.guest) + 8 + quoted.payload
         let proto: IPProtocol = key.guest.isIPv4 ? .icmp : .icmpv6
         let start = writeHeaders(slot: slot, source: offender, destination: key.guest, proto: proto, payloadLength: 8 + quotedLength)
         writeQuote(quoted, at: start + 8)

@@ -31,6 +31,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     var link: Link
     var arena: Mapping
     var counters = Counters()
+    var errorLimit = ErrorLimit()
     /// The guest's side; broadcast until it is known.
     var guestMAC: MACAddress
     /// Our own.

@@ -18,6 +18,8 @@ struct GuestEcho: BitwiseCopyable {
     var messageOffset: Int
     var messageLength: Int
     var hopLimit: UInt8
+    /// Its frame was for more than one station.
+    var isForMany = false
 }
 
 struct PingFlow: FlowEntry {

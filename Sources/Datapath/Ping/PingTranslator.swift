@@ -93,8 +93,9 @@ struct PingTranslator: ~Copyable {
 
     private func reconnect(_ index: Int) {
         let remote = table[index].remote
-        guard translation.family(of: remote).outboundAddress == nil else { return }
-        try? table[index].socket.reconnect(to: peer(remote))
+        let family = translation.family(of: remote)
+        guard family.outboundAddress == nil else { return }
+        try? table[index].socket.reconnect(to: peer(remote), over: family.outboundInterface(towards: remote))
     }
 
     /// What a flow's socket is connected to.
@@ -123,7 +124,7 @@ struct PingTranslator: ~Copyable {
     }
 
     func report<Link: GuestLink & ~Copyable>(_ problem: Unreachable, _ echo: GuestEcho, _ port: inout GuestPort<Link>) {
-        if echo.key.remote.isGroup { return }
+        if echo.isForMany || echo.key.remote.isGroup { return }
         port.sendICMPError(
             problem.error(isIPv4: echo.key.guest.isIPv4), from: echo.key.remote, quoting: .echo(echo.key, sequence: echo.sequence))
     }
@@ -217,10 +218,8 @@ struct PingTranslator: ~Copyable {
     private func bind(_ socket: Descriptor, _ identifier: UInt16, towards remote: IPAddress) throws(Errno) {
         let family = translation.family(of: remote)
         var address = remote.isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
-        if !remote.isLoopback {
-            if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
-            if let outbound = family.outboundAddress { address = outbound }
-        }
+        if let index = family.outboundInterface(towards: remote) { try socket.bindToInterface(index: index) }
+        if !remote.isLoopback, let outbound = family.outboundAddress { address = outbound }
         let scope = translation.scope(of: address)
         do throws(Errno) {
             try socket.bind(SocketAddress(Endpoint(address, identifier), scope: scope))

@@ -74,7 +74,7 @@ struct KernelSockets: HostSockets, ~Copyable {
         do {
             socket.prepareStream()
             try socket.holdHandshake()
-            if let index = family.outboundInterface, !remote.address.isLoopback { try socket.bindToInterface(index: index) }
+            if let index = family.outboundInterface(towards: remote.address) { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {
                 try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.needsScope ? family.linkInterface : 0))
             }

@@ -13,10 +13,13 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func openToHost<Link: GuestLink & ~Copyable>(_ segment: GuestSegment, _ port: inout GuestPort<Link>, now: Int64) {
         let header = segment.header
         let key = segment.key
-        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, !key.remote.isMulticast, key.remote != IPAddress(IPv4Address.broadcast),
-            let remote = translation.toHost(key.remoteEndpoint)
-        else {
+        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, !key.remote.isMulticast, key.remote != IPAddress(IPv4Address.broadcast) else {
             port.counters.add(.droppedAddress)
+            return
+        }
+        guard let remote = translation.toHost(key.remoteEndpoint) else {
+            port.counters.add(.droppedAddress)
+            if translation.lacksResolver(key.remoteEndpoint) { resetUnknown(segment, &port) }
             return
         }
         var connection = TCPConnection(key: key, socket: .none)

@@ -8,12 +8,19 @@ extension UDPTranslator {
     /// Tells the guest what the socket's error queue tells, and empties it (lesson 35).
     mutating func takeErrors<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>) {
         let flow = table[index]
+        let guest = flow.key.guest
         var count = 0
-        while count < UDPTranslator.mostErrors, let queued = flow.socket.nextQueuedError() {
+        while count < UDPTranslator.mostErrors {
+            // What has come back of the datagram goes straight to where it is quoted.
+            let slot = port.reserve()
+            let (start, most) = (slot + SlotLayout.quotedPayload(guest), SlotLayout.mostQuotedPayload(guest))
+            guard let queued = flow.socket.nextQueuedError(quoting: most, into: port.arena, at: start) else { break }
             count += 1
-            guard !flow.key.remote.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
+            guard !flow.flags.contains(.group), let error = ICMPError(queued, isIPv4: guest.isIPv4) else { continue }
             let offender = translation.offender(of: queued, towards: flow.remote, as: flow.key.remote)
-            port.sendICMPError(error, from: offender, quoting: QuotedPacket(flow.key, udpPayload: 0))
+            // Where not all has come back, the kernel does not say how long it was: most likely as long as the last one.
+            let length = max(queued.quotedLength, Int(flow.lastLength))
+            port.sendICMPError(error, from: offender, quoting: QuotedPacket(flow.key, udpPayload: length, quoted: queued.quotedLength), in: slot)
         }
         // An error without an entry would be reported for ever.
         if count == 0 { _ = flow.socket.takeSocketError() }

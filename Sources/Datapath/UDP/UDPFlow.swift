@@ -5,8 +5,8 @@
 //      guest  <--ICMP-------  UDPErrors      the socket's error queue                  <--  socket
 //
 // The socket is connected, so that it receives from its remote only and hears of ICMP errors, and bound to the
-// guest's own port wherever that is free. Multicast and broadcast are answered by others than who was asked: such
-// a flow's socket is bound but not connected, and takes what is sent to the host itself from anybody.
+// guest's own port wherever that is free. Multicast and broadcast are answered by others than who was asked, TFTP from other ports: such
+// a flow's socket is bound but not connected, and takes what is sent to the host itself, from anybody or from any port of the remote's.
 //
 // Nothing is kept here: what the socket does not take is lost, as is what the guest does not take. Datagrams keep their
 // boundaries everywhere; runs of equal size travel as one (UDP_SEGMENT, UDP_GRO and virtio's USO).
@@ -17,6 +17,7 @@
 //   UDPSource       which address of the host datagrams leave from, when that changes
 //   UDPTranslator   the owner of it all, its entry points, and the end of a flow
 //   UDPOpening      sockets: made, bound, connected
+//   UDPTransfer     TFTP, whose answers come from other ports
 //   PortClaims      which ports are ours and may be shared
 //   SegmentRun      which datagrams leave as one message
 //   UDPOutput       building frames
@@ -35,6 +36,11 @@ struct GuestDatagram: BitwiseCopyable {
     var typeOfService: UInt8
     /// 0, or the payload is several datagrams of this size, the last of which may be shorter.
     var segmentSize: Int
+    /// Its frame was for more than one station.
+    var isForMany = false
+
+    /// Bytes of the datagram, or of the first one of several.
+    var datagramLength: Int { segmentSize > 0 ? min(segmentSize, payloadLength) : payloadLength }
 }
 
 struct UDPFlow: FlowEntry {
@@ -54,6 +60,8 @@ struct UDPFlow: FlowEntry {
         static var byListener: Flags { Flags(rawValue: 1 << 5) }
         /// With `byListener`: there was no socket of its own to be had.
         static var staysWithListener: Flags { Flags(rawValue: 1 << 6) }
+        /// The remote is a TFTP server: not connected, any port of its may answer.
+        static var transfer: Flags { Flags(rawValue: 1 << 7) }
     }
 
     let key: FlowKey
@@ -70,13 +78,18 @@ struct UDPFlow: FlowEntry {
     var arrivals: UInt8 = 0
     /// Datagrams that the next call asks the socket for.
     var burst: UInt8 = 2
-    /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU.
+    /// Larger datagrams than this the kernel will not cut for this flow: they exceed the path's MTU. 0: it cuts none.
     var segmentLimit: UInt16 = .max
+    /// Of the guest's last datagram.
+    var lastLength: UInt16 = 0
     /// First and last of the guest's datagrams that wait for the end of the round: number + 1, 0 for none.
     var firstPending: UInt16 = 0
     var lastPending: UInt16 = 0
     /// Milliseconds, when either side sent last.
     var usedAt: Int64
+
+    /// Of a flow with a socket of its own: it hears its remote only.
+    var isConnected: Bool { flags.isDisjoint(with: [.group, .transfer]) }
 }
 
 /// How long flows last without traffic, in milliseconds.

@@ -7,6 +7,9 @@ struct PendingDatagram: BitwiseCopyable {
     var segmentSize: Int
     /// The next one of the same flow: number + 1, 0 for none.
     var next: UInt16 = 0
+
+    /// Bytes of the datagram that begins at `offset`.
+    func datagramLength(at offset: Int) -> Int { min(segmentSize > 0 ? segmentSize : length, length - offset) }
 }
 
 /// A place among a flow's pending datagrams.
@@ -117,7 +120,7 @@ extension UDPTranslator {
     ) -> PendingPosition {
         let flow = table[index]
         let scope = flow.origin.scope != 0 ? flow.origin.scope : translation.scope(of: flow.remote.address)
-        let isConnected = flow.flags.isDisjoint(with: [.group, .byListener])
+        let isConnected = flow.isConnected && !flow.flags.contains(.byListener)
         let destination = isConnected ? nil : SocketAddress(flow.remote, scope: scope)
         let source = flow.flags.contains(.byListener) ? flow.origin.local.address : nil
         var sent = 0
@@ -133,22 +136,23 @@ extension UDPTranslator {
             case .retry:
                 retried = sent
                 takeErrors(index, &port)
-                if error.mayBeLostSource, !isSegmented, choosesSource(flow) { reconnect(index) }
+                // EINVAL may also mean that the message is not to be cut: that is tried first.
+                if error.mayBeLostSource, !isSegmented || error.code != 22, choosesSource(flow) { reconnect(index) }
             case .sendSingly:
-                if error.code == 5 {
-                    canSegment = false
-                } else {
-                    table[index].segmentLimit = UInt16(clamping: outgoing.segmentSize(sent) - 1)
-                }
+                // EIO: on this flow's way, as where IPsec encrypts, the kernel cuts nothing at all (udp_send_skb). Others may have another way.
+                table[index].segmentLimit = error.code == 5 ? 0 : UInt16(clamping: outgoing.segmentSize(sent) - 1)
                 return starts[sent]
             case .noRoom:
                 port.counters.add(.udpSendFailed, outgoing.count - sent)
                 return PendingPosition(entry: 0)
             case .unreachable(let problem):
                 port.counters.add(.udpSendFailed)
-                let length = pending[Int(starts[sent].entry) - 1].length
-                port.sendICMPError(
-                    problem.error(isIPv4: flow.key.guest.isIPv4), from: flow.key.remote, quoting: QuotedPacket(flow.key, udpPayload: length))
+                // Not about what was sent to many, as in `report`.
+                if !flow.flags.contains(.group) {
+                    let length = pending[Int(starts[sent].entry) - 1].datagramLength(at: starts[sent].offset)
+                    port.sendICMPError(
+                        problem.error(isIPv4: flow.key.guest.isIPv4), from: flow.key.remote, quoting: QuotedPacket(flow.key, udpPayload: length))
+                }
                 sent += 1
             case .lost:
                 port.counters.add(.udpSendFailed)
@@ -165,9 +169,9 @@ extension IPAddress {
 }
 
 extension QuotedPacket {
-    /// A datagram of the guest; its checksum is not known any more.
-    init(_ key: FlowKey, udpPayload: Int) {
+    /// A datagram of the guest, `quoted` bytes of whose payload are quoted; its checksum is not known any more.
+    init(_ key: FlowKey, udpPayload: Int, quoted: Int = 0) {
         let length = UDPHeader.length &+ udpPayload
-        self.init(key: key, proto: .udp, length: length, word: UInt32(truncatingIfNeeded: length) << 16)
+        self.init(key: key, proto: .udp, length: length, word: UInt32(truncatingIfNeeded: length) << 16, payload: quoted)
     }
 }

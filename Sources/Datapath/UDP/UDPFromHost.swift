@@ -62,7 +62,7 @@ extension UDPTranslator {
 
     /// One whole datagram of the flow's remote.
     private func isPlain(_ number: Int, _ flow: UDPFlow) -> Bool {
-        !flow.flags.contains(.group) && incoming.source(number) == flow.remote && !incoming.isTruncated(number) && incoming.segmentSize(number) == 0
+        flow.isConnected && incoming.source(number) == flow.remote && !incoming.isTruncated(number) && incoming.segmentSize(number) == 0
     }
 
     private mutating func deliver<Link: GuestLink & ~Copyable>(
@@ -94,16 +94,16 @@ extension UDPTranslator {
         if port.sendUDP(key: key, slot: slot, payload: length, segmentSize: segmentSize) { port.counters.add(.udpDatagramsToGuest) }
     }
 
-    /// The flow's key, with the sender in place of a group; nil for who was not asked.
+    /// The flow's key, with the sender in place of who was asked where others may answer; nil for who was not asked.
     private func senderKey(_ number: Int, _ flow: UDPFlow) -> FlowKey? {
         guard let source = incoming.source(number) else { return nil }
         // What came between bind and connect may be from anyone (lesson 32).
-        if !flow.flags.contains(.group) { return source == flow.remote ? flow.key : nil }
+        if flow.isConnected { return source == flow.remote ? flow.key : nil }
+        guard let destination = incoming.destination(number), destination.isOwn, source.port != 0 else { return nil }
+        if flow.flags.contains(.transfer) { return transferKey(from: source, flow) }
         // Bound to a forwarded port, it is given what is for the listener there, and answers to the group are no different.
         if let contacted = contacted(number, flow), sharing.listener(at: contacted) != nil { return nil }
-        guard let destination = incoming.destination(number), destination.isOwn, source.port != 0,
-            let seen = translation.toGuest(source.address)
-        else { return nil }
+        guard let seen = translation.toGuest(source.address) else { return nil }
         var key = flow.key
         key.remote = seen
         key.remotePort = source.port

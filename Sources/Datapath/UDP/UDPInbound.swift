@@ -75,7 +75,7 @@ extension UDPTranslator {
     mutating func reroute<Link: GuestLink & ~Copyable>(
         _ number: Int, slot: Int, from flow: UDPFlow, _ port: inout GuestPort<Link>, now: Int64
     ) {
-        guard !flow.flags.isDisjoint(with: [.inbound, .besideListener, .group]), let source = incoming.source(number), source.port != 0,
+        guard !flow.isConnected || !flow.flags.isDisjoint(with: [.inbound, .besideListener]), let source = incoming.source(number), source.port != 0,
             let local = contacted(number, flow), let seen = translation.inboundSource(source.address, local: local.address)
         else {
             port.counters.add(.udpStrays)
@@ -84,17 +84,17 @@ extension UDPTranslator {
         let key = FlowKey(guest: flow.key.guest, guestPort: flow.key.guestPort, remote: seen, remotePort: source.port)
         var origin = flow.origin
         (origin.local, origin.scope) = (local, incoming.sourceScope(number))
-        if flow.flags.contains(.group) {
+        if !flow.isConnected {
             guard let listener = sharing.listener(at: local) else { return port.counters.add(.udpStrays) }
             (origin.socket, origin.number, origin.interface) = (sharing[listener].socket, UInt32(truncatingIfNeeded: listener + 1), sharing[listener].interface)
         }
         enter(number, slot: slot, key, from: source, origin, &port, now: now)
     }
 
-    /// The address and port that a datagram came to. Sockets for groups, which are bound to all addresses, are told with each; nil for those that are not bound to
-    /// the guest's port.
+    /// The address and port that a datagram came to. Sockets that are not connected, but bound to all addresses, are told with each; nil for those that are not
+    /// bound to the guest's port.
     func contacted(_ number: Int, _ flow: UDPFlow) -> Endpoint? {
-        if flow.flags.contains(.group) {
+        if !flow.isConnected {
             guard flow.flags.contains(.claimsPort), let destination = incoming.destination(number), destination.isOwn else { return nil }
             return Endpoint(destination.address, flow.key.guestPort)
         }

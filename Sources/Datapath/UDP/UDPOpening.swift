@@ -7,10 +7,14 @@ extension UDPTranslator {
         _ datagram: GuestDatagram, _ port: inout GuestPort<Link>, now: Int64
     ) -> Int? {
         let key = datagram.key
-        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4,
-            let remote = translation.toHost(key.remoteEndpoint)
-        else {
+        guard key.guestPort != 0, key.remotePort != 0, key.guest.isSaneSource, key.guest.isIPv4 == key.remote.isIPv4 else {
             port.counters.add(.droppedAddress)
+            return nil
+        }
+        guard let remote = translation.toHost(key.remoteEndpoint) else {
+            port.counters.add(.droppedAddress)
+            // RFC 1122, section 3.2.2.1.
+            if translation.lacksResolver(key.remoteEndpoint) { report(.port, datagram, &port) }
             return nil
         }
         if !makeRoom(inbound: false, &port, now: now) {
@@ -20,7 +24,7 @@ extension UDPTranslator {
         }
         do throws(Errno) {
             let coalesces = port.offloads.contains(.udpSegmentation)
-            let opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in try udp.openSocket(key, remote, coalesces: coalesces) }
+            let opened = try openMakingRoom(&port, now: now) { udp throws(Errno) in try udp.openSocket(datagram, remote, coalesces: coalesces) }
             openings -= 1
             return try insert(key, remote, opened, &port, now: now)
         } catch {
@@ -80,10 +84,11 @@ extension UDPTranslator {
     private func report<Link: GuestLink & ~Copyable>(
         _ problem: Unreachable, _ datagram: GuestDatagram, _ port: inout GuestPort<Link>
     ) {
-        // Nobody reports errors about what was sent to many (RFC 1122, section 3.2.2).
-        if datagram.key.remote.isGroup { return }
+        // Nobody reports errors about what was sent to many (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e.3) to (e.5)). That an address is the broadcast
+        // address of a network, only the frame says so far.
+        if datagram.isForMany || datagram.key.remote.isGroup { return }
         let error = problem.error(isIPv4: datagram.key.guest.isIPv4)
-        port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.payloadLength))
+        port.sendICMPError(error, from: datagram.key.remote, quoting: QuotedPacket(datagram.key, udpPayload: datagram.datagramLength))
     }
 
     // MARK: Sockets
@@ -94,16 +99,17 @@ extension UDPTranslator {
         var origin = UDPOrigin()
     }
 
-    private func openSocket(_ key: FlowKey, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
-        let opened = try openSocket(key, remote, keepsPort: true, coalesces: coalesces)
+    private func openSocket(_ datagram: GuestDatagram, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let opened = try openSocket(datagram, remote, keepsPort: true, coalesces: coalesces)
         // On the host itself, the guest's port may be the very one that it talks to: such a socket would hear itself.
-        let mayBeSelf = remote.address.isLoopback || remote.port == key.guestPort
+        let mayBeSelf = remote.address.isLoopback || remote.port == datagram.key.guestPort
         guard mayBeSelf, !opened.flags.contains(.group), (try? opened.socket.localAddress().endpoint) == remote else { return opened }
         opened.socket.close()
-        return try openSocket(key, remote, keepsPort: false, coalesces: coalesces)
+        return try openSocket(datagram, remote, keepsPort: false, coalesces: coalesces)
     }
 
-    private func openSocket(_ key: FlowKey, _ remote: Endpoint, keepsPort: Bool, coalesces: Bool) throws(Errno) -> OpenSocket {
+    private func openSocket(_ datagram: GuestDatagram, _ remote: Endpoint, keepsPort: Bool, coalesces: Bool) throws(Errno) -> OpenSocket {
+        let key = datagram.key
         let socket = try Descriptor.socket(.datagram, for: remote.address)
         do throws(Errno) {
             var opened = OpenSocket(socket: socket, flags: [])
@@ -113,13 +119,21 @@ extension UDPTranslator {
             // What the guest has cut is put together before it gets here: what is too large for the way is cut here or on it.
             try socket.setMayFragment(isIPv4: isIPv4)
             if coalesces { try? socket.setCoalescing() }
-            if try bind(socket, keepsPort ? key.guestPort : 0, towards: remote.address) {
+            // Where a transfer was asked for by another port of the host's than the guest's, it goes on by that one.
+            let begun = keepsPort ? portOfRequest(key) : nil
+            let isOurs = begun != nil || ports.isOurs(key.guestPort, isIPv4: isIPv4)
+            if try bind(socket, keepsPort ? begun ?? key.guestPort : 0, isOurs: isOurs, towards: remote.address), begun == nil {
                 opened.flags.insert(.claimsPort)
                 if ports.isListened(key.guestPort, isIPv4: isIPv4) { opened.flags.insert(.besideListener) }
             }
             if remote.address.isGroup {
                 try prepareGroup(socket, remote.address)
                 opened.flags.insert(.group)
+                return opened
+            }
+            if beginsTransfer(datagram) {
+                try prepareTransfer(socket, isIPv4: isIPv4)
+                opened.flags.insert(.transfer)
                 return opened
             }
             do throws(Errno) {
@@ -138,21 +152,20 @@ extension UDPTranslator {
     }
 
     /// Binds to what the options ask for, and to `port` if it is free or ours: whether it is bound to it.
-    private func bind(_ socket: Descriptor, _ port: UInt16, towards remote: IPAddress) throws(Errno) -> Bool {
+    private func bind(_ socket: Descriptor, _ port: UInt16, isOurs: Bool, towards remote: IPAddress) throws(Errno) -> Bool {
         let family = translation.family(of: remote)
         let isIPv4 = remote.isIPv4
         var address = isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
         var scope: Int32 = 0
+        if let index = family.outboundInterface(towards: remote) { try socket.bindToInterface(index: index) }
         if !remote.isLoopback {
             if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
-            if let index = family.outboundInterface { try socket.bindToInterface(index: index) }
             if let outbound = family.outboundAddress {
                 address = outbound
                 scope = translation.scope(of: outbound)
             }
         }
         if port != 0 {
-            let isOurs = ports.isOurs(port, isIPv4: isIPv4)
             if isOurs { try socket.setReuseAddress() }
             do throws(Errno) {
                 let place = SocketAddress(Endpoint(address, port), scope: scope)
@@ -176,14 +189,18 @@ extension UDPTranslator {
     private func prepareGroup(_ socket: Descriptor, _ remote: IPAddress) throws(Errno) {
         let isIPv4 = remote.isIPv4
         let interface = translation.family(of: remote).linkInterface
-        // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
-        try socket.setOwnGroupsOnly(isIPv4: isIPv4)
-        try socket.setPacketInformation(isIPv4: isIPv4)
+        try prepareUnconnected(socket, isIPv4: isIPv4)
         if remote.isMulticast {
             if interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
         } else {
             try socket.setBroadcast()
             if interface > 0, remote == IPAddress(IPv4Address.broadcast) { try socket.bindToInterface(index: interface) }
         }
+    }
+
+    func prepareUnconnected(_ socket: Descriptor, isIPv4: Bool) throws(Errno) {
+        // Nothing that comes for a group or for all may go back to the guest, which may have sent it itself (lesson 36).
+        try socket.setOwnGroupsOnly(isIPv4: isIPv4)
+        try socket.setPacketInformation(isIPv4: isIPv4)
     }
 }

@@ -24,7 +24,7 @@ extension UDPTranslator {
 
     /// The source is of nobody's choice but the kernel's.
     func choosesSource(_ flow: UDPFlow) -> Bool {
-        flow.flags.isDisjoint(with: [.group, .byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
+        flow.isConnected && flow.flags.isDisjoint(with: [.byListener, .inbound]) && translation.family(of: flow.remote.address).outboundAddress == nil
     }
 
     /// What a flow's socket is connected to.
@@ -33,8 +33,10 @@ extension UDPTranslator {
     }
 
     mutating func reconnect(_ index: Int) {
-        // Where there is no way now, the next datagram tries again.
-        try? table[index].socket.reconnect(to: peer(table[index].remote))
+        let remote = table[index].remote
+        // Where there is no way now, the next datagram tries again: a socket that is not connected refuses it.
+        try? table[index].socket.reconnect(
+            to: peer(remote), over: translation.family(of: remote.address).outboundInterface(towards: remote.address))
         // A source that is not there looks like a message that cannot be cut.
         table[index].segmentLimit = .max
     }

@@ -118,6 +118,7 @@ struct UDPTranslator: ~Copyable {
             pending[Int(table[index].lastPending) - 1].next = entry
         }
         table[index].lastPending = entry
+        table[index].lastLength = UInt16(truncatingIfNeeded: datagram.datagramLength)
         if table[index].flags.contains(.inbound) { noteAnswer(index, now: now) } else { use(index, now: now) }
     }
 

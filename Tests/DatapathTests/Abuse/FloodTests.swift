@@ -49,6 +49,22 @@ import Wire
         try host.converse()
     }
 
+    /// What cannot be sent is told a hundred times at once and a thousand times a second (RFC 4443, section 2.4 (f)), and later again. Where tests run, nothing
+    /// leads to this address.
+    @Test func errorsAreLimited() throws {
+        var host = try AbuseHost(flows: 1024)
+        let frames = (1...3000).map { AbuseFrame.ip4(17, AbuseFrame.udp(4000, $0), to: [203, 0, 113, 1]) }
+        let start = monotonicNanoseconds()
+        try host.attack(frames)
+        let milliseconds = Int((monotonicNanoseconds() - start) / 1_000_000)
+        let told = host.count(.icmpErrorsToGuest)
+        #expect(told >= 100 && told <= 101 + milliseconds && told + host.count(.icmpErrorsHeldBack) == 3000)
+        try host.run(milliseconds: 150)
+        try host.attack(Array(frames.prefix(50)))
+        #expect(host.count(.icmpErrorsToGuest) == told + 50)
+        try host.converse()
+    }
+
     @Test func udpFromManySources() throws {
         var host = try AbuseHost(flows: 256)
         let far = try FarEnd()

@@ -51,6 +51,17 @@ import Wire
         try host.converse()
     }
 
+    /// About what was sent to all stations, no error is told, whatever its IP address (RFC 1122, section 3.2.2). Where tests run, nothing leads to this one.
+    @Test func whatIsForAllStationsIsRefusedQuietly() throws {
+        var host = try AbuseHost()
+        let nowhere: [UInt8] = [203, 0, 113, 1]
+        let frames = [F.ip4(17, F.udp(1, 9), to: nowhere), F.ip4(1, F.echo(1), to: nowhere)]
+        try host.attack(frames.map { Self.broadcast + $0.dropFirst(6) })
+        #expect(host.count(.udpSocketFailed) == 1 && host.count(.pingSocketFailed) == 1 && host.count(.icmpErrorsToGuest) == 0)
+        try host.attack(frames)
+        #expect(host.count(.udpSocketFailed) == 2 && host.count(.pingSocketFailed) == 2 && host.count(.icmpErrorsToGuest) == 2)
+    }
+
     @Test func destinationsThatCannotBe() throws {
         var host = try AbuseHost()
         let destinations: [[UInt8]] = [[0, 0, 0, 0], [127, 0, 0, 1], [127, 9, 9, 9]]

@@ -1,3 +1,4 @@
+import Settings
 import Testing
 import Wire
 
@@ -51,6 +52,24 @@ import Wire
         script.tcp.sockets.fail(0, Errno(111))
         #expect(script.round() == ["RA 0:0 ack 1"])
         script.expectEmpty()
+    }
+
+    /// Names are asked for where the host has no resolver.
+    @Test func queriesAreRefusedWithoutAResolver() throws {
+        var script = try TCPScript { $0.connectsAtOnce = false }
+        var network = TCPScript.network(mtu: 1500)
+        network.ipv4?.dnsForward = IPv4Address("192.0.2.53")!
+        script.tcp.translation = AddressTranslation(network)
+        for port in [53, 853, 54] as [UInt16] {
+            let syn = TCPHeader(
+                sourcePort: TCPScript.guestPort, destinationPort: port, sequence: SequenceNumber(script.guestStart), acknowledgment: SequenceNumber(0),
+                flags: .syn, window: 65535)
+            let key = FlowKey(guest: TCPScript.guest, guestPort: TCPScript.guestPort, remote: IPAddress(IPv4Address("192.0.2.53")!), remotePort: port)
+            script.deliver(syn, [], key)
+            // Other ports are those of somebody else.
+            #expect(script.take() == (port == 54 ? [] : ["RA 0:0 ack 1"]))
+        }
+        #expect(script.port.counters[.droppedAddress] == 2 && script.tcp.sockets.all.count == 1)
     }
 
     @Test(arguments: [(101, 0), (113, 1), (110, 1), (13, 13)])
