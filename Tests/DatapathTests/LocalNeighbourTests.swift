@@ -56,6 +56,26 @@ import Wire
         services.neighbours.remove(IPAddress("192.0.2.9")!)
         #expect(sender("c0000209") == LocalTest.bytes("9a559a559a55")[...])
     }
+
+    /// A machine that was on the host's network before: what is remembered of it there is no other's use (RFC 5227, section 2.1.1).
+    @Test func aProbeMeetsNoMemoryOfItself() {
+        var services = services
+        services.neighbours.update(IPAddress("192.0.2.10")!, LocalTest.guestMAC)
+        services.neighbours.update(IPAddress("192.0.2.1")!, LocalTest.guestMAC)
+        let (own, other) = (LocalTest.bytes("525400123456"), LocalTest.bytes("020000000077"))
+        /// A probe whose frame and packet name these as who sends it.
+        func isAnswered(_ frame: [UInt8], _ packet: [UInt8], target: String = "c000020a") -> Bool {
+            let probe = request(target, from: "00000000")
+            let changed = LocalTest.join(Array(probe[..<6]), frame, Array(probe[12..<22]), packet, Array(probe[28...]))
+            return LocalTest.ask(services, LocalTest.arp, changed) != nil
+        }
+        #expect(!isAnswered(own, own))
+        // Sent on by something that has an address of its own.
+        #expect(!isAnswered(other, own) && !isAnswered(own, other))
+        #expect(isAnswered(other, other))
+        // What is ours is taken, whoever is remembered there.
+        #expect(isAnswered(own, own, target: "c0000201"))
+    }
 }
 
 @Suite struct NeighbourTableTests {
@@ -141,6 +161,15 @@ import Wire
         // Invalid as a probe: with a source option, or to another group.
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("fe80::1", from: .any)) == nil)
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("fe80::1", from: .any, option: "", to: .allNodes)) == nil)
+    }
+
+    /// RFC 4862, section 5.4.3: only another's use is a duplicate.
+    @Test func duplicateAddressDetectionMeetsNoMemoryOfTheAsker() {
+        var services = services
+        services.neighbours.update(IPAddress("2001:db8::10")!, LocalTest.guestMAC)
+        services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!)
+        #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::10", from: .any, option: "")) == nil)
+        #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::9", from: .any, option: "")) != nil)
     }
 
     @Test func invalid() {

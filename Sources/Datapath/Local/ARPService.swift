@@ -13,7 +13,11 @@ extension LocalServices {
         guard target != question.sender, target != guest4, !question.senderMAC.isMulticast,
             !target.isMulticast, !target.isThisNetwork, target != .broadcast
         else { return nil }
-        if question.sender == .any && !isTaken(IPAddress(target)) { return nil }
+        if question.sender == .any {
+            // Either address may be the one that the host knows: something between may send with its own.
+            let wanted = IPAddress(target)
+            guard isTaken(wanted, for: ethernet.source), isTaken(wanted, for: question.senderMAC) else { return nil }
+        }
 
         let mac = linkLayer(of: IPAddress(target), for: question.senderMAC)
         EthernetHeader(destination: ethernet.source, source: mac, type: .arp).write(to: &reply)

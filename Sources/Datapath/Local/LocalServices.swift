@@ -82,10 +82,13 @@ public struct LocalServices: Sendable {
         return address == assigned || !own.contains(address)
     }
 
-    /// Whether somebody who wants to use `address` himself must be told that it is taken: only where that
-    /// is certain. For all others we are merely the way to them.
-    func isTaken(_ address: IPAddress) -> Bool {
-        own.contains(address) || neighbours[address] != nil
+    /// Whether `asker`, who wants to use `address` himself, must be told that it is taken: only where that is certain. For all
+    /// others we are merely the way to them. What the host remembers of the asker, as of a machine that was on its network before, is no
+    /// conflict: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
+    func isTaken(_ address: IPAddress, for asker: MACAddress) -> Bool {
+        if own.contains(address) { return true }
+        guard let mac = neighbours[address] else { return false }
+        return mac != asker
     }
 }
 

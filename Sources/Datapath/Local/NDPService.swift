@@ -18,7 +18,7 @@ extension LocalServices {
         let isProbe = ip.source.isAny
         if isProbe {
             guard case .none = question.sourceLinkLayer, ip.destination == target.solicitedNode,
-                isTaken(IPAddress(target))
+                isTaken(IPAddress(target), for: ethernet.source)
             else { return nil }
         }
 
