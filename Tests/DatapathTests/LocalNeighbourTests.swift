@@ -132,15 +132,22 @@ import Wire
             8800
             """)[...])
         #expect(reply[58...] == LocalTest.bytes("""
-            60000000              # solicited, override
+            40000000              # solicited
             20010db8 00000000 00000000 00000099
             02 01 9a559a559a55
             """)[...])
     }
 
+    /// And only for our own addresses do we override what another host may have said (RFC 4861, section 7.2.8).
     @Test func routersSaySo() {
-        for (target, flags) in [("fe80::1", 0xe0), ("fe80::1234", 0xe0), ("fe80::2", 0x60)] as [(String, UInt8)] {
-            #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target))?[58] == flags)
+        var network = LocalTest.network()
+        network.ipv6?.mapHostLoopback = IPv6Address("2001:db8::7")!
+        var services = LocalServices(network)
+        services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!)
+        for (target, flags) in [
+            ("fe80::1", 0xe0), ("fe80::1234", 0xe0), ("fe80::2", 0x40), ("2001:db8::7", 0x60), ("2001:db8::9", 0x40), ("2001:db8::99", 0x40),
+        ] as [(String, UInt8)] {
+            #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target))?[58] == flags, "\(target)")
         }
     }
 

@@ -22,11 +22,12 @@ extension LocalServices {
             else { return nil }
         }
 
-        // A host forgets a router that says it is none, so the flag goes with the address, always.
+        // A host forgets a router that says it is none, so the flag goes with the address, always. For all addresses but ours we are a proxy, whose
+        // word must not replace that of the host itself, which may be behind a bridge of the guest's (RFC 4861, section 7.2.8).
         let mac = linkLayer(of: IPAddress(target), for: ethernet.source)
         let answer = NeighbourAdvertisement(
             target: target, isRouter: target == routerLinkLocal || target == gateway6, isSolicited: !isProbe,
-            overrides: true, targetLinkLayer: mac)
+            overrides: own.contains(IPAddress(target)), targetLinkLayer: mac)
         answer.write(to: &reply, at: LocalFrame.icmpv6)
         return LocalFrame.finishICMPv6(
             &reply, to: isProbe ? .multicast(.allNodes) : ethernet.source, from: mac,
