@@ -22,7 +22,8 @@ import Wire
     }
 
     @Test(arguments: [
-        ("any other address", "c00002aa", "c0000202", true), ("the guest's own", "c0000202", "c0000203", false),
+        ("any other address", "c00002aa", "c0000202", true), ("the one that the guest is offered, from another", "c0000202", "c0000203", true),
+        ("the same, by who claims to be the gateway", "c0000202", "c0000201", false),
         ("an announcement", "c00002aa", "c00002aa", false), ("a probe for its own address", "c0000202", "00000000", false),
         ("a probe for a free address", "c00002aa", "00000000", false), ("a probe for the gateway's", "c0000201", "00000000", true),
         ("a probe for a mapped one", "c000024d", "00000000", true), ("multicast", "e0000001", "c0000202", false),
@@ -30,6 +31,19 @@ import Wire
     ])
     func who(_ what: String, _ target: String, _ sender: String, _ answered: Bool) {
         #expect((LocalTest.ask(services, LocalTest.arp, request(target, from: sender)) != nil) == answered)
+    }
+
+    /// Before the guest has it, the address that it is offered is the host's; afterwards, its own. Who probes for it never hears of it.
+    @Test func theOfferedAddressIsTheGuestsOnceItHasIt() {
+        var services = services
+        func isAnswered(from sender: String) -> Bool { LocalTest.ask(services, LocalTest.arp, request("c0000202", from: sender)) != nil }
+        services.note(IPv4Address("192.0.2.3")!)
+        #expect(isAnswered(from: "c0000203") && !isAnswered(from: "00000000") && !isAnswered(from: "c0000202"))
+        services.note(IPv4Address("192.0.2.2")!)
+        services.note(IPv4Address("192.0.2.3")!)
+        #expect(!isAnswered(from: "c0000203") && !isAnswered(from: "00000000"))
+        services.forgetGuest()
+        #expect(isAnswered(from: "c0000203"))
     }
 
     @Test func notAsked() {
@@ -151,7 +165,22 @@ import Wire
         }
     }
 
-    @Test(arguments: ["2001:db8::2", "fe80::5054:ff:fe12:3456", "::", "::1", "::ffff:192.0.2.1"])
+    /// As `LocalARPTests.theOfferedAddressIsTheGuestsOnceItHasIt`.
+    @Test func theOfferedAddressIsTheGuestsOnceItHasIt() {
+        var services = services
+        func isAnswered(from source: String, option: String = "01 01 525400123456") -> Bool {
+            LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::2", from: IPv6Address(source)!, option: option)) != nil
+        }
+        services.note(IPv6Address("2001:db8::3")!)
+        #expect(isAnswered(from: "2001:db8::3") && isAnswered(from: "fe80::5054:ff:fe12:3456"))
+        #expect(!isAnswered(from: "::", option: "") && !isAnswered(from: "2001:db8::2") && !isAnswered(from: "fe80::1"))
+        services.note(IPv6Address("2001:db8::2")!)
+        #expect(!isAnswered(from: "2001:db8::3") && !isAnswered(from: "fe80::5054:ff:fe12:3456"))
+        services.forgetGuest()
+        #expect(isAnswered(from: "2001:db8::3"))
+    }
+
+    @Test(arguments: ["fe80::5054:ff:fe12:3456", "::", "::1", "::ffff:192.0.2.1"])
     func notAnswered(_ target: String) {
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target)) == nil)
     }

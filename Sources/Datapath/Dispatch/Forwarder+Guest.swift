@@ -21,6 +21,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
     mutating func guestArrived(now: Int64) {
         guestIsHere(now: now)
+        services.forgetGuest()
         askForGuest(now: now)
         // One whose rings start anew has left no connection behind only if it was never here.
         tcp.guestMayHaveRestarted(now: now)
@@ -42,6 +43,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Learns from a packet where the guest is, and its address. False for a source that it cannot have.
     mutating func learn(_ header: IPv4Header, _ ethernet: EthernetHeader, now: Int64) -> Bool {
         let source = header.source
+        services.note(source)
         let isOwn = guest.ipv4 == source
         // Only a client without an address speaks from nowhere, and only to everyone.
         if header.proto == .udp, header.destination == .broadcast {
@@ -57,6 +59,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     mutating func learn(_ source: IPv6Address, _ ethernet: EthernetHeader, now: Int64) -> Bool {
         guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return false }
+        services.note(source)
         let isOwn = guest.ipv6 == source || guest.linkLocal == source
         guard isOwn || source.isAny || services.mayBeGuest(IPAddress(source)) else { return false }
         if isGuest(ethernet, isOwn: isOwn, now: now), !isOwn, !source.isAny { guest.note(source) }
@@ -64,6 +67,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     mutating func learn(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) {
+        services.note(packet.sender)
         isGuest(ethernet, isOwn: guest.ipv4 == packet.sender, now: now)
     }
 

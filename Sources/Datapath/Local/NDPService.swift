@@ -1,7 +1,7 @@
 import Wire
 
 extension LocalServices {
-    /// Answers a neighbour solicitation for any address but the guest's own (RFC 4861, section 7.2). Duplicate
+    /// Answers a neighbour solicitation for any address but that of the guest, as soon as it has it (RFC 4861, section 7.2). Duplicate
     /// address detection, which asks from the unspecified address, hears only about addresses that are
     /// certainly taken (RFC 4862, section 5.4.3).
     public func neighbourSolicitation(_ frame: borrowing RawSpan, into reply: inout MutableRawSpan) -> Int? {
@@ -12,7 +12,7 @@ extension LocalServices {
             let question = NeighbourSolicitation(frame, at: upper.offset, end: upper.offset + upper.length)
         else { return nil }
         let target = question.target
-        guard target != guest6, target != ip.source, target != .linkLocal(ethernet.source),
+        guard target != guest6 || answersForOffer(to: IPAddress(ip.source)), target != ip.source, target != .linkLocal(ethernet.source),
             !target.isAny, !target.isLoopback, !target.isIPv4Mapped
         else { return nil }
         let isProbe = ip.source.isAny

@@ -85,4 +85,27 @@ import Wire
         try host.attack([Self.byOther(Self.datagram(from: Self.otherAddress))])
         #expect(host.forwarder.guest.ipv4 == IPv4Address(isFixed ? "192.0.2.2" : "192.0.2.9"))
     }
+
+    /// By packets of either family, by a question of its own, and not any more for the next machine.
+    @Test func theOfferedAddressIsTheHostsUntilTheGuestHasIt() throws {
+        let question = Self.arp(Self.otherAddress, F.guest)
+        for sign in [Self.datagram(), Self.arp(F.guest), Self.byOther(Self.datagram(), to: Self.everybody)] {
+            var host = try AbuseHost()
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == 1)
+            try host.attack([sign])
+            let before = host.count(.arpReplies)
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == before, "\(sign)")
+            host.forwarder.guestArrived(now: monotonicNanoseconds() / 1_000_000)
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == before + 1)
+        }
+        var host = try AbuseHost()
+        let solicitation = LocalNDPTests().solicitation("2001:db8::2")
+        try host.attack([solicitation, solicitation])
+        #expect(host.count(.neighbourAdvertisements) == 2)
+        try host.attack([F.ip6(17, F.udp(4000, 9)), solicitation])
+        #expect(host.count(.neighbourAdvertisements) == 2)
+    }
 }
