@@ -74,13 +74,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedMalformed)
             return
         }
-        if header.destinationPort == 67, payload.source.isIPv4, enabled.dhcp {
-            answer(.dhcp, frame)
-            tcp.guestMayHaveRestarted(now: now)
-            return
-        }
-        if header.destinationPort == 547, !payload.source.isIPv4, enabled.dhcpv6 {
-            answer(.dhcpv6, frame)
+        if let question = question(to: payload.destination, port: header.destinationPort) {
+            answer(question, frame)
+            if question == .dhcp { tcp.guestMayHaveRestarted(now: now) }
             return
         }
         guard enabled.udp else { return port.counters.add(.droppedDisabled) }
