@@ -163,6 +163,61 @@ import Wire
         #expect(try #require(ask("35 01 01 ff")).options[121] == nil)
     }
 
+    /// The host's way out names no router: one stands in for it, outside of the subnet, and is the server, too.
+    @Test func aRouterThatStandsIn() throws {
+        let (router, bytes) = (IPv4Address("169.254.2.2")!, [169, 254, 2, 2] as [UInt8])
+        var network = LocalTest.network()
+        network.ipv4?.gateway = nil
+        network.ipv4?.standIn = router
+        let answer = try #require(ask("35 01 01 ff", network: network))
+        #expect(answer.options[3] == bytes && answer.options[54] == bytes && answer.frame[26..<30].elementsEqual(bytes))
+        #expect(answer.options[121] == LocalTest.bytes("20 a9fe0202 00000000 00 a9fe0202"))
+        let renewal = LocalTest.udp4(Self.request("35 01 03 ff", client: "c0000202"), from: "c0000202", to: "a9fe0202")
+        #expect(try #require(ask("", network: network, frame: renewal)).kind == [5])
+        // It is us, for who asks, who would like to have it, and who would like to be it, whomever the host knows there.
+        var services = LocalServices(network)
+        services.neighbours.update(IPAddress(router), MACAddress("02:00:00:00:00:09")!)
+        for sender in ["c0000202", "00000000"] {
+            let reply = try #require(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request("a9fe0202", from: sender)))
+            #expect(reply[22..<28] == LocalTest.bytes("9a559a559a55")[...])
+        }
+        #expect(!services.mayBeGuest(IPAddress(router)))
+        // It leads to the host's loopback only if an option says so; being how the guest sees who comes from there opens nothing.
+        let endpoint = Endpoint(IPAddress(router), 80)
+        #expect(AddressTranslation(network).toHost(endpoint) == endpoint)
+        let loopback = IPAddress(IPv4Address.loopback)
+        #expect(AddressTranslation(network).toGuest(loopback) == nil)
+        network.ipv4?.mapGuestAddress = nil
+        #expect(AddressTranslation(network).inboundSource(loopback, local: loopback) == IPAddress(router))
+        network.ipv4?.mapHostLoopback = router
+        #expect(AddressTranslation(network).toHost(endpoint) == Endpoint(loopback, 80))
+    }
+
+    /// No way out, no router; but a server that the guest finds on its link.
+    @Test(arguments: [
+        ("192.0.2.2", 24, "192.0.2.3"), ("192.0.2.1", 24, "192.0.2.2"), ("192.0.2.254", 24, "192.0.2.253"), ("192.0.2.1", 30, "192.0.2.2"),
+        ("192.0.2.2", 30, "192.0.2.1"), ("192.0.2.2", 31, "192.0.2.3"), ("192.0.2.2", 32, "192.0.2.3"),
+    ])
+    func noRouter(_ guest: String, _ length: Int, _ server: String) throws {
+        func hexadecimal(_ address: String) -> String { String(0x1_0000_0000 + UInt64(IPv4Address(address)!.bits), radix: 16).dropFirst().description }
+        var network = LocalTest.network()
+        network.ipv4?.address = IPv4Address(guest)!
+        network.ipv4?.prefixLength = length
+        network.ipv4?.gateway = nil
+        let answer = try #require(ask("35 01 01 ff", network: network))
+        #expect(answer.kind == [2] && answer.yours.elementsEqual(LocalTest.bytes(hexadecimal(guest))))
+        #expect(answer.options[3] == nil && answer.options[54] == LocalTest.bytes(hexadecimal(server)))
+        // Outside of the subnet there is only what routes lead to.
+        #expect(answer.options[121] == (length < 32 ? nil : LocalTest.bytes("20 \(hexadecimal(server)) 00000000")))
+        let renewal = LocalTest.udp4(Self.request("35 01 03 ff", client: hexadecimal(guest)), from: hexadecimal(guest), to: hexadecimal(server))
+        #expect(try #require(ask("", network: network, frame: renewal)).kind == [5])
+        // Its address is somebody else's otherwise: who asks whether it is free is not told that it is taken, and the guest may have it.
+        let services = LocalServices(network)
+        #expect(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request(hexadecimal(server), from: hexadecimal(guest))) != nil)
+        #expect(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request(hexadecimal(server), from: "00000000")) == nil)
+        #expect(services.mayBeGuest(IPAddress(server)!))
+    }
+
     @Test func longListsKeepToTheClientsLimit() throws {
         var network = LocalTest.network()
         network.searchDomains = (0..<60).map { "a\($0).example" }
@@ -210,7 +265,7 @@ import Wire
         }
         #expect(served { $0.dhcp = false } == nil)
         #expect(served { $0.ipv4 = nil } == nil)
-        #expect(served { $0.ipv4?.gateway = nil } == nil)
+        #expect(served { $0.ipv4?.gateway = nil } != nil)
         #expect(served { $0.ipv4?.address = nil } == nil)
         let least = try #require(served {
             $0.advertiseResolvers = false

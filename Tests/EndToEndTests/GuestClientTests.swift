@@ -59,6 +59,33 @@ import Testing
         }
     }
 
+    /// A default route without a gateway, as a tunnel's: a router that stands in for one leads out.
+    @Test func dhcpNamesARouterWhereTheHostsRouteHasNone() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            // The router answers for who is behind it.
+            try network.router.sh("echo 1 >/proc/sys/net/ipv4/conf/lan0/proxy_arp").check()
+            try network.host.sh("ip route replace default dev wan0").check()
+            let guest = try network.guest([])
+            let lease = try guest.udhcpc(["-O", "staticroutes"])
+            #expect(lease["ip"] == "198.51.100.1" && lease["router"] == "169.254.2.2" && lease["serverid"] == "169.254.2.2", "\(lease)")
+            #expect(lease["staticroutes"] == "169.254.2.2/32 0.0.0.0 0.0.0.0/0 169.254.2.2", "\(lease)")
+            #expect(try guest.client("ask", Family.v4.server, 4000, "whoami").check().text == "198.51.100.1")
+        }
+    }
+
+    /// No way out at all: an address, and who else is on the link.
+    @Test func dhcpOfAHostWithoutAWayOutNamesNoRouter() throws {
+        try withNetwork(.withoutDefaultRoute) { network in
+            try network.router.serveTests()
+            let guest = try network.guest([])
+            let lease = try guest.udhcpc(["-O", "staticroutes"])
+            #expect(lease["ip"] == "198.51.100.1" && lease["serverid"] == "198.51.100.2", "\(lease)")
+            #expect(lease["router"] == nil && lease["staticroutes"] == nil, "\(lease)")
+            #expect(try guest.client("ask", Family.v4.gateway, 4000, "whoami").check().text == "198.51.100.1")
+        }
+    }
+
     @Test func hostnameAndFQDNAreAdvertised() throws {
         try withNetwork { network in
             let lease = try network.guest(["--hostname", "guest", "--fqdn", "guest.example.test"]).udhcpc(["-O", "hostname", "-F", "asked"])

@@ -127,7 +127,7 @@ struct OwnAddresses: Sendable {
     init(_ network: Network) {
         let family4 = network.ipv4
         let family6 = network.ipv6
-        ipv4 = [family4?.gateway, family4?.mapHostLoopback, family4?.mapGuestAddress, family4?.dnsForward]
+        ipv4 = [family4?.gateway, family4?.standIn, family4?.mapHostLoopback, family4?.mapGuestAddress, family4?.dnsForward]
             .compactMap { $0.map { IPAddress($0) } }
         ipv6 = [network.routerLinkLocal, family6?.gateway, family6?.mapHostLoopback, family6?.mapGuestAddress, family6?.dnsForward]
             .compactMap { $0.map { IPAddress($0) } }
