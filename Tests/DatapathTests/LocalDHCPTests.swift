@@ -52,8 +52,8 @@ import Wire
         let reply = try #require(LocalTest.ask(services, LocalTest.dhcp, LocalTest.udp4(Self.request("35 01 01 ff"))))
         let head = LocalTest.bytes("""
             525400123456 9a559a559a55 0800
-            4500 0158 0000 4000 4011 0000 c0000201 c0000202  # 344 bytes from the gateway to the address offered
-            0043 0044 0144
+            4500 0165 0000 4000 4011 0000 c0000201 c0000202  # 357 bytes from the gateway to the address offered
+            0043 0044 0151
             """)
         #expect(reply[..<24] == head[..<24])
         #expect(reply[26..<40] == head[26..<40])
@@ -71,6 +71,7 @@ import Wire
                 06 08 c0000235 c6336435
                 0c 03 626f78
                 1c 04 c00002ff
+                0f 0b 6578616d706c65 2e 6f7267
                 77 15 07 6578616d706c65 03 6f7267 00 01 61 04 74657374 00
                 ff
                 """))
@@ -161,6 +162,22 @@ import Wire
         #expect(answer.options[3] == [192, 0, 2, 1])
         #expect(answer.options[1] == [255, 255, 255, 255] && answer.options[28] == nil)
         #expect(try #require(ask("35 01 01 ff")).options[121] == nil)
+    }
+
+    /// For who knows no list: the first search domain that is one, as text, behind the name that was asked for, and left out as a whole where there is no room.
+    @Test func domainName() throws {
+        var network = LocalTest.network()
+        network.searchDomains = ["not valid", "a.test.", "b.test"]
+        let answer = try #require(ask("35 01 01 51 03 00 00 00 ff", network: network))
+        #expect(answer.options[15] == Array("a.test".utf8) && Array(answer.order.suffix(3)) == [81, 15, 119])
+        network.searchDomains = [Array(repeating: String(repeating: "a", count: 60), count: 4).joined(separator: ".")]
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15]?.count == 243)
+        #expect(try #require(ask("35 01 01 3d 14 \(String(repeating: "aa", count: 20)) ff", network: network)).options[15] == nil)
+        network.searchDomains = ["not valid"]
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15] == nil)
+        network = LocalTest.network()
+        network.advertiseSearch = false
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15] == nil)
     }
 
     /// The host's way out names no router: one stands in for it, outside of the subnet, and is the server, too.

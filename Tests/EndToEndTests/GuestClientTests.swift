@@ -32,6 +32,7 @@ import Testing
             #expect(lease["mtu"] == "9000")
             #expect(lease["dns"] == "192.0.2.53 192.0.2.54")
             #expect(lease["search"] == "one.example.test two.example.test")
+            #expect(lease["domain"] == "one.example.test")
             #expect(try guest.client("ask", Family.v4.server, 4000, "whoami").check().text == "198.51.100.1")
         }
     }
@@ -41,7 +42,7 @@ import Testing
         try withNetwork { network in
             let lease = try network.guest([]).udhcpc()
             #expect(lease["ip"] == "198.51.100.1" && lease["mtu"] == "65520", "\(lease)")
-            #expect(lease["dns"] == nil && lease["search"] == nil, "\(lease)")
+            #expect(lease["dns"] == nil && lease["search"] == nil && lease["domain"] == nil, "\(lease)")
         }
     }
 

@@ -9,6 +9,8 @@ struct DHCPOffer: Sendable {
     let server: IPv4Address
     /// Whole options, the most important ones first; who has little room gets fewer.
     let options: [[UInt8]]
+    /// The first search domain by itself, a whole option, for clients that know no list of them; empty without any.
+    let domain: [UInt8]
     /// Comes last, since it takes what room there is.
     let search: SearchOption
     /// Our answers to option 81 without flags, in the DNS's form and in the older one as text; nil without FQDN.
@@ -42,7 +44,9 @@ struct DHCPOffer: Sendable {
             options.append(DHCPOffer.option(DHCPOption.broadcast, [broadcast]))
         }
         self.options = options
-        search = .dhcp(network.advertiseSearch ? network.searchDomains.compactMap { DomainName($0) } : [])
+        let domains = network.advertiseSearch ? network.searchDomains.filter { DomainName($0) != nil } : []
+        domain = DHCPOffer.domain(domains.first)
+        search = .dhcp(domains.compactMap { DomainName($0) })
         fqdn = DHCPOffer.fqdn(network.fqdn)
     }
 
@@ -70,6 +74,14 @@ struct DHCPOffer: Sendable {
         // The first and the last one of a subnet are nobody's, but for those of two (RFC 3021).
         let isNobodys = prefixLength < 31 && (next & hostBits == 0 || next & hostBits == hostBits)
         return IPv4Address(isNobodys ? address.bits ^ 3 : next)
+    }
+
+    /// RFC 2132, section 3.17: a name as text.
+    private static func domain(_ name: String?) -> [UInt8] {
+        guard let name else { return [] }
+        var text = Array(name.utf8)
+        if text.last == UInt8(ascii: ".") { text.removeLast() }
+        return [DHCPOption.domainName, UInt8(text.count)] + text
     }
 
     /// RFC 4702, section 2: code, length, flags to be filled in, two obsolete codes, name.

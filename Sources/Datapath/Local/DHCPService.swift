@@ -62,6 +62,7 @@ extension LocalServices {
         if !answer.isRefusal {
             for option in offer.options { writer.put(option, &reply) }
             putFQDN(client, offer, &writer, &reply)
+            writer.put(offer.domain, &reply)
             offer.search.putDHCP(&writer, &reply)
         }
         reply.store(DHCPOption.end, at: writer.position)
