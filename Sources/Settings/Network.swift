@@ -13,6 +13,8 @@ public struct Network: Sendable, Equatable {
         public var prefixLength: Int
         /// The address that we answer for as router; nil where the host has none.
         public var gateway: Address?
+        /// The router that DHCP names where the host's way out has none, as through a tunnel: we answer for its address, and nothing of the host's is there.
+        public var standIn: Address?
         /// The host has a way out of this family, with a gateway or, as through a tunnel, without.
         public var leadsOut: Bool
         /// Guest to this address becomes host loopback, and host loopback sources appear as it.

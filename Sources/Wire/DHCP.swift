@@ -102,6 +102,7 @@ public struct DHCPOption: Equatable, Sendable, BitwiseCopyable {
     @inlinable public static var router: UInt8 { 3 }
     @inlinable public static var resolvers: UInt8 { 6 }
     @inlinable public static var hostname: UInt8 { 12 }
+    @inlinable public static var domainName: UInt8 { 15 }
     @inlinable public static var mtu: UInt8 { 26 }
     @inlinable public static var broadcast: UInt8 { 28 }
     @inlinable public static var requestedAddress: UInt8 { 50 }

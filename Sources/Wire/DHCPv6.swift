@@ -30,6 +30,8 @@ public struct DHCPv6Message: Equatable, Sendable, BitwiseCopyable {
     @inlinable public static var serverPort: UInt16 { 547 }
     /// ff02::1:2, all relay agents and servers.
     @inlinable public static var servers: IPv6Address { IPv6Address(high: 0xff02 << 48, low: 0x1_0002) }
+    /// ff05::1:3, all servers of a site.
+    @inlinable public static var siteServers: IPv6Address { IPv6Address(high: 0xff05 << 48, low: 0x1_0003) }
 
     @inlinable @_noAllocation @_noLocks
     public init(_ kind: Kind, transaction: UInt32) {

@@ -52,8 +52,8 @@ import Wire
         let reply = try #require(LocalTest.ask(services, LocalTest.dhcp, LocalTest.udp4(Self.request("35 01 01 ff"))))
         let head = LocalTest.bytes("""
             525400123456 9a559a559a55 0800
-            4500 0158 0000 4000 4011 0000 c0000201 c0000202  # 344 bytes from the gateway to the address offered
-            0043 0044 0144
+            4500 0165 0000 4000 4011 0000 c0000201 c0000202  # 357 bytes from the gateway to the address offered
+            0043 0044 0151
             """)
         #expect(reply[..<24] == head[..<24])
         #expect(reply[26..<40] == head[26..<40])
@@ -71,6 +71,7 @@ import Wire
                 06 08 c0000235 c6336435
                 0c 03 626f78
                 1c 04 c00002ff
+                0f 0b 6578616d706c65 2e 6f7267
                 77 15 07 6578616d706c65 03 6f7267 00 01 61 04 74657374 00
                 ff
                 """))
@@ -163,6 +164,77 @@ import Wire
         #expect(try #require(ask("35 01 01 ff")).options[121] == nil)
     }
 
+    /// For who knows no list: the first search domain that is one, as text, behind the name that was asked for, and left out as a whole where there is no room.
+    @Test func domainName() throws {
+        var network = LocalTest.network()
+        network.searchDomains = ["not valid", "a.test.", "b.test"]
+        let answer = try #require(ask("35 01 01 51 03 00 00 00 ff", network: network))
+        #expect(answer.options[15] == Array("a.test".utf8) && Array(answer.order.suffix(3)) == [81, 15, 119])
+        network.searchDomains = [Array(repeating: String(repeating: "a", count: 60), count: 4).joined(separator: ".")]
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15]?.count == 243)
+        #expect(try #require(ask("35 01 01 3d 14 \(String(repeating: "aa", count: 20)) ff", network: network)).options[15] == nil)
+        network.searchDomains = ["not valid"]
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15] == nil)
+        network = LocalTest.network()
+        network.advertiseSearch = false
+        #expect(try #require(ask("35 01 01 ff", network: network)).options[15] == nil)
+    }
+
+    /// The host's way out names no router: one stands in for it, outside of the subnet, and is the server, too.
+    @Test func aRouterThatStandsIn() throws {
+        let (router, bytes) = (IPv4Address("169.254.2.2")!, [169, 254, 2, 2] as [UInt8])
+        var network = LocalTest.network()
+        network.ipv4?.gateway = nil
+        network.ipv4?.standIn = router
+        let answer = try #require(ask("35 01 01 ff", network: network))
+        #expect(answer.options[3] == bytes && answer.options[54] == bytes && answer.frame[26..<30].elementsEqual(bytes))
+        #expect(answer.options[121] == LocalTest.bytes("20 a9fe0202 00000000 00 a9fe0202"))
+        let renewal = LocalTest.udp4(Self.request("35 01 03 ff", client: "c0000202"), from: "c0000202", to: "a9fe0202")
+        #expect(try #require(ask("", network: network, frame: renewal)).kind == [5])
+        // It is us, for who asks, who would like to have it, and who would like to be it, whomever the host knows there.
+        var services = LocalServices(network)
+        services.neighbours.update(IPAddress(router), MACAddress("02:00:00:00:00:09")!)
+        for sender in ["c0000202", "00000000"] {
+            let reply = try #require(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request("a9fe0202", from: sender)))
+            #expect(reply[22..<28] == LocalTest.bytes("9a559a559a55")[...])
+        }
+        #expect(!services.mayBeGuest(IPAddress(router)))
+        // It leads to the host's loopback only if an option says so; being how the guest sees who comes from there opens nothing.
+        let endpoint = Endpoint(IPAddress(router), 80)
+        #expect(AddressTranslation(network).toHost(endpoint) == endpoint)
+        let loopback = IPAddress(IPv4Address.loopback)
+        #expect(AddressTranslation(network).toGuest(loopback) == nil)
+        network.ipv4?.mapGuestAddress = nil
+        #expect(AddressTranslation(network).inboundSource(loopback, local: loopback) == IPAddress(router))
+        network.ipv4?.mapHostLoopback = router
+        #expect(AddressTranslation(network).toHost(endpoint) == Endpoint(loopback, 80))
+    }
+
+    /// No way out, no router; but a server that the guest finds on its link.
+    @Test(arguments: [
+        ("192.0.2.2", 24, "192.0.2.3"), ("192.0.2.1", 24, "192.0.2.2"), ("192.0.2.254", 24, "192.0.2.253"), ("192.0.2.1", 30, "192.0.2.2"),
+        ("192.0.2.2", 30, "192.0.2.1"), ("192.0.2.2", 31, "192.0.2.3"), ("192.0.2.2", 32, "192.0.2.3"),
+    ])
+    func noRouter(_ guest: String, _ length: Int, _ server: String) throws {
+        func hexadecimal(_ address: String) -> String { String(0x1_0000_0000 + UInt64(IPv4Address(address)!.bits), radix: 16).dropFirst().description }
+        var network = LocalTest.network()
+        network.ipv4?.address = IPv4Address(guest)!
+        network.ipv4?.prefixLength = length
+        network.ipv4?.gateway = nil
+        let answer = try #require(ask("35 01 01 ff", network: network))
+        #expect(answer.kind == [2] && answer.yours.elementsEqual(LocalTest.bytes(hexadecimal(guest))))
+        #expect(answer.options[3] == nil && answer.options[54] == LocalTest.bytes(hexadecimal(server)))
+        // Outside of the subnet there is only what routes lead to.
+        #expect(answer.options[121] == (length < 32 ? nil : LocalTest.bytes("20 \(hexadecimal(server)) 00000000")))
+        let renewal = LocalTest.udp4(Self.request("35 01 03 ff", client: hexadecimal(guest)), from: hexadecimal(guest), to: hexadecimal(server))
+        #expect(try #require(ask("", network: network, frame: renewal)).kind == [5])
+        // Its address is somebody else's otherwise: who asks whether it is free is not told that it is taken, and the guest may have it.
+        let services = LocalServices(network)
+        #expect(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request(hexadecimal(server), from: hexadecimal(guest))) != nil)
+        #expect(LocalTest.ask(services, LocalTest.arp, LocalARPTests().request(hexadecimal(server), from: "00000000")) == nil)
+        #expect(services.mayBeGuest(IPAddress(server)!))
+    }
+
     @Test func longListsKeepToTheClientsLimit() throws {
         var network = LocalTest.network()
         network.searchDomains = (0..<60).map { "a\($0).example" }
@@ -210,7 +282,7 @@ import Wire
         }
         #expect(served { $0.dhcp = false } == nil)
         #expect(served { $0.ipv4 = nil } == nil)
-        #expect(served { $0.ipv4?.gateway = nil } == nil)
+        #expect(served { $0.ipv4?.gateway = nil } != nil)
         #expect(served { $0.ipv4?.address = nil } == nil)
         let least = try #require(served {
             $0.advertiseResolvers = false

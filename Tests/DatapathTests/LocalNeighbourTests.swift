@@ -22,7 +22,8 @@ import Wire
     }
 
     @Test(arguments: [
-        ("any other address", "c00002aa", "c0000202", true), ("the guest's own", "c0000202", "c0000203", false),
+        ("any other address", "c00002aa", "c0000202", true), ("the one that the guest is offered, from another", "c0000202", "c0000203", true),
+        ("the same, by who claims to be the gateway", "c0000202", "c0000201", false),
         ("an announcement", "c00002aa", "c00002aa", false), ("a probe for its own address", "c0000202", "00000000", false),
         ("a probe for a free address", "c00002aa", "00000000", false), ("a probe for the gateway's", "c0000201", "00000000", true),
         ("a probe for a mapped one", "c000024d", "00000000", true), ("multicast", "e0000001", "c0000202", false),
@@ -30,6 +31,19 @@ import Wire
     ])
     func who(_ what: String, _ target: String, _ sender: String, _ answered: Bool) {
         #expect((LocalTest.ask(services, LocalTest.arp, request(target, from: sender)) != nil) == answered)
+    }
+
+    /// Before the guest has it, the address that it is offered is the host's; afterwards, its own. Who probes for it never hears of it.
+    @Test func theOfferedAddressIsTheGuestsOnceItHasIt() {
+        var services = services
+        func isAnswered(from sender: String) -> Bool { LocalTest.ask(services, LocalTest.arp, request("c0000202", from: sender)) != nil }
+        services.note(IPv4Address("192.0.2.3")!)
+        #expect(isAnswered(from: "c0000203") && !isAnswered(from: "00000000") && !isAnswered(from: "c0000202"))
+        services.note(IPv4Address("192.0.2.2")!)
+        services.note(IPv4Address("192.0.2.3")!)
+        #expect(!isAnswered(from: "c0000203") && !isAnswered(from: "00000000"))
+        services.forgetGuest()
+        #expect(isAnswered(from: "c0000203"))
     }
 
     @Test func notAsked() {
@@ -55,6 +69,26 @@ import Wire
         #expect(sender("c000020a") == LocalTest.bytes("9a559a559a55")[...])
         services.neighbours.remove(IPAddress("192.0.2.9")!)
         #expect(sender("c0000209") == LocalTest.bytes("9a559a559a55")[...])
+    }
+
+    /// A machine that was on the host's network before: what is remembered of it there is no other's use (RFC 5227, section 2.1.1).
+    @Test func aProbeMeetsNoMemoryOfItself() {
+        var services = services
+        services.neighbours.update(IPAddress("192.0.2.10")!, LocalTest.guestMAC)
+        services.neighbours.update(IPAddress("192.0.2.1")!, LocalTest.guestMAC)
+        let (own, other) = (LocalTest.bytes("525400123456"), LocalTest.bytes("020000000077"))
+        /// A probe whose frame and packet name these as who sends it.
+        func isAnswered(_ frame: [UInt8], _ packet: [UInt8], target: String = "c000020a") -> Bool {
+            let probe = request(target, from: "00000000")
+            let changed = LocalTest.join(Array(probe[..<6]), frame, Array(probe[12..<22]), packet, Array(probe[28...]))
+            return LocalTest.ask(services, LocalTest.arp, changed) != nil
+        }
+        #expect(!isAnswered(own, own))
+        // Sent on by something that has an address of its own.
+        #expect(!isAnswered(other, own) && !isAnswered(own, other))
+        #expect(isAnswered(other, other))
+        // What is ours is taken, whoever is remembered there.
+        #expect(isAnswered(own, own, target: "c0000201"))
     }
 }
 
@@ -112,19 +146,41 @@ import Wire
             8800
             """)[...])
         #expect(reply[58...] == LocalTest.bytes("""
-            60000000              # solicited, override
+            40000000              # solicited
             20010db8 00000000 00000000 00000099
             02 01 9a559a559a55
             """)[...])
     }
 
+    /// And only for our own addresses do we override what another host may have said (RFC 4861, section 7.2.8).
     @Test func routersSaySo() {
-        for (target, flags) in [("fe80::1", 0xe0), ("fe80::1234", 0xe0), ("fe80::2", 0x60)] as [(String, UInt8)] {
-            #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target))?[58] == flags)
+        var network = LocalTest.network()
+        network.ipv6?.mapHostLoopback = IPv6Address("2001:db8::7")!
+        var services = LocalServices(network)
+        services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!)
+        for (target, flags) in [
+            ("fe80::1", 0xe0), ("fe80::1234", 0xe0), ("fe80::2", 0x40), ("2001:db8::7", 0x60), ("2001:db8::9", 0x40), ("2001:db8::99", 0x40),
+        ] as [(String, UInt8)] {
+            #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target))?[58] == flags, "\(target)")
         }
     }
 
-    @Test(arguments: ["2001:db8::2", "fe80::5054:ff:fe12:3456", "::", "::1", "::ffff:192.0.2.1"])
+    /// As `LocalARPTests.theOfferedAddressIsTheGuestsOnceItHasIt`.
+    @Test func theOfferedAddressIsTheGuestsOnceItHasIt() {
+        var services = services
+        func isAnswered(from source: String, option: String = "01 01 525400123456") -> Bool {
+            LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::2", from: IPv6Address(source)!, option: option)) != nil
+        }
+        services.note(IPv6Address("2001:db8::3")!)
+        #expect(isAnswered(from: "2001:db8::3") && isAnswered(from: "fe80::5054:ff:fe12:3456"))
+        #expect(!isAnswered(from: "::", option: "") && !isAnswered(from: "2001:db8::2") && !isAnswered(from: "fe80::1"))
+        services.note(IPv6Address("2001:db8::2")!)
+        #expect(!isAnswered(from: "2001:db8::3") && !isAnswered(from: "fe80::5054:ff:fe12:3456"))
+        services.forgetGuest()
+        #expect(isAnswered(from: "2001:db8::3"))
+    }
+
+    @Test(arguments: ["fe80::5054:ff:fe12:3456", "::", "::1", "::ffff:192.0.2.1"])
     func notAnswered(_ target: String) {
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation(target)) == nil)
     }
@@ -141,6 +197,15 @@ import Wire
         // Invalid as a probe: with a source option, or to another group.
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("fe80::1", from: .any)) == nil)
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("fe80::1", from: .any, option: "", to: .allNodes)) == nil)
+    }
+
+    /// RFC 4862, section 5.4.3: only another's use is a duplicate.
+    @Test func duplicateAddressDetectionMeetsNoMemoryOfTheAsker() {
+        var services = services
+        services.neighbours.update(IPAddress("2001:db8::10")!, LocalTest.guestMAC)
+        services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!)
+        #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::10", from: .any, option: "")) == nil)
+        #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::9", from: .any, option: "")) != nil)
     }
 
     @Test func invalid() {

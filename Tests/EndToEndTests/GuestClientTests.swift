@@ -32,6 +32,7 @@ import Testing
             #expect(lease["mtu"] == "9000")
             #expect(lease["dns"] == "192.0.2.53 192.0.2.54")
             #expect(lease["search"] == "one.example.test two.example.test")
+            #expect(lease["domain"] == "one.example.test")
             #expect(try guest.client("ask", Family.v4.server, 4000, "whoami").check().text == "198.51.100.1")
         }
     }
@@ -41,7 +42,7 @@ import Testing
         try withNetwork { network in
             let lease = try network.guest([]).udhcpc()
             #expect(lease["ip"] == "198.51.100.1" && lease["mtu"] == "65520", "\(lease)")
-            #expect(lease["dns"] == nil && lease["search"] == nil, "\(lease)")
+            #expect(lease["dns"] == nil && lease["search"] == nil && lease["domain"] == nil, "\(lease)")
         }
     }
 
@@ -56,6 +57,33 @@ import Testing
         try withNetwork { network in
             let lease = try network.guest(["-a", "192.0.2.10", "-n", "26", "-g", "192.0.2.1"]).udhcpc()
             #expect(lease["ip"] == "192.0.2.10" && lease["subnet"] == "255.255.255.192" && lease["router"] == "192.0.2.1", "\(lease)")
+        }
+    }
+
+    /// A default route without a gateway, as a tunnel's: a router that stands in for one leads out.
+    @Test func dhcpNamesARouterWhereTheHostsRouteHasNone() throws {
+        try withNetwork { network in
+            try network.remote.serveTests()
+            // The router answers for who is behind it.
+            try network.router.sh("echo 1 >/proc/sys/net/ipv4/conf/lan0/proxy_arp").check()
+            try network.host.sh("ip route replace default dev wan0").check()
+            let guest = try network.guest([])
+            let lease = try guest.udhcpc(["-O", "staticroutes"])
+            #expect(lease["ip"] == "198.51.100.1" && lease["router"] == "169.254.2.2" && lease["serverid"] == "169.254.2.2", "\(lease)")
+            #expect(lease["staticroutes"] == "169.254.2.2/32 0.0.0.0 0.0.0.0/0 169.254.2.2", "\(lease)")
+            #expect(try guest.client("ask", Family.v4.server, 4000, "whoami").check().text == "198.51.100.1")
+        }
+    }
+
+    /// No way out at all: an address, and who else is on the link.
+    @Test func dhcpOfAHostWithoutAWayOutNamesNoRouter() throws {
+        try withNetwork(.withoutDefaultRoute) { network in
+            try network.router.serveTests()
+            let guest = try network.guest([])
+            let lease = try guest.udhcpc(["-O", "staticroutes"])
+            #expect(lease["ip"] == "198.51.100.1" && lease["serverid"] == "198.51.100.2", "\(lease)")
+            #expect(lease["router"] == nil && lease["staticroutes"] == nil, "\(lease)")
+            #expect(try guest.client("ask", Family.v4.gateway, 4000, "whoami").check().text == "198.51.100.1")
         }
     }
 

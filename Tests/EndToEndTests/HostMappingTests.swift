@@ -52,6 +52,18 @@ import Testing
         }
     }
 
+    /// A guest that has not taken the address that it was offered is not in the host's way there.
+    @Test(arguments: [(Family.v4, "198.51.100.9/24"), (.v6, "2001:db8:1::9/64")])
+    func aGuestWithAnAddressOfItsOwnReachesTheHostAtTheHosts(_ family: Family, _ own: String) throws {
+        try withNetwork { network in
+            try network.host.serveTests()
+            let guest = try network.guest([])
+            try guest.sh("ip link set wan0 up; ip addr add \(own) dev wan0 \(family == .v6 ? "nodad" : "")").check()
+            #expect(try guest.client("ask", family.hostAddress, 4000, "contacted").check().text == family.hostAddress)
+            #expect(try guest.client("udp-ask", family.hostAddress, 4000, "whoami").check().text == family.hostAddress)
+        }
+    }
+
     @Test(arguments: Family.allCases)
     func theRemoteServerSeesTheHostsAddress(_ family: Family) throws {
         try withNetwork { network in

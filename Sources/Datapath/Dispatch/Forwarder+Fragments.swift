@@ -51,7 +51,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             guard sum.value == 0 else { return false }
         }
         // Questions to us, none of which is as long, stay here.
-        if header.destinationPort == 67 && key.source.isIPv4 && enabled.dhcp || header.destinationPort == 547 && !key.source.isIPv4 && enabled.dhcpv6 { return false }
+        if question(to: key.destination, port: header.destinationPort) != nil { return false }
         let flow = FlowKey(guest: key.source, guestPort: header.sourcePort, remote: key.destination, remotePort: header.destinationPort)
         let datagram = GuestDatagram(
             key: flow, payloadOffset: header.payloadOffset, payloadLength: header.payloadLength, hopLimit: packet.hopLimit,

@@ -6,75 +6,55 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func dispatch(_ frame: Frame, now: Int64) {
         port.counters.add(.framesFromGuest)
         port.counters.add(.bytesFromGuest, frame.length)
-        guard let ethernet = parseEthernet(frame, now: now) else { return }
+        guard let ethernet = parseEthernet(frame) else { return }
         switch ethernet.type {
-        case .ipv4: dispatchIPv4(frame, now: now)
-        case .ipv6: dispatchIPv6(frame, now: now)
-        case .arp: answer(.arp, frame)
+        case .ipv4: dispatchIPv4(frame, ethernet, now: now)
+        case .ipv6: dispatchIPv6(frame, ethernet, now: now)
+        case .arp:
+            if let packet = frame.parseARP(inbound.arena.bytes) { learn(packet, ethernet, now: now) }
+            answer(.arp, frame)
         default: port.counters.add(.droppedProtocol)
         }
     }
 
-    /// nil for what is not for us. The guest is known by what it last sent from.
-    private mutating func parseEthernet(_ frame: Frame, now: Int64) -> EthernetHeader? {
+    /// nil for what is not for us.
+    private mutating func parseEthernet(_ frame: Frame) -> EthernetHeader? {
         guard let ethernet = EthernetHeader(inbound.arena.bytes, at: frame.offset) else {
             port.counters.add(.droppedMalformed)
             return nil
         }
         if ethernet.source == port.gatewayMAC { makeWay() }
         // Our own address as a source would make us answer ourselves.
-        if ethernet.source.isMulticast || ethernet.source == port.gatewayMAC || ethernet.source == .zero {
-            port.counters.add(.droppedNotForUs)
-            return nil
-        }
-        if ethernet.source != port.guestMAC { guestIsAt(ethernet.source, now: now) }
-        if ethernet.destination == ethernet.source {
-            port.counters.add(.droppedNotForUs)
-            return nil
-        }
-        return ethernet
+        let isForUs = !ethernet.source.isMulticast && ethernet.source != port.gatewayMAC && ethernet.source != .zero && ethernet.destination != ethernet.source
+        if !isForUs { port.counters.add(.droppedNotForUs) }
+        return isForUs ? ethernet : nil
     }
 
-    private mutating func dispatchIPv4(_ frame: Frame, now: Int64) {
+    private mutating func dispatchIPv4(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
         guard let header = frame.parseIPv4(inbound.arena.bytes) else {
             port.counters.add(.droppedMalformed)
             return
         }
         guard guest.hasIPv4 else { return port.counters.add(.droppedDisabled) }
-        let source = header.source
-        if header.proto != .udp || header.destination != .broadcast {
-            // Only a client without an address speaks from nowhere, and only to everyone.
-            guard !source.isThisNetwork, !source.isLoopback, !source.isMulticast, source != .broadcast else {
-                return port.counters.add(.droppedAddress)
-            }
-            if guest.ipv4 != source {
-                guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
-                guest.note(source)
-            }
-        }
+        guard learn(header, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
         if header.isFragment { return takeFragment(header, in: frame, now: now) }
         let payload = L4Payload(
-            proto: header.proto, source: IPAddress(source), destination: IPAddress(header.destination),
+            proto: header.proto, source: IPAddress(header.source), destination: IPAddress(header.destination),
             offset: header.payloadOffset, end: header.payloadOffset + header.payloadLength,
             hopLimit: header.timeToLive, typeOfService: header.typeOfService)
         dispatch(payload, in: frame, now: now)
     }
 
-    private mutating func dispatchIPv6(_ frame: Frame, now: Int64) {
+    private mutating func dispatchIPv6(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
         guard let (header, upper) = frame.parseIPv6(inbound.arena.bytes) else {
             port.counters.add(.droppedMalformed)
             return
         }
         guard guest.hasIPv6 else { return port.counters.add(.droppedDisabled) }
-        let source = header.source
-        guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return port.counters.add(.droppedAddress) }
-        if guest.ipv6 != source, guest.linkLocal != source, !source.isAny {
-            guard services.mayBeGuest(IPAddress(source)) else { return port.counters.add(.droppedAddress) }
-            guest.note(source)
-        }
+        guard learn(header.source, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
         if upper.isFragment { return takeFragment(header, upper, in: frame, now: now) }
         let payload = L4Payload(
-            proto: upper.proto, source: IPAddress(source), destination: IPAddress(header.destination),
+            proto: upper.proto, source: IPAddress(header.source), destination: IPAddress(header.destination),
             offset: upper.offset, end: upper.offset + upper.length, hopLimit: header.hopLimit, typeOfService: header.trafficClass)
         dispatch(payload, in: frame, now: now)
     }
@@ -94,13 +74,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedMalformed)
             return
         }
-        if header.destinationPort == 67, payload.source.isIPv4, enabled.dhcp {
-            answer(.dhcp, frame)
-            tcp.guestMayHaveRestarted(now: now)
-            return
-        }
-        if header.destinationPort == 547, !payload.source.isIPv4, enabled.dhcpv6 {
-            answer(.dhcpv6, frame)
+        if let question = question(to: payload.destination, port: header.destinationPort) {
+            answer(question, frame)
+            if question == .dhcp { tcp.guestMayHaveRestarted(now: now) }
             return
         }
         guard enabled.udp else { return port.counters.add(.droppedDisabled) }
@@ -183,6 +159,10 @@ extension Frame {
         let bytes = arena.extracting(offset..<(offset + length))
         guard let header = IPv6Header(bytes, at: EthernetHeader.length), let upper = header.upperLayer(bytes) else { return nil }
         return (header, upper)
+    }
+
+    func parseARP(_ arena: borrowing RawSpan) -> ARPPacket? {
+        ARPPacket(arena.extracting(offset..<(offset + length)), at: EthernetHeader.length)
     }
 
     func parseUDP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> UDPHeader? {

@@ -21,6 +21,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// A guest that runs already knows nothing of a new connection, and may have nothing to say: it is asked for its address.
     mutating func guestArrived(now: Int64) {
         guestIsHere(now: now)
+        services.forgetGuest()
         askForGuest(now: now)
         // One whose rings start anew has left no connection behind only if it was never here.
         tcp.guestMayHaveRestarted(now: now)
@@ -37,12 +38,52 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         notices.note(.addressTaken)
     }
 
-    /// The guest sends from `mac`, as it did not before.
-    mutating func guestIsAt(_ mac: MACAddress, now: Int64) {
-        let wasUnknown = port.guestMAC == .broadcast
-        port.guestMAC = mac
-        if wasUnknown { tcp.guestWasFound(&port, now: now) }
+    // MARK: Where it is
+
+    /// Learns from a packet where the guest is, and its address. False for a source that it cannot have.
+    mutating func learn(_ header: IPv4Header, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        let source = header.source
+        services.note(source)
+        let isOwn = guest.ipv4 == source
+        // Only a client without an address speaks from nowhere, and only to everyone.
+        if header.proto == .udp, header.destination == .broadcast {
+            isGuest(ethernet, isOwn: isOwn, now: now)
+            return true
+        }
+        guard !source.isThisNetwork, !source.isLoopback, !source.isMulticast, source != .broadcast,
+            isOwn || services.mayBeGuest(IPAddress(source))
+        else { return false }
+        if isGuest(ethernet, isOwn: isOwn, now: now), !isOwn { guest.note(source) }
+        return true
     }
+
+    mutating func learn(_ source: IPv6Address, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        guard !source.isMulticast, !source.isLoopback, !source.isIPv4Mapped else { return false }
+        services.note(source)
+        let isOwn = guest.ipv6 == source || guest.linkLocal == source
+        guard isOwn || source.isAny || services.mayBeGuest(IPAddress(source)) else { return false }
+        if isGuest(ethernet, isOwn: isOwn, now: now), !isOwn, !source.isAny { guest.note(source) }
+        return true
+    }
+
+    mutating func learn(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) {
+        services.note(packet.sender)
+        isGuest(ethernet, isOwn: guest.ipv4 == packet.sender, now: now)
+    }
+
+    /// Whether a frame is the guest's, which then is where it comes from. Others may be bridged behind the guest, and what they say to everybody comes here, too. So who sends from
+    /// another link address than before is the guest if the packet's source is the guest's own address, or if it talks to one and not to all.
+    @discardableResult
+    private mutating func isGuest(_ ethernet: EthernetHeader, isOwn: Bool, now: Int64) -> Bool {
+        if ethernet.source == port.guestMAC { return true }
+        let wasUnknown = port.guestMAC == .broadcast
+        guard wasUnknown || isOwn || !ethernet.destination.isMulticast else { return false }
+        port.guestMAC = ethernet.source
+        if wasUnknown { tcp.guestWasFound(&port, now: now) }
+        return true
+    }
+
+    // MARK: Asking for it
 
     /// Asks for the guest where somebody waits for it and it cannot be told whether it has heard of that: once a second at most.
     mutating func seekGuest(now: Int64) {

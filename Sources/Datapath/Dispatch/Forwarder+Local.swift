@@ -21,6 +21,21 @@ enum LocalQuestion {
 }
 
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
+    /// What a datagram to our servers of DHCP asks; nil for all others. Those to servers elsewhere are forwarded as any datagram is: a guest that is a router itself
+    /// may relay its clients' questions (RFC 1542, section 4; RFC 8415, section 19).
+    mutating func question(to destination: IPAddress, port: UInt16) -> LocalQuestion? {
+        switch port {
+        case DHCPMessage.serverPort where enabled.dhcp:
+            guard let address = destination.ipv4 else { return nil }
+            return address == .broadcast || services.dhcpOffer?.serves(address) == true ? .dhcp : nil
+        case DHCPv6Message.serverPort where enabled.dhcpv6:
+            let address = destination.ipv6
+            return address == DHCPv6Message.servers || address == DHCPv6Message.siteServers || address == services.routerLinkLocal ? .dhcpv6 : nil
+        default:
+            return nil
+        }
+    }
+
     /// Answers where there is an answer.
     mutating func answer(_ question: LocalQuestion, _ frame: Frame) {
         port.answer(question, frame, inbound, services)

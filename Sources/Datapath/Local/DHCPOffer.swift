@@ -5,10 +5,12 @@ import Wire
 struct DHCPOffer: Sendable {
     let address: IPv4Address
     let prefixLength: Int
-    /// The server is the gateway.
+    /// The server is the router, if there is one.
     let server: IPv4Address
     /// Whole options, the most important ones first; who has little room gets fewer.
     let options: [[UInt8]]
+    /// The first search domain by itself, a whole option, for clients that know no list of them; empty without any.
+    let domain: [UInt8]
     /// Comes last, since it takes what room there is.
     let search: SearchOption
     /// Our answers to option 81 without flags, in the DNS's form and in the older one as text; nil without FQDN.
@@ -16,16 +18,17 @@ struct DHCPOffer: Sendable {
 
     /// Nil where no DHCP is served: switched off, or nothing to give.
     init?(_ network: Network) {
-        guard let family = network.ipv4, network.dhcp, let address = family.address, let gateway = family.gateway
-        else { return nil }
+        guard let family = network.ipv4, network.dhcp, let address = family.address else { return nil }
+        let router = family.gateway ?? family.standIn
+        let length = min(max(family.prefixLength, 0), 32)
         self.address = address
-        server = gateway
-        prefixLength = min(max(family.prefixLength, 0), 32)
+        prefixLength = length
+        server = router ?? DHCPOffer.neighbour(of: address, prefixLength: length)
         var options: [[UInt8]] = []
         options.append(DHCPOffer.option(DHCPOption.subnetMask, [IPv4Address(IPv4Address.mask(prefixLength))]))
-        options.append(DHCPOffer.option(DHCPOption.router, [gateway]))
-        if !gateway.isIn(address, prefix: prefixLength) {
-            options.append(DHCPOffer.routes(viaOffLink: gateway))
+        if let router { options.append(DHCPOffer.option(DHCPOption.router, [router])) }
+        if !server.isIn(address, prefix: prefixLength) {
+            options.append(DHCPOffer.routes(toOffLink: server, isRouter: router != nil))
         }
         if network.mtu >= 68 {
             options.append([DHCPOption.mtu, 2, UInt8(truncatingIfNeeded: network.mtu >> 8), UInt8(truncatingIfNeeded: network.mtu)])
@@ -41,7 +44,9 @@ struct DHCPOffer: Sendable {
             options.append(DHCPOffer.option(DHCPOption.broadcast, [broadcast]))
         }
         self.options = options
-        search = .dhcp(network.advertiseSearch ? network.searchDomains.compactMap { DomainName($0) } : [])
+        let domains = network.advertiseSearch ? network.searchDomains.filter { DomainName($0) != nil } : []
+        domain = DHCPOffer.domain(domains.first)
+        search = .dhcp(domains.compactMap { DomainName($0) })
         fqdn = DHCPOffer.fqdn(network.fqdn)
     }
 
@@ -51,14 +56,32 @@ struct DHCPOffer: Sendable {
         return bytes
     }
 
-    /// A gateway outside of the subnet needs a route of its own first (RFC 3442): it is on the link, all else behind it.
-    private static func routes(viaOffLink gateway: IPv4Address) -> [UInt8] {
-        var bytes: [UInt8] = [DHCPOption.classlessRoutes, 14, 32]
-        bytes.append(network: gateway.bits)
+    /// A server outside of the subnet needs a route of its own first (RFC 3442): it is on the link, and if it is the router, all else is behind it.
+    private static func routes(toOffLink server: IPv4Address, isRouter: Bool) -> [UInt8] {
+        var bytes: [UInt8] = [DHCPOption.classlessRoutes, isRouter ? 14 : 9, 32]
+        bytes.append(network: server.bits)
         bytes.append(network: UInt32(0))
+        guard isRouter else { return bytes }
         bytes.append(0)
-        bytes.append(network: gateway.bits)
+        bytes.append(network: server.bits)
         return bytes
+    }
+
+    /// Where there is no router, as on a host without a way out, the server has an address all the same that the guest finds on its link: to renew its lease it asks there, and
+    /// everybody only when that fails (RFC 2131, section 4.4.5). Any other one of its subnet will do, whoever has it: only what goes to the server's port there is taken for us.
+    private static func neighbour(of address: IPv4Address, prefixLength: Int) -> IPv4Address {
+        let (next, hostBits) = (address.bits ^ 1, ~IPv4Address.mask(prefixLength))
+        // The first and the last one of a subnet are nobody's, but for those of two (RFC 3021).
+        let isNobodys = prefixLength < 31 && (next & hostBits == 0 || next & hostBits == hostBits)
+        return IPv4Address(isNobodys ? address.bits ^ 3 : next)
+    }
+
+    /// RFC 2132, section 3.17: a name as text.
+    private static func domain(_ name: String?) -> [UInt8] {
+        guard let name else { return [] }
+        var text = Array(name.utf8)
+        if text.last == UInt8(ascii: ".") { text.removeLast() }
+        return [DHCPOption.domainName, UInt8(text.count)] + text
     }
 
     /// RFC 4702, section 2: code, length, flags to be filled in, two obsolete codes, name.

@@ -62,6 +62,7 @@ extension LocalServices {
         if !answer.isRefusal {
             for option in offer.options { writer.put(option, &reply) }
             putFQDN(client, offer, &writer, &reply)
+            writer.put(offer.domain, &reply)
             offer.search.putDHCP(&writer, &reply)
         }
         reply.store(DHCPOption.end, at: writer.position)
@@ -97,8 +98,9 @@ extension LocalServices {
 extension DHCPOffer {
     /// Whether a request to `destination` is meant for us, and not for a server somewhere behind us.
     func serves(_ destination: IPv4Address) -> Bool {
+        // Prefixes of 31 and 32 bits have no broadcast address (RFC 3021).
         destination == .broadcast || destination == server
-            || destination.bits == address.bits | ~IPv4Address.mask(prefixLength)
+            || prefixLength < 31 && destination.bits == address.bits | ~IPv4Address.mask(prefixLength)
     }
 }
 

@@ -19,7 +19,8 @@
 public import Settings
 import Wire
 
-/// Answers for the guest's link. `neighbours` may be changed at any time, our own link-layer address by `move`; all else is fixed.
+/// Answers for the guest's link. `neighbours` may be changed at any time, our own link-layer address by `move`, what is known of the guest by `note`; all else is
+/// fixed.
 public struct LocalServices: Sendable {
     /// Real link-layer addresses of hosts on the template interface's link.
     public var neighbours = NeighbourTable()
@@ -30,8 +31,11 @@ public struct LocalServices: Sendable {
     let routerLinkLocal: IPv6Address
     let answersARP: Bool
     let answersNDP: Bool
+    /// What the guest is offered, and whether it was seen to have that.
     let guest4: IPv4Address?
     let guest6: IPv6Address?
+    private var guestHas4 = false
+    private var guestHas6 = false
     let gateway4: IPv4Address?
     let gateway6: IPv6Address?
     let own: OwnAddresses
@@ -66,6 +70,29 @@ public struct LocalServices: Sendable {
         for index in 0..<6 { advertisement[place + index] = UInt8(truncatingIfNeeded: mac.bits >> UInt64(8 * (5 - index))) }
     }
 
+    // MARK: The guest's own address
+
+    /// The guest's link has somebody who sends from `source`.
+    mutating func note(_ source: IPv4Address) {
+        if !guestHas4, source == guest4 { guestHas4 = true }
+    }
+
+    mutating func note(_ source: IPv6Address) {
+        if !guestHas6, source == guest6 { guestHas6 = true }
+    }
+
+    /// Another guest may be there.
+    mutating func forgetGuest() { (guestHas4, guestHas6) = (false, false) }
+
+    /// Whether `asker` hears from us at the address that the guest is offered. It mostly is the host's own, and a guest with another address finds the host
+    /// there. But from when the guest has it on, it speaks for itself; who probes for it (from no address) is about to take it; and who claims to be us is not heard.
+    func answersForOffer(to asker: IPAddress) -> Bool {
+        let isInUse = asker.isIPv4 ? guestHas4 : guestHas6
+        return !isInUse && !asker.isAny && !own.contains(asker)
+    }
+
+    // MARK: Who is who
+
     /// The link-layer address to name for `address`: a neighbour's own where it is known, so that what the
     /// guest sees agrees with what other hosts see; for addresses that we translate, and for whatever would
     /// clash with the asker's address, the gateway's.
@@ -82,10 +109,13 @@ public struct LocalServices: Sendable {
         return address == assigned || !own.contains(address)
     }
 
-    /// Whether somebody who wants to use `address` himself must be told that it is taken: only where that
-    /// is certain. For all others we are merely the way to them.
-    func isTaken(_ address: IPAddress) -> Bool {
-        own.contains(address) || neighbours[address] != nil
+    /// Whether `asker`, who wants to use `address` himself, must be told that it is taken: only where that is certain. For all
+    /// others we are merely the way to them. What the host remembers of the asker, as of a machine that was on its network before, is no
+    /// conflict: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
+    func isTaken(_ address: IPAddress, for asker: MACAddress) -> Bool {
+        if own.contains(address) { return true }
+        guard let mac = neighbours[address] else { return false }
+        return mac != asker
     }
 }
 
@@ -97,7 +127,7 @@ struct OwnAddresses: Sendable {
     init(_ network: Network) {
         let family4 = network.ipv4
         let family6 = network.ipv6
-        ipv4 = [family4?.gateway, family4?.mapHostLoopback, family4?.mapGuestAddress, family4?.dnsForward]
+        ipv4 = [family4?.gateway, family4?.standIn, family4?.mapHostLoopback, family4?.mapGuestAddress, family4?.dnsForward]
             .compactMap { $0.map { IPAddress($0) } }
         ipv6 = [network.routerLinkLocal, family6?.gateway, family6?.mapHostLoopback, family6?.mapGuestAddress, family6?.dnsForward]
             .compactMap { $0.map { IPAddress($0) } }

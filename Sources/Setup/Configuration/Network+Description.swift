@@ -23,6 +23,7 @@ extension Network {
     private static func describe<Address: CustomStringConvertible>(_ name: String, _ family: Family<Address>) -> [String] {
         var parts = [family.address.map { "guest \($0)/\(family.prefixLength)" } ?? "no address for the guest"]
         if let gateway = family.gateway { parts.append("gateway \(gateway)") }
+        if let router = family.standIn { parts.append("router \(router) for want of a gateway") }
         if let address = family.outboundAddress { parts.append("sent from \(address)") }
         if let interface = family.outboundInterface { parts.append("sent through \(interface)") }
         var lines = ["\(name): " + parts.joined(separator: ", ")]

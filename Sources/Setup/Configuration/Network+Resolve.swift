@@ -28,6 +28,9 @@ enum LocalMode {
     static var router: IPv6Address { IPv6Address(high: 0xfe80 << 48, low: 1) }
     static var prefixLength: Int { 16 }
     static var interface: String { "tap0" }
+
+    /// A router on the guest's link that nobody else can be, for a guest with that address.
+    static func standIn(for guest: IPv4Address) -> IPv4Address { guest == gateway ? address : gateway }
 }
 
 extension Network {
@@ -49,9 +52,6 @@ extension Network {
         network.freebind = options.freebind
         network.retries = host.retries
         network.setHandlers(options)
-        if options.program == .passt, !options.noDHCP, let ipv4 = network.ipv4, ipv4.gateway == nil {
-            result.warnings.append("No IPv4 gateway on \(ipv4.templateInterface ?? "the host"), so DHCP is off: name a router for the guest with --gateway, any address does")
-        }
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
         result.warnings += network.clashes(options) + localMode(options, host, network)
@@ -82,6 +82,9 @@ extension Network {
 
         let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
         var family = Family(address: address, prefixLength: prefix, gateway: gateway)
+        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
+        // A gateway only to DHCP: a namespace that is configured gets the host's route as it is, and nothing is mapped to this address unasked.
+        if gateway == nil && family.leadsOut { family.standIn = LocalMode.standIn(for: address) }
         family.isFixed = options.address4 != nil || options.configureNetwork
         family.mapGuestAddress = choose(options.mapGuestAddress4, default: nil)
         family.hostAddress = options.address4.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv4
@@ -128,7 +131,7 @@ extension Network {
         tcp = !options.noTCP
         udp = !options.noUDP
         icmp = !options.noICMP
-        dhcp = !options.noDHCP && ipv4?.gateway != nil
+        dhcp = !options.noDHCP && ipv4?.address != nil
         ndp = !options.noNDP && !options.noICMP && ipv6 != nil
         routerAdvertisements = !options.noRA && ndp && !options.configureNetwork
         dhcpv6 = !options.noDHCPv6 && ipv6?.address != nil

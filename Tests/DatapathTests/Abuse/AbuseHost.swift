@@ -133,11 +133,11 @@ struct AbuseHost: ~Copyable {
     private let epoll: Epoll
     private var nextPort = 50_000
 
-    init(flows: Int = 1024, descriptors: Int = 1 << 20) throws {
+    init(flows: Int = 1024, descriptors: Int = 1 << 20, network: Network = TestHost.network()) throws {
         let epoll = try Epoll()
         let link = try AbuseLink(offloads: [.checksum, .tcpSegmentation, .udpSegmentation])
         forwarder = try Forwarder(
-            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: TestHost.network(), flows: flows,
+            link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: network, flows: flows,
             descriptors: descriptors, now: monotonicNanoseconds() / 1_000_000)
         self.epoll = epoll
     }

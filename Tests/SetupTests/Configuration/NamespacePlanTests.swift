@@ -79,6 +79,15 @@ import Wire
         #expect(try lines(plan(facts)).prefix(2) == ["198.18.0.1/32", "default via 198.18.0.1"])
     }
 
+    /// It is the guest's way out as it is the host's: the router that stands in for one is DHCP's matter.
+    @Test func aDefaultRouteWithoutGatewayStaysOne() throws {
+        var facts = plainHost()
+        facts.routes[0] = route("default", dev: 2)
+        #expect(try lines(plan(facts)) == ["default", "default via fe80::1"])
+        let uncopied = try plan(facts) { $0.noCopyRoutes = true }
+        #expect(lines(uncopied) == ["default", "default via fe80::1"] && uncopied.routes[0].scope == Route.linkScope)
+    }
+
     @Test func whatIsNotCopied() throws {
         var facts = plainHost()
         facts.routes += [

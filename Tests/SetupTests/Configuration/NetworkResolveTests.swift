@@ -150,7 +150,9 @@ import Wire
         #expect(only6.ipv4 == nil && !only6.dhcp && only6.dhcpv6)
         var facts = plainHost()
         facts.routes.removeFirst()
-        #expect(try !resolve(facts).network.dhcp, "no gateway, no DHCP")
+        let isolated = try resolve(facts) { $0.program = .passt; $0.resolvers = .none }
+        #expect(isolated.network.dhcp && isolated.network.ipv4?.gateway == nil && isolated.network.ipv4?.standIn == nil, "a lease without a router")
+        #expect(isolated.warnings.isEmpty && isolated.network.ipv4?.leadsOut == false)
     }
 
     /// A tunnel has no gateway, and leads out all the same.
@@ -159,8 +161,16 @@ import Wire
         facts.routes = [route("default", dev: 2), route("default", .ipv6, dev: 2)]
         let resolved = try resolve(facts, { $0.program = .passt }, nameservers: ["2001:db8::53"])
         #expect(resolved.network.ipv6?.gateway == nil && resolved.network.ipv6?.leadsOut == true)
-        #expect(resolved.warnings == ["No IPv4 gateway on eth0, so DHCP is off: name a router for the guest with --gateway, any address does"])
-        #expect(try resolve(facts, { $0.program = .passt; $0.noDHCP = true }, nameservers: ["2001:db8::53"]).warnings.isEmpty)
+        #expect(resolved.warnings.isEmpty && resolved.network.dhcp)
+        // DHCP names a router all the same, which is nothing but the way out.
+        let ipv4 = try #require(resolved.network.ipv4)
+        #expect(ipv4.gateway == nil && ipv4.standIn == v4("169.254.2.2") && ipv4.mapHostLoopback == nil)
+        #expect(try resolve(facts) { $0.mapHostLoopback4 = .address(v4("169.254.2.2")) }.network.ipv4?.mapHostLoopback == v4("169.254.2.2"))
+        #expect(try resolve(facts) { $0.address4 = v4("169.254.2.2") }.network.ipv4?.standIn == v4("169.254.2.1"))
+        let named = try resolve(facts) { $0.gateway4 = v4("198.51.100.1") }.network.ipv4
+        #expect(named?.gateway == v4("198.51.100.1") && named?.standIn == nil)
+        #expect(try resolve().network.ipv4?.standIn == nil)
+        #expect(try resolve(emptyHost()).network.ipv4?.standIn == nil)
         facts.routes = [route("198.51.100.0/24", dev: 2)]
         #expect(try resolve(facts).network.ipv6?.leadsOut == false)
     }

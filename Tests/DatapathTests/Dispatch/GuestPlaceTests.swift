@@ -1,0 +1,111 @@
+import Linux
+import Settings
+import Testing
+import Wire
+
+@testable import Datapath
+
+/// Where the guest is, told from its frames while others may be bridged behind it.
+@Suite(.serialized) struct GuestPlaceTests {
+    private typealias F = AbuseFrame
+    private static let guest = MACAddress(0x5254_0012_3456)
+    private static let other = MACAddress(0x0200_0000_0009)
+    private static let otherBytes: [UInt8] = [2, 0, 0, 0, 0, 9]
+    private static let everybody = [UInt8](repeating: 0xff, count: 6)
+    private static let otherAddress: [UInt8] = [192, 0, 2, 9]
+
+    /// The same frame, as the other one sends it.
+    private static func byOther(_ frame: [UInt8], to destination: [UInt8] = F.routerMAC) -> [UInt8] { destination + otherBytes + Array(frame[12...]) }
+
+    private static func arp(_ sender: [UInt8], _ target: [UInt8] = F.router, to destination: [UInt8] = everybody) -> [UInt8] {
+        F.ethernet(0x0806, [0, 1, 8, 0, 6, 4, 0, 1] + otherBytes + sender + [UInt8](repeating: 0, count: 6) + target, from: otherBytes, to: destination)
+    }
+
+    /// What reaches loopback, where nobody wants it.
+    private static func datagram(from source: [UInt8] = F.guest) -> [UInt8] { F.ip4(17, F.udp(4000, 9), from: source) }
+
+    /// A forwarder that has heard the guest.
+    private static func host(isFixed: Bool = false) throws -> AbuseHost {
+        var network = TestHost.network()
+        network.ipv4?.isFixed = isFixed
+        network.ipv6?.isFixed = isFixed
+        var host = try AbuseHost(network: network)
+        try host.attack([datagram()])
+        return host
+    }
+
+    /// Bridges talk among themselves, and to whoever listens: hellos, LLDP, VLANs, announcements of a link address.
+    @Test func whatIsNeitherIPNorARPTellsNothing() throws {
+        let kinds = [0x0026, 0x88cc, 0x8100, 0x88a8, 0x8035]
+        let frames = kinds.map { F.ethernet($0, [UInt8](repeating: 0x42, count: 46), from: Self.otherBytes, to: [1, 0x80, 0xc2, 0, 0, 0]) }
+        var host = try Self.host()
+        try host.attack(frames + kinds.map { F.ethernet($0, [UInt8](repeating: 0x42, count: 46), from: Self.otherBytes) })
+        #expect(host.count(.droppedProtocol) == 2 * kinds.count && host.forwarder.port.guestMAC == Self.guest)
+        // Nor do headers that make no sense.
+        try host.attack([0x0800, 0x86dd, 0x0806].map { F.ethernet($0, [UInt8](repeating: 0xff, count: 46), from: Self.otherBytes) })
+        #expect(host.forwarder.port.guestMAC == Self.guest)
+        // Where nobody has been heard yet, nobody is there because of it.
+        var unknown = try AbuseHost()
+        try unknown.attack(frames)
+        #expect(unknown.forwarder.port.guestMAC == .broadcast)
+        try unknown.attack([Self.arp(Self.otherAddress)])
+        #expect(unknown.forwarder.port.guestMAC == Self.other)
+    }
+
+    /// The guest stays where it is, and what it is called.
+    @Test(arguments: [false, true]) func whatOthersSayToEverybodyIsNotTheGuests(_ isFixed: Bool) throws {
+        var host = try Self.host(isFixed: isFixed)
+        let linkLocal: [UInt8] = [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [9]
+        let allNodes: [UInt8] = [0xff, 2] + [UInt8](repeating: 0, count: 13) + [1]
+        try host.attack([
+            Self.arp(Self.otherAddress), Self.arp([0, 0, 0, 0]), Self.byOther(Self.datagram(from: Self.otherAddress), to: Self.everybody),
+            Self.byOther(F.ip4(17, F.udp(68, 67), from: [0, 0, 0, 0], to: [255, 255, 255, 255]), to: Self.everybody),
+            Self.byOther(F.ip6(58, [143] + [UInt8](repeating: 0, count: 27), from: linkLocal, to: allNodes), to: [0x33, 0x33, 0, 0, 0, 1]),
+        ])
+        #expect(host.forwarder.port.guestMAC == Self.guest)
+        #expect(host.forwarder.guest.ipv4 == IPv4Address("192.0.2.2") && host.forwarder.guest.linkLocal == nil)
+        // Others are answered all the same, where they are.
+        let answer = try #require(host.sent.last { $0.bytes[12] == 8 && $0.bytes[13] == 6 })
+        #expect(Array(answer.bytes[..<6]) == Self.otherBytes)
+    }
+
+    /// By one frame from its own address, whoever that is sent to, or by one with another address that is sent to us.
+    @Test(arguments: [false, true]) func aGuestThatMovesIsFollowedAtOnce(_ isFixed: Bool) throws {
+        for frame in [
+            Self.arp(F.guest), Self.byOther(Self.datagram(), to: Self.everybody), Self.byOther(F.ip6(17, F.udp(4000, 9)), to: Self.everybody),
+            Self.byOther(Self.datagram()), Self.byOther(Self.datagram(from: Self.otherAddress)), Self.arp(Self.otherAddress, to: F.routerMAC),
+        ] {
+            var host = try Self.host(isFixed: isFixed)
+            try host.attack([frame])
+            #expect(host.forwarder.port.guestMAC == Self.other, "\(frame)")
+            try host.attack([Self.datagram()])
+            #expect(host.forwarder.port.guestMAC == Self.guest, "\(frame)")
+        }
+        var host = try Self.host(isFixed: isFixed)
+        try host.attack([Self.byOther(Self.datagram(from: Self.otherAddress))])
+        #expect(host.forwarder.guest.ipv4 == IPv4Address(isFixed ? "192.0.2.2" : "192.0.2.9"))
+    }
+
+    /// By packets of either family, by a question of its own, and not any more for the next machine.
+    @Test func theOfferedAddressIsTheHostsUntilTheGuestHasIt() throws {
+        let question = Self.arp(Self.otherAddress, F.guest)
+        for sign in [Self.datagram(), Self.arp(F.guest), Self.byOther(Self.datagram(), to: Self.everybody)] {
+            var host = try AbuseHost()
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == 1)
+            try host.attack([sign])
+            let before = host.count(.arpReplies)
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == before, "\(sign)")
+            host.forwarder.guestArrived(now: monotonicNanoseconds() / 1_000_000)
+            try host.attack([question])
+            #expect(host.count(.arpReplies) == before + 1)
+        }
+        var host = try AbuseHost()
+        let solicitation = LocalNDPTests().solicitation("2001:db8::2")
+        try host.attack([solicitation, solicitation])
+        #expect(host.count(.neighbourAdvertisements) == 2)
+        try host.attack([F.ip6(17, F.udp(4000, 9)), solicitation])
+        #expect(host.count(.neighbourAdvertisements) == 2)
+    }
+}
