@@ -1,5 +1,6 @@
 internal import Datapath
 internal import Linux
+internal import Settings
 internal import Setup
 
 /// What the guest's link has to tell. It runs in a process that is closed in already, hence without making strings.
