@@ -15,13 +15,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Precondition: `upper` is a fragment, so that its header stands right before it.
     mutating func takeFragment(_ header: IPv6Header, _ upper: IPv6UpperLayer, in frame: Frame, now: Int64) {
         let start = frame.offset + upper.offset
-        let place = inbound.arena.bytes.uint16(at: start - 6)
+        guard let part = IPv6FragmentHeader(inbound.arena.bytes, at: start - IPv6FragmentHeader.length) else { return }
         let key = FragmentKey(
-            source: IPAddress(header.source), destination: IPAddress(header.destination), identification: inbound.arena.bytes.uint32(at: start - 4),
-            proto: upper.proto)
+            source: IPAddress(header.source), destination: IPAddress(header.destination), identification: part.identification, proto: part.nextHeader)
         takeFragment(
             Fragment(
-                key: key, position: Int(place & 0xfff8), hasMore: place & 1 != 0, offset: start, length: upper.length,
+                key: key, position: part.fragmentOffset, hasMore: part.moreFragments, offset: start, length: upper.length,
                 hopLimit: header.hopLimit, typeOfService: header.trafficClass), now: now)
     }
 
