@@ -35,7 +35,14 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard case .whole(let slot) = outcome else { return }
         let isSound = isEcho ? forwardEcho(slot, now: now) : forwardDatagram(slot, now: now)
         port.counters.add(isSound ? .reassembled : .droppedMalformed)
+        if isSound { learnMTU(from: fragments[slot], now: now) }
         fragments.release(slot)
+    }
+
+    /// What the guest has cut its own packet to. Of a part that a router behind it has cut once more, only the largest piece says something.
+    private mutating func learnMTU(from packet: FragmentedPacket, now: Int64) {
+        let headers = packet.key.source.isIPv4 ? IPv4Header.length : IPv6Header.length + IPv6FragmentHeader.length
+        port.mtu.learn(fromPart: packet.largest + headers, now: now)
     }
 
     /// False for what is no datagram for others. Its checksum is looked at: parts of two packets may have had the same identification.
