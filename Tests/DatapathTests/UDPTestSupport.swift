@@ -46,7 +46,8 @@ struct TestHost: ~Copyable {
         let events = try EventList()
         let arena = try Mapping(byteCount: 4 << 20)
         let port = try GuestPort(
-            link: RecordingLink(offloads: offloads), guestMAC: MACAddress(0x5254_0012_3456), gatewayMAC: Network.defaultGatewayMAC, seed: seed)
+            link: RecordingLink(offloads: offloads), guestMAC: MACAddress(0x5254_0012_3456), gatewayMAC: Network.defaultGatewayMAC, mtu: network.mtu,
+            seed: seed)
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: capacity, seed: seed, now: now)
         let ping = try PingTranslator(epoll: epoll, translation: translation, capacity: capacity, seed: seed, now: now)
         let bypass = try Bypass(network, epoll: epoll, capacity: capacity, seed: seed, now: now)

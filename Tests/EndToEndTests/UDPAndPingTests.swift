@@ -15,7 +15,7 @@ import Testing
         }
     }
 
-    /// What a guest cuts that stays at a small MTU is put together, datagrams and pings. Answers come whole: the namespace's device takes what is longer than its MTU.
+    /// What a guest cuts that stays at a small MTU is put together, datagrams and pings, and what comes back is cut for it.
     @Test(arguments: Family.allCases, [1280, 1500])
     func fragmentsArePutTogether(_ family: Family, _ mtu: Int) throws {
         try withNetwork { network in

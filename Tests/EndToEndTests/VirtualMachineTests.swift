@@ -68,7 +68,7 @@ import Testing
                     python3 client.py send $server 4000 67108864
                     python3 client.py receive $server 4000 67108864
                     python3 client.py duplex $server 4000 4194304
-                    python3 client.py udp-sizes $server 4000 0 1 17 1400
+                    python3 client.py udp-sizes $server 4000 0 1 17 1400 1473 9000
                     python3 client.py udp-flows $server 4000 20
                     echo "guest: refused: $(python3 client.py error $server 4999)"
                 done
@@ -95,7 +95,7 @@ import Testing
             for family in Family.allCases {
                 #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami", seconds: 60).check().text == family.server)
                 #expect(try network.remote.client("udp-ask", family.hostAddress, 8080, "whoami").check().text == family.server)
-                for size in [0, 1, 17, 1400, 1452] { try network.remote.client("udp-sizes", family.hostAddress, 8080, size).check() }
+                for size in [0, 1, 17, 1400, 1452, 1473, 9000] { try network.remote.client("udp-sizes", family.hostAddress, 8080, size).check() }
                 try network.remote.client("udp-flows", family.hostAddress, 8080, 20).check()
                 try network.remote.client("send", family.hostAddress, 8080, 64 << 20, seconds: 120).check()
                 try network.remote.client("receive", family.hostAddress, 8080, 64 << 20, seconds: 120).check()

@@ -145,6 +145,28 @@ import Wire
     }
 }
 
+@Suite struct IPv6FragmentTests {
+    let header = hex("""
+        11 00      # next header UDP, reserved
+        05a9       # offset 1448, more follow
+        cafe f00d  # identification
+        """)
+
+    @Test func golden() throws {
+        let parsed = try #require(header.parse { IPv6FragmentHeader($0, at: 0) })
+        #expect(parsed == IPv6FragmentHeader(nextHeader: .udp, fragmentOffset: 1448, moreFragments: true, identification: 0xcafe_f00d))
+        #expect([UInt8].written(8) { parsed.write(to: &$0, at: 0) } == header)
+    }
+
+    /// The largest offset that there is, and reserved bits, which say nothing.
+    @Test func limits() throws {
+        let last = IPv6FragmentHeader(nextHeader: .icmpv6, fragmentOffset: 65_528, moreFragments: false, identification: 1)
+        #expect([UInt8].written(8) { last.write(to: &$0, at: 0) } == hex("3a00 fff8 00000001"))
+        #expect(hex("3aff fffe 00000001").parse { IPv6FragmentHeader($0, at: 0) } == last)
+        for count in 0..<8 { #expect(Array(header[..<count]).parse { IPv6FragmentHeader($0, at: 0) } == nil) }
+    }
+}
+
 @Suite struct UDPTests {
     let bytes = hex("3039 0035 000c beef 61626364")
 

@@ -15,13 +15,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Precondition: `upper` is a fragment, so that its header stands right before it.
     mutating func takeFragment(_ header: IPv6Header, _ upper: IPv6UpperLayer, in frame: Frame, now: Int64) {
         let start = frame.offset + upper.offset
-        let place = inbound.arena.bytes.uint16(at: start - 6)
+        guard let part = IPv6FragmentHeader(inbound.arena.bytes, at: start - IPv6FragmentHeader.length) else { return }
         let key = FragmentKey(
-            source: IPAddress(header.source), destination: IPAddress(header.destination), identification: inbound.arena.bytes.uint32(at: start - 4),
-            proto: upper.proto)
+            source: IPAddress(header.source), destination: IPAddress(header.destination), identification: part.identification, proto: part.nextHeader)
         takeFragment(
             Fragment(
-                key: key, position: Int(place & 0xfff8), hasMore: place & 1 != 0, offset: start, length: upper.length,
+                key: key, position: part.fragmentOffset, hasMore: part.moreFragments, offset: start, length: upper.length,
                 hopLimit: header.hopLimit, typeOfService: header.trafficClass), now: now)
     }
 
@@ -36,7 +35,14 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         guard case .whole(let slot) = outcome else { return }
         let isSound = isEcho ? forwardEcho(slot, now: now) : forwardDatagram(slot, now: now)
         port.counters.add(isSound ? .reassembled : .droppedMalformed)
+        if isSound { learnMTU(from: fragments[slot], now: now) }
         fragments.release(slot)
+    }
+
+    /// What the guest has cut its own packet to. Of a part that a router behind it has cut once more, only the largest piece says something.
+    private mutating func learnMTU(from packet: FragmentedPacket, now: Int64) {
+        let headers = packet.key.source.isIPv4 ? IPv4Header.length : IPv6Header.length + IPv6FragmentHeader.length
+        port.mtu.learn(fromPart: packet.largest + headers, now: now)
     }
 
     /// False for what is no datagram for others. Its checksum is looked at: parts of two packets may have had the same identification.

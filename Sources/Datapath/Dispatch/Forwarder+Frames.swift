@@ -96,9 +96,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             port.counters.add(.droppedMalformed)
             return
         }
-        if header.kind == .unreachable, header.code == ICMPv4Header.Unreachable.port { return takeRefusal(payload, in: frame, now: now) }
-        guard header.kind == .echoRequest else { return port.counters.add(.droppedProtocol) }
-        forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
+        switch header.kind {
+        case .echoRequest: forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
+        case .unreachable where header.code == ICMPv4Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
+        case .unreachable where header.code == ICMPv4Header.Unreachable.fragmentationNeeded:
+            takeTooBig(Int(header.mtu), payload, in: frame, now: now)
+        default: port.counters.add(.droppedProtocol)
+        }
     }
 
     private mutating func forwardEcho(identifier: UInt16, sequence: UInt16, _ payload: L4Payload, in frame: Frame, now: Int64) {
@@ -127,6 +131,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
         case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
+        case .packetTooBig: takeTooBig(Int(header.mtu), payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
     }

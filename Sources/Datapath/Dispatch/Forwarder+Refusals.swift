@@ -5,30 +5,27 @@ internal import Wire
 /// client's flow ends, and if the port has closed by then, this kernel itself tells the client with its next datagram.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     mutating func takeRefusal(_ payload: L4Payload, in frame: Frame, now: Int64) {
-        guard let key = frame.parseRefusal(inbound.arena.bytes, payload) else { return port.counters.add(.droppedProtocol) }
-        udp.endInbound(key, &port, now: now)
+        guard let packet = frame.parseQuote(inbound.arena.bytes, payload), packet.proto == .udp else { return port.counters.add(.droppedProtocol) }
+        udp.endInbound(packet.key, &port, now: now)
     }
-}
 
-extension Frame {
-    /// The flow that a port-unreachable message is about. It quotes the datagram that came to the guest: its IP header and, behind it, eight bytes at least
-    /// (RFC 792, RFC 4443 section 3.1).
-    func parseRefusal(_ arena: borrowing RawSpan, _ payload: L4Payload) -> FlowKey? {
-        let bytes = arena.extracting(offset..<(offset + length))
-        let start = payload.offset + 8
-        guard start + 28 <= payload.end, payload.end <= length else { return nil }
-        if payload.source.isIPv4 {
-            let header = Int(bytes.uint8(at: start) & 15) * 4
-            guard header >= 20, start + header + 8 <= payload.end, bytes.uint8(at: start + 9) == 17 else { return nil }
-            let source = IPAddress(IPv4Address(bytes.uint32(at: start + 12)))
-            let destination = IPAddress(IPv4Address(bytes.uint32(at: start + 16)))
-            return FlowKey(
-                guest: destination, guestPort: bytes.uint16(at: start + header + 2), remote: source, remotePort: bytes.uint16(at: start + header))
+    /// What a router behind the guest answers that has a smaller link there than ours: a packet that may not be cut on its way was dropped, and `mtu` bytes would have
+    /// passed (RFC 1191, section 4; RFC 4443, section 3.2). TCP goes on in smaller segments. Datagrams and echo replies of IPv4 are cut by routers, so only those of IPv6
+    /// are cut smaller here, all of the guest's. Who says so must know of a flow, though nobody but the guest can say anything here.
+    mutating func takeTooBig(_ mtu: Int, _ payload: L4Payload, in frame: Frame, now: Int64) {
+        guard let packet = frame.parseQuote(inbound.arena.bytes, payload) else { return port.counters.add(.droppedProtocol) }
+        if packet.proto == .tcp { return tcp.segmentWasTooBig(packet, mtu: mtu, now: now) }
+        guard !packet.key.guest.isIPv4, hasFlow(of: packet) else { return port.counters.add(.droppedProtocol) }
+        port.mtu.learn(fromRouter: mtu, now: now)
+    }
+
+    /// `mutating`: see `Forwarder+Limits`.
+    private mutating func hasFlow(of packet: RefusedPacket) -> Bool {
+        switch packet.proto {
+        case .udp: udp.table.find(packet.key) != nil
+        case .icmpv6: ping.table.find(packet.key) != nil
+        default: false
         }
-        guard start + 48 <= payload.end, bytes.uint8(at: start + 6) == 17 else { return nil }
-        let source = IPAddress(IPv6Address(bytes, at: start + 8))
-        let destination = IPAddress(IPv6Address(bytes, at: start + 24))
-        return FlowKey(guest: destination, guestPort: bytes.uint16(at: start + 42), remote: source, remotePort: bytes.uint16(at: start + 40))
     }
 }
 

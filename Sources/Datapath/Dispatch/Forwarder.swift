@@ -77,7 +77,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         let seed = SipHash(key0: key.0, key1: key.1)
         let translation = AddressTranslation(network)
         let batch = link.batchSize
-        var port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, seed: seed)
+        var port = try GuestPort(link: link, guestMAC: network.guestMAC, gatewayMAC: network.gatewayMAC, mtu: network.mtu, seed: seed)
         let tcp = try TCPTranslator(
             sockets: sockets, translation: translation, mtu: network.mtu, capacity: flows, seed: seed, now: now)
         let udp = try UDPTranslator(epoll: epoll, translation: translation, capacity: flows, seed: seed, now: now)

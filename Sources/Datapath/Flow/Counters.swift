@@ -7,6 +7,8 @@ enum Counter: Int, CaseIterable {
     case bytesToGuest
     /// The guest's queue was full, or its interface down.
     case framesRefusedByGuest
+    /// Datagrams and echo replies that were too large for the guest's interface.
+    case packetsInParts
     // Dropped from the guest.
     case droppedMalformed
     case droppedNotForUs
@@ -87,6 +89,7 @@ enum Counter: Int, CaseIterable {
         case .framesToGuest: "frames to guest"
         case .bytesToGuest: "bytes to guest"
         case .framesRefusedByGuest: "frames refused by guest"
+        case .packetsInParts: "packets to guest in fragments"
         case .droppedMalformed: "dropped: malformed"
         case .droppedNotForUs: "dropped: not for us"
         case .droppedFragment: "dropped: fragment"

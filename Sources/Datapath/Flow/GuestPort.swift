@@ -8,8 +8,12 @@ enum SlotLayout {
     /// From a slot's start to its IP header.
     static var ip: Int { linkHeadroom + EthernetHeader.length }
 
+    /// Parts of packets are copied to behind the slots. A packet in the smallest parts has room there.
+    static var parts: Int { count * size }
+    static var partsSize: Int { 2 * size }
+
     /// Slots for runs lie behind the others, each at the start of a page.
-    static var runs: Int { (count * size + 4095) & ~4095 }
+    static var runs: Int { (parts + partsSize + 4095) & ~4095 }
     /// 16 pages: as many as the kernel lends in one piece.
     static var runSize: Int { 65536 }
 
@@ -36,19 +40,29 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     var guestMAC: MACAddress
     /// Our own.
     var gatewayMAC: MACAddress
+    /// How large a packet may be.
+    var mtu: GuestMTU
     /// Key of the flow labels.
     let seed: SipHash
     /// Set when the guest is gone.
     private(set) var isClosed = false
     private var nextSlot = 0
+    /// Where the next part goes, from `SlotLayout.parts`.
+    private var nextPart = 0
     private var identification: UInt16 = 0
+    /// The same of packets that go in parts, counted by themselves: among TCP's, the 16 bits of IPv4 would come again within milliseconds, while parts of an earlier
+    /// packet still wait for the rest. The first one can be told by who knows the key only.
+    var partsIdentification: UInt32
 
-    init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, seed: SipHash) throws(Errno) {
+    /// `mtu`: what the guest was told; 0: nothing.
+    init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, mtu: Int, seed: SipHash) throws(Errno) {
         arena = try GuestPort.makeArena(link.offloads)
         self.link = link
         self.guestMAC = guestMAC ?? .broadcast
         self.gatewayMAC = gatewayMAC
+        self.mtu = GuestMTU(told: mtu)
         self.seed = seed
+        partsIdentification = UInt32(truncatingIfNeeded: seed.finalize(tail: 1, tailCount: 1))
     }
 
     /// What can be left to the link now: a machine's driver decides that, and may decide anew.
@@ -56,7 +70,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
 
     /// With runs, the memory is such that a link can lend it to its socket, if the kernel allows that.
     private static func makeArena(_ offloads: LinkOffloads) throws(Errno) -> Mapping {
-        guard offloads.contains(.runs) else { return try Mapping(byteCount: SlotLayout.count * SlotLayout.size) }
+        guard offloads.contains(.runs) else { return try Mapping(byteCount: SlotLayout.runs) }
         let byteCount = SlotLayout.runs + LentSlots.count * SlotLayout.runSize
         do throws(Errno) {
             return try Mapping(lendable: byteCount)
@@ -73,13 +87,23 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
 
     /// The start of the first of `count` slots, all behind one another; `count` is at most `SlotLayout.count`. What was sent before may be overwritten.
     mutating func reserve(_ count: Int = 1) -> Int {
-        if nextSlot + count > SlotLayout.count {
-            link.flush(&arena)
-            nextSlot = 0
-        }
+        if nextSlot + count > SlotLayout.count { flush() }
         let slot = nextSlot * SlotLayout.size
         nextSlot += count
         return slot
+    }
+
+    /// A place for a frame of `length` bytes, with what a link needs before it, that is none of the slots: what lies in those stays.
+    mutating func reservePart(_ length: Int) -> Int {
+        let size = (linkHeadroom + max(length, EthernetHeader.minimumFrame) + 63) & ~63
+        if nextPart + size > SlotLayout.partsSize {
+            // Slots that are filled and not sent yet are still needed.
+            link.flush(&arena)
+            nextPart = 0
+        }
+        let place = SlotLayout.parts + nextPart
+        nextPart += size
+        return place
     }
 
     /// The guest is gone: nothing more is sent.
@@ -88,6 +112,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     /// Another guest may have another address.
     mutating func forgetGuest() {
         guestMAC = .broadcast
+        mtu.forget()
         // Who still holds the socket of the last one must not see what the next one is sent.
         arena.discardPages()
     }
@@ -96,6 +121,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     mutating func flush() {
         link.flush(&arena)
         nextSlot = 0
+        nextPart = 0
     }
 
     /// Writes Ethernet and IP headers into the slot; returns where the L4 header starts.

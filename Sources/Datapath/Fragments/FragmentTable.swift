@@ -40,6 +40,8 @@ struct FragmentedPacket: BitwiseCopyable {
     /// Parts that are there, and their bytes.
     fileprivate(set) var parts = 0
     fileprivate(set) var byteCount = 0
+    /// Bytes of the largest of them.
+    fileprivate(set) var largest = 0
     /// Behind the last byte that is there, and how many there will be; 0: not known yet.
     fileprivate(set) var end = 0
     fileprivate(set) var length = 0
@@ -119,6 +121,7 @@ struct FragmentTable: ~Copyable {
         place.store(batch.bytes.extracting(fragment.offset..<fragment.offset + fragment.length), at: destination)
         packets[slot].parts += 1
         packets[slot].byteCount += fragment.length
+        packets[slot].largest = max(packets[slot].largest, fragment.length)
         packets[slot].end = max(packets[slot].end, end)
         if !fragment.hasMore { packets[slot].length = end }
         if fragment.position == 0 { (packets[slot].hopLimit, packets[slot].typeOfService) = (fragment.hopLimit, fragment.typeOfService) }

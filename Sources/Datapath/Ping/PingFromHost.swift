@@ -61,12 +61,12 @@ extension PingTranslator {
 
 extension GuestPort where Link: ~Copyable {
     /// Sends an echo reply of `length` bytes that lies in the slot already, from its ICMP header on, with the guest's identifier, which is the
-    /// key's port. False for what is no echo reply.
+    /// key's port; in parts if the guest's interface takes no frame as large. False for what is no echo reply.
     mutating func sendEchoReply(_ key: FlowKey, slot: Int, length: Int) -> Bool {
         let isIPv4 = key.guest.isIPv4
         guard length >= ICMPv4Header.length else { return false }
         let proto: IPProtocol = isIPv4 ? .icmp : .icmpv6
-        let start = writeHeaders(slot: slot, source: key.remote, destination: key.guest, proto: proto, payloadLength: length)
+        let start = slot + SlotLayout.ip + SlotLayout.ipHeaderLength(key.guest)
         var bytes = arena.mutableBytes
         guard bytes.uint8(at: start) == (isIPv4 ? 0 : 129) else { return false }
         let sequence = bytes.uint16(at: start + 6)
@@ -77,6 +77,10 @@ extension GuestPort where Link: ~Copyable {
             ICMPv6Header.echo(.echoReply, identifier: key.guestPort, sequence: sequence).writeWithChecksum(
                 to: &bytes, at: start, messageLength: length, source: key.remote.ipv6, destination: key.guest.ipv6)
         }
+        if length > mtu.payload(to: key.guest) {
+            return sendParts(WholePacket(source: key.remote, destination: key.guest, proto: proto, start: start, length: length))
+        }
+        _ = writeHeaders(slot: slot, source: key.remote, destination: key.guest, proto: proto, payloadLength: length)
         return send(slot: slot, end: start + length, offload: VirtioNetHeader())
     }
 }

@@ -30,6 +30,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         connection.farAcknowledged = header.sequence + 1
         connection.heardAt = UInt32(truncatingIfNeeded: now)
         TCPTranslator.takeOptions(header, &connection)
+        port.mtu.learn(fromSyn: header, of: key.guest, now: now)
         connection.initialToGuest = initialSequence(key, now: now)
         guard makeRoom(inbound: false, &port), let index = table.insert(connection) else {
             port.counters.add(.tcpTableFull)
@@ -215,6 +216,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         TCPTranslator.takeOptions(header, &table[index])
+        port.mtu.learn(fromSyn: header, of: segment.key.guest, now: now)
         table[index].initialFromGuest = header.sequence
         table[index].expected = header.sequence + 1
         table[index].acknowledged = header.sequence + 1

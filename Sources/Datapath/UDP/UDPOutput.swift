@@ -12,7 +12,13 @@ extension SlotLayout {
 extension GuestPort where Link: ~Copyable {
     /// A datagram with `payload` bytes that lie in the slot already, behind where the header goes. With a `segmentSize` above 0, the payload
     /// is several datagrams of that size, which the link must be able to take (`LinkOffloads.udpSegmentation`).
+    ///
+    /// What is too large for the guest's interface goes in parts, each of several datagrams by itself.
     mutating func sendUDP(key: FlowKey, slot: Int, payload: Int, segmentSize: Int) -> Bool {
+        let isSeveral = segmentSize > 0 && payload > segmentSize
+        guard UDPHeader.length + (isSeveral ? segmentSize : payload) <= mtu.payload(to: key.guest) else {
+            return isSeveral ? sendEach(key: key, slot: slot, payload: payload, size: segmentSize) : sendUDPInParts(key: key, slot: slot, payload: payload)
+        }
         let length = UDPHeader.length + payload
         let start = writeHeaders(
             slot: slot, source: key.remote, destination: key.guest, proto: .udp, payloadLength: length, flowLabel: key.flowLabel(seed))
@@ -22,11 +28,34 @@ extension GuestPort where Link: ~Copyable {
             .write(to: &bytes, at: start)
         let frameStart = slot + linkHeadroom
         var offload = VirtioNetHeader(checksumStart: start - frameStart, checksumOffset: UDPHeader.checksumOffset)
-        if segmentSize > 0, payload > segmentSize {
+        if isSeveral {
             offload.segmentation = .udp
             offload.segmentSize = UInt16(truncatingIfNeeded: segmentSize)
         }
         offload.headerLength = UInt16(truncatingIfNeeded: start - frameStart + UDPHeader.length)
         return send(slot: slot, end: start + length, offload: offload)
+    }
+
+    /// Datagrams of `size` bytes, the last of which may be shorter, one by one. Headers are written over the end of the datagram before, of which the parts are copies.
+    private mutating func sendEach(key: FlowKey, slot: Int, payload: Int, size: Int) -> Bool {
+        var done = 0
+        while done < payload {
+            guard sendUDP(key: key, slot: slot + done, payload: min(size, payload - done), segmentSize: 0) else { return false }
+            done += size
+        }
+        return true
+    }
+
+    /// The checksum is that of the whole datagram, so nobody but us can complete it.
+    private mutating func sendUDPInParts(key: FlowKey, slot: Int, payload: Int) -> Bool {
+        let length = UDPHeader.length + payload
+        let start = slot + SlotLayout.udpPayload(key.guest) - UDPHeader.length
+        let partial = Checksum.pseudoHeader(key.remote, key.guest, .udp, length: length)
+        var bytes = arena.mutableBytes
+        UDPHeader(sourcePort: key.remotePort, destinationPort: key.guestPort, payloadLength: payload, checksum: partial)
+            .write(to: &bytes, at: start)
+        _ = Checksum.complete(in: &bytes, start: start, fieldOffset: UDPHeader.checksumOffset, end: start + length)
+        return sendParts(
+            WholePacket(source: key.remote, destination: key.guest, proto: .udp, flowLabel: key.flowLabel(seed), start: start, length: length))
     }
 }

@@ -45,7 +45,7 @@ struct TCPScript: ~Copyable {
         setUp(&sockets)
         let arena = try Mapping(byteCount: 8 << 20)
         let port = try GuestPort(
-            link: SegmentLink(offloads: offloads), guestMAC: MACAddress(0x5254_0012_3456), gatewayMAC: Network.defaultGatewayMAC, seed: seed)
+            link: SegmentLink(offloads: offloads), guestMAC: MACAddress(0x5254_0012_3456), gatewayMAC: Network.defaultGatewayMAC, mtu: mtu, seed: seed)
         let translation = AddressTranslation(TCPScript.network(mtu: mtu))
         let tcp = try TCPTranslator(
             sockets: sockets, translation: translation, mtu: mtu, capacity: capacity, seed: seed, now: start)

@@ -3,7 +3,7 @@ machine's: a tap device INTERFACE is bridged to the socket at the path SOCKET, o
 
 KIND is "stream" (frames behind a length of four bytes, as from QEMU; the default), "seqpacket" or "dgram" (a frame a message); "vfkt" is
 "dgram" with a greeting and a bound path of its own, "bound" the same without a greeting. FAULT is "lose", which
-loses every hundredth of its long frames, or "swap", which sends it behind the next one. Or it is "shy", a machine that has been up for long: INTERFACE, which is there
+loses every hundredth of its long frames, or "swap", which sends it behind the next one; "short" is a network card that takes no frame of more than 1514 bytes. Or it is "shy", a machine that has been up for long: INTERFACE, which is there
 already, is up before the connection is, and nothing is said until a question for its link address is answered. Prints "ready" when the interface is there, and
 ends with the connection.
 """
@@ -53,6 +53,8 @@ def tells_link_address(frame):
 
 
 def to_tap(frame):
+    if fault == "short" and len(frame) > 1514:
+        return
     try:
         os.write(tap, frame)
     except OSError:

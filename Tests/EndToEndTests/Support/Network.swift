@@ -83,6 +83,14 @@ final class Network {
         return far
     }
 
+    /// Two hosts behind the namespace NAME-guest, which is their router; see `behind-guest.sh`. The last one.
+    func addHostsBehindGuest() throws -> Host {
+        _ = try addHost("middle")
+        let last = try addHost("last")
+        try run(["sh", "-eu", Helpers.path("behind-guest.sh"), name]).check()
+        return last
+    }
+
     func add(_ guest: Guest) { guests.append(guest) }
 
     /// A path for a file of this test.
