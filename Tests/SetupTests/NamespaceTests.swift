@@ -154,6 +154,17 @@ import Testing
         }
     }
 
+    /// Helpers that were forked in between have copies of what is open.
+    @Test func theEndOfAChannelIsSeenInSpiteOfCopies() throws {
+        let (one, other) = try DescriptorPassing.pair()
+        let copy = try one.duplicate()
+        defer { copy.close(); other.close() }
+        // Else this would be waited for.
+        try other.setNonBlocking()
+        HelperChannel(socket: one).end()
+        #expect(throws: SetupError(.namespace, "The other process ended unexpectedly")) { try HelperChannel(socket: other).receive() }
+    }
+
     @Test func channelCarriesErrors() throws {
         let (one, other) = try DescriptorPassing.pair()
         defer { one.close(); other.close() }
