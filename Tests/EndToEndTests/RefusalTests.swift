@@ -95,6 +95,27 @@ struct Refusal: CustomTestStringConvertible {
         }
     }
 
+    /// A process that is in the host's own network, or has not come as far as to leave it: root would configure the host, and others would be told of rights.
+    @Test(arguments: [User.root, .ordinary])
+    func theHostsOwnNetworkIsRefused(_ user: User) throws {
+        try withNetwork { network in
+            let process = try network.host.start(["sleep", "infinity"], as: user)
+            try require("the process") { ProcessTable.name(process.pid) == "sleep" }
+            let before = try network.host.run(["ip", "-o", "addr"]).check().out
+            let file = "/proc/\(process.pid)/ns/net"
+            for (words, text) in [
+                (["\(process.pid)"], "Process \(process.pid) has no network namespace of its own: it is in the one that pasta is in, and has not made one (yet)"),
+                (["--userns", "/proc/self/ns/user", "\(process.pid)"], "has not made one (yet)"),
+                (["--netns", file], file + " is the network namespace that pasta is in already"),
+                (["--netns", network.host.path], network.host.path + " is the network namespace that pasta is in already"),
+            ] {
+                let output = try network.host.run([Pasta.path, "--config-net", "--ns-ifname", "tap7"] + words, as: user)
+                #expect(output.ending == .exited(1) && output.errorLines.count == 1 && output.err.contains(text), "\(output)")
+            }
+            #expect(try network.host.run(["ip", "-o", "addr"]).check().out == before)
+        }
+    }
+
     @Test func withoutTheTunDeviceOneLineSaysSo() throws {
         try withNetwork { network in
             let become = "nsenter --user=\(try network.ordinaryUserNamespace()) --preserve-credentials --"

@@ -47,6 +47,24 @@ import Testing
         #expect(NamespaceHelper.hint(target) == expected)
     }
 
+    /// It would be the host that is configured, or a process that has not come as far as to have a namespace.
+    @Test func ownNetworkIsRefused() {
+        let own = Process.identifier
+        let refusal = "Process \(own) has no network namespace of its own: it is in the one that pasta is in, and has not made one (yet)"
+        for (user, netnsOnly) in [(nil, false), (nil, true), ("/proc/self/ns/user", false)] as [(String?, Bool)] {
+            #expect(throws: SetupError(.namespace, refusal)) {
+                try TargetNamespace.open(.process(own), userNamespace: user, netnsOnly: netnsOnly)
+            }
+        }
+        #expect(throws: SetupError(.namespace, "/proc/self/ns/net is the network namespace that pasta is in already")) {
+            try TargetNamespace.open(.path("/proc/self/ns/net"), userNamespace: nil, netnsOnly: true)
+        }
+        let path = "/proc/\(own)/ns/net"
+        #expect(throws: SetupError(.namespace, path + " is the network namespace that pasta is in already: the process has not made one (yet)")) {
+            try TargetNamespace.open(.path(path), userNamespace: nil, netnsOnly: false)
+        }
+    }
+
     /// What /proc does not show may be there all the same (hidepid=2). Nobody may signal process 1 but root, and that is an answer, too.
     @Test func aHiddenProcessHasNotEnded() {
         #expect(TargetNamespace.isRunning("/proc/1/ns/net") && TargetNamespace.isRunning("/proc/\(Process.identifier)/ns/user"))
@@ -57,10 +75,19 @@ import Testing
     }
 
     @Test func ownUserNamespaceIsNotEnteredAgain() throws {
-        let target = try TargetNamespace.open(.process(Process.identifier), userNamespace: nil, netnsOnly: false)
+        let child = try Process.fork(into: .network)
+        if child == 0 {
+            try? Process.dieWithParent()
+            while true { pause() }
+        }
+        defer {
+            try? Process.signal(child, SIGKILL)
+            _ = try? Process.wait(for: child)
+        }
+        let target = try TargetNamespace.open(.process(child), userNamespace: nil, netnsOnly: false)
         defer { target.close() }
         #expect(target.user == nil)
-        #expect(target.origin == .process(Process.identifier))
+        #expect(target.origin == .process(child))
     }
 
     /// Any file can play the namespace for the watch.
