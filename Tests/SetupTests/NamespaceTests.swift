@@ -37,13 +37,21 @@ import Testing
     }
 
     @Test(arguments: [
-        ("/run/netns/blue", false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
-        ("/run/netns/blue", true, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
-        ("/run/user/1000/netns/x", false, "name the user namespace that it belongs to with --userns"),
-        ("/run/user/1000/netns/x", true, "it belongs to another user namespace than this one"),
-    ])
-    func whoseNamespaceItIs(_ path: String, _ hasUser: Bool, _ expected: String) {
-        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: .file(path))
+        (.file("/run/netns/blue"), false, false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
+        (.file("/run/netns/blue"), true, false, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
+        (.file("/run/netns/blue"), false, true, "if root made it ('ip netns add'), this takes root's rights"),
+        (.file("/run/user/1000/netns/x"), false, false, "name the user namespace that it belongs to with --userns"),
+        (.file("/run/user/1000/netns/x"), true, true, "it belongs to another user namespace than this one"),
+        (
+            .file("/run/user/1000/netns/x"), false, true,
+            "it belongs to another user namespace than the one that --userns names, which pasta is in already"
+        ),
+        (.process(7), true, false, "it belongs to another user namespace than this one"),
+        (.process(7), false, true, "it belongs to another user namespace than the one that --userns names, which pasta is in already"),
+        (.process(7), false, false, "this takes root's rights, or those over the user namespace in which it was made"),
+    ] as [(TargetNamespace.Origin, Bool, Bool, String)])
+    func whoseNamespaceItIs(_ origin: TargetNamespace.Origin, _ hasUser: Bool, _ isNamed: Bool, _ expected: String) {
+        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: origin, isUserNamed: isNamed)
         #expect(NamespaceHelper.hint(target) == expected)
     }
 

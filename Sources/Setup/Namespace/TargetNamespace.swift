@@ -13,6 +13,8 @@ public struct TargetNamespace: Sendable {
     public let network: Descriptor
     /// What says that the namespace is gone.
     public let origin: Origin
+    /// The user namespace is that of an option, also where it is left out because we are in it.
+    let isUserNamed: Bool
 
     public enum Origin: Sendable, Equatable {
         /// The end of our own child says it.
@@ -21,10 +23,11 @@ public struct TargetNamespace: Sendable {
         case file(String)
     }
 
-    init(user: Descriptor?, network: Descriptor, origin: Origin) {
+    init(user: Descriptor?, network: Descriptor, origin: Origin, isUserNamed: Bool = false) {
         self.user = user
         self.network = network
         self.origin = origin
+        self.isUserNamed = isUserNamed
     }
 
     /// Opens the namespaces of a running process or those that files stand for. `userNamespace` and `netnsOnly` are the options
@@ -61,7 +64,7 @@ public struct TargetNamespace: Sendable {
             given.close()
             user = nil
         }
-        return TargetNamespace(user: user, network: network, origin: origin)
+        return TargetNamespace(user: user, network: network, origin: origin, isUserNamed: userNamespace != nil)
     }
 
     /// Whether it is the namespace of this kind that we are in. `kind` is its name in /proc/self/ns.
