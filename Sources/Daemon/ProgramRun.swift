@@ -172,8 +172,8 @@ extension ProgramRun {
     }
 
     func logCounters<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
-        log.info("Counters:")
-        worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
+        log.answer("Counters:")
+        worker.forEachCounter { label, value in log.answer(label, nil, ": ", Int(truncatingIfNeeded: value)) }
     }
 }
 
