@@ -16,9 +16,12 @@ struct GivenOption {
 
 /// Texts to values. Everything that can be refused without knowing the host is refused here.
 enum OptionValue {
-    /// In quotes, cut after 200 characters, with control characters shown as their codes.
-    static func quoted(_ text: String) -> String {
-        var result = "'"
+    /// In quotes, as `shown`.
+    static func quoted(_ text: String) -> String { "'" + shown(text) + "'" }
+
+    /// Cut after 200 characters, with control characters shown as their codes.
+    static func shown(_ text: String) -> String {
+        var result = ""
         for (index, scalar) in text.unicodeScalars.enumerated() {
             if index == 200 {
                 result += "..."
@@ -30,7 +33,7 @@ enum OptionValue {
                 result.unicodeScalars.append(scalar)
             }
         }
-        return result + "'"
+        return result
     }
 
     /// Digits only: no sign, no blanks, no other base.
