@@ -42,7 +42,8 @@ public struct MachineSocket: Equatable, Sendable {
             .sockets, "Couldn't listen on any of \(paths.first ?? "none") to \(paths.last ?? "none")", last, hint: "name another path with --socket")
     }
 
-    private static func kind(of path: String) -> (UnixSocket.Kind, String) {
+    /// What a value of `--socket` asks for, and the path in it.
+    static func kind(of path: String) -> (kind: UnixSocket.Kind, path: String) {
         for (kind, prefix) in [(UnixSocket.Kind.messages, "unixpacket://"), (.datagrams, "unixgram://")] where path.utf8.starts(with: prefix.utf8) {
             return (kind, String(path.dropFirst(prefix.utf8.count)))
         }
