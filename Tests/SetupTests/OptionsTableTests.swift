@@ -268,6 +268,8 @@ private let badCases: [OptionsCase] = [
     .bad("passt -s \(longestPath)x", "--socket '\(longestPath)x': a socket's path has 107 bytes at most"),
     .bad("passt -s unixgram://\(longestPath)x", "--socket 'unixgram://\(longestPath)x': a socket's path has 107 bytes at most"),
     .bad("pasta -c \(longestPath)x", "--conf-path '\(longestPath)x': a socket's path has 107 bytes at most"),
+    .bad("passt --vhost-user -s unixgram:///tmp/s", "--vhost-user needs a stream socket: a path without unixgram:// or unixpacket://"),
+    .bad("passt -s unixpacket:///tmp/s --vhost-user", "--vhost-user needs a stream socket: a path without unixgram:// or unixpacket://"),
     .bad("passt -s x -F 3", "--socket and --fd exclude each other"),
     // The first mistake of the line is the one that is told.
     .bad("pasta -m abc -a xyz --bogus", "--mtu 'abc': not a number"),
