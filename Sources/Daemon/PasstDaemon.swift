@@ -9,6 +9,7 @@ struct PasstDaemon: ProgramRun {
     let options: Options
     var log: Log
     let null: Descriptor
+    var made = MadeSockets()
 
     mutating func run() throws(SetupError) -> Int32 {
         let signals = try QuitSignals.install(withCommand: false)
@@ -26,6 +27,7 @@ struct PasstDaemon: ProgramRun {
         let control = try openControl()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
+        made.note(machine.path)
         let repair = try openRepair(machine)
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
@@ -49,20 +51,26 @@ struct PasstDaemon: ProgramRun {
     }
 
     /// The socket of `--repair-path`. That of nobody's wish may be missing: then no connection moves.
-    private func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
+    private mutating func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
         guard options.vhostUser else { return nil }
         switch options.repairSocket {
         case .none: return nil
-        case .at(let path): return try ControlSocket.listen(at: path, option: "--repair-path")
+        case .at(let path): return try listen(forRepair: path)
         case .beside:
             guard let path = machine.path else { return nil }
             do throws(SetupError) {
-                return try ControlSocket.listen(at: path + ".repair", option: "--repair-path")
+                return try listen(forRepair: path + ".repair")
             } catch {
                 log.warning("\(error.message): TCP connections will not move with the machine")
                 return nil
             }
         }
+    }
+
+    private mutating func listen(forRepair path: String) throws(SetupError) -> Descriptor {
+        let socket = try ControlSocket.listen(at: path, option: "--repair-path")
+        made.note(path)
+        return socket
     }
 
     /// The rest, with what carries the machine's frames.

@@ -17,6 +17,7 @@ struct PastaDaemon: ProgramRun {
     let options: Options
     var log: Log
     let null: Descriptor
+    var made = MadeSockets()
 
     private var command: [String]? {
         if case .command(let words) = options.target { return words }

@@ -8,6 +8,8 @@ internal import Wire
 protocol ProgramRun {
     var options: Options { get }
     var log: Log { get set }
+    /// What goes again where set-up fails.
+    var made: MadeSockets { get set }
     /// Returns the exit status once everything has ended.
     mutating func run() throws(SetupError) -> Int32
 }
@@ -75,9 +77,11 @@ extension ProgramRun {
     }
 
     /// The socket of `--conf-path`.
-    func openControl() throws(SetupError) -> Descriptor? {
+    mutating func openControl() throws(SetupError) -> Descriptor? {
         guard let path = options.controlPath else { return nil }
-        return try ControlSocket.listen(at: path, option: "--conf-path")
+        let socket = try ControlSocket.listen(at: path, option: "--conf-path")
+        made.note(path)
+        return socket
     }
 
     /// Lets clients change the ports of `rules`. `namespace`: its automatic ports, where there are any.
@@ -118,8 +122,9 @@ extension ProgramRun {
         }
     }
 
-    /// Whoever waits in the foreground may go on. nil: nobody does.
+    /// Set-up is complete. Whoever waits in the foreground may go on; nil: nobody does.
     mutating func tellReady(_ readiness: Readiness?) throws(SetupError) {
+        made.keep()
         guard let readiness else { return }
         log.wentToBackground(processID: readiness.processID)
         try readiness.ready()

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 /// A command line that cannot be carried out, and what must be named in the one line that says so.
@@ -132,6 +133,29 @@ struct Refusal: CustomTestStringConvertible {
             let output = try network.host.run(["unshare", "--user", "--map-root-user", "sh", "-c", forbid])
             #expect(output.ending == .exited(1) && output.errorLines.count == 1 && output.out.isEmpty, "\(output)")
             #expect(output.err.contains("namespace"), "\(output)")
+        }
+    }
+
+    /// Sockets that options name go again, whether set-up fails before the file system is hidden or after.
+    @Test(arguments: [["-t", "80"], ["--pid", "/dev/full"]], [[], ["-f"]])
+    func aStartThatFailsLeavesNoSockets(_ cause: [String], _ options: [String]) throws {
+        try withNetwork { network in
+            let (socket, control) = (network.path("s"), network.path("c"))
+            let target = try Target(network, .process)
+            let passt = [try Passt.path(network), "--vhost-user", "--socket", socket]
+            for words in [passt, [Pasta.path] + target.arguments, [Pasta.path]] {
+                // Options come before a process number and a command.
+                var line = [words[0], "--conf-path", control]
+                line += cause + options
+                line += words.dropFirst()
+                if words == [Pasta.path] { line += ["--", "true"] }
+                let output = try network.host.run(line, as: .ordinary)
+                #expect(output.ending == .exited(1) && output.err.contains(cause.joined(separator: " ")), "\(output)")
+                for path in [control, socket, socket + ".repair"] {
+                    #expect(!FileManager.default.fileExists(atPath: path), "\(path) of \(line)")
+                }
+            }
+            #expect(eventually(within: 2) { network.pastas().isEmpty })
         }
     }
 

@@ -40,6 +40,27 @@ import Testing
         }
     }
 
+    /// What a start that failed has made goes again; what somebody else has put in its place stays, and so does what a start that succeeded has made.
+    @Test func whatWasMadeGoes() throws {
+        try withTemporaryDirectory { directory in
+            let (mine, replaced, kept) = ("\(directory)/mine", "\(directory)/replaced", "\(directory)/kept")
+            for path in [mine, replaced, kept] { try ControlSocket.listen(at: path, option: "--conf-path").close() }
+            var made = MadeSockets()
+            for path in [mine, replaced, nil, "\(directory)/never"] { made.note(path) }
+            // Both are there for a moment, so they are two files.
+            try write("precious", to: "\(directory)/other")
+            unsafe rename("\(directory)/other", replaced)
+            made.remove()
+            #expect((try? FileKind.of(mine, follow: false)) == nil)
+            #expect(try text(of: replaced) == "precious")
+            var others = MadeSockets()
+            others.note(kept)
+            others.keep()
+            others.remove()
+            #expect(try FileKind.of(kept, follow: false) == .socket)
+        }
+    }
+
     @Test func theReasonOfTheKernelIsToldAsItIs() {
         let error = message { () throws(SetupError) in _ = try MachineSocket.listen(at: "/nonexistent/s") }
         #expect(error == "Couldn't listen for option --socket /nonexistent/s: No such file or directory")
