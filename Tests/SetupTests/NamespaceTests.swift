@@ -213,7 +213,7 @@ import Testing
         (EUSERS, nil, nil, nil, "Couldn't create user namespace: Too many users, too many namespaces, or too deeply nested"),
         (
             EPERM, nil, 9, 1,
-            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns (Packaging/apparmor has one), or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
+            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns (share/doc/swift-passt/apparmor/swift-passt is one), or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
         ),
         (
             EPERM, 1, 9, 0,
