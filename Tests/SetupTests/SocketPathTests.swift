@@ -66,6 +66,15 @@ import Testing
         #expect(error == "Couldn't listen for option --socket /nonexistent/s: No such file or directory")
     }
 
+    @Test(arguments: [
+        (EACCES, "Permission denied, the machine's own socket must be writable for this user"),
+        (EDESTADDRREQ, "Destination address required, the machine's own socket must be bound to a path"),
+        (ECONNREFUSED, "Connection refused, the machine's own socket is not there any more"), (EPROTOTYPE, "Protocol wrong type for socket"),
+    ] as [(Int32, String)])
+    func whyAMachineCannotBeAnswered(_ code: Int32, _ expected: String) {
+        #expect(MachineSocket.reason(Errno(code)) == expected)
+    }
+
     @Test func noneOfTheUsualPathsIsFree() throws {
         try withTemporaryDirectory { directory in
             let paths = ["\(directory)/1", "\(directory)/2"]
