@@ -34,7 +34,7 @@ struct PasstDaemon: ProgramRun {
 
         let isOneOff = options.oneOff
         guard options.vhostUser else {
-            let worker = try make { () throws(Errno) in
+            let worker = try make(capture) { () throws(Errno) in
                 try PasstWorker(
                     machine.kind, listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
             }
@@ -42,7 +42,7 @@ struct PasstDaemon: ProgramRun {
         }
         guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
         let after: AfterMigration = options.exitsAfterMigration ? .exit : options.closesAfterMigration ? .close : .linger
-        let worker = try make { () throws(Errno) in
+        let worker = try make(capture) { () throws(Errno) in
             var worker = try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
             if let repair { try worker.allowMigration(repair, after) }
             return worker
@@ -113,11 +113,11 @@ struct PasstDaemon: ProgramRun {
         return runClosed(&worker, signals, &hostFeed, &server)
     }
 
-    private func make<Work: Worker & ~Copyable>(_ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
+    private func make<Work: Worker & ~Copyable>(_ capture: Descriptor?, _ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
         do throws(Errno) {
             return try worker()
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+            throw refusal(ofDataPath: error, capture)
         }
     }
 

@@ -124,7 +124,7 @@ struct PastaDaemon: ProgramRun {
         do throws(Errno) {
             return try PastaWorker(tap: tap, network: network, capture: capture)
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+            throw refusal(ofDataPath: error, capture)
         }
     }
 

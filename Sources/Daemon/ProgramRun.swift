@@ -55,6 +55,14 @@ extension ProgramRun {
         }
     }
 
+    /// Why there is no data path. The capture is its only file: while nothing is in there, all but a lack of memory or descriptors came of writing its beginning.
+    func refusal(ofDataPath error: Errno, _ capture: Descriptor?) -> SetupError {
+        if let path = options.captureFile, let capture, !error.isLackOfResources, (try? capture.seekToEnd()) ?? 0 == 0 {
+            return SetupError(.process, "Couldn't write capture file \(path) for option --pcap", error)
+        }
+        return SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+    }
+
     func listen<Work: Worker & ~Copyable>(_ worker: inout Work, _ listeners: [Listener]) throws(SetupError) {
         do throws(Errno) {
             for listener in listeners { _ = try worker.listen(on: ForwardedPort(listener)) }

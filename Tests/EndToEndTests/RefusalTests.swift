@@ -32,6 +32,7 @@ struct Refusal: CustomTestStringConvertible {
         Refusal("--log-file", "/no/such/folder/log", named: ["/no/such/folder/log"]),
         Refusal("--pid", "/no/such/folder/pid", named: ["/no/such/folder/pid"]),
         Refusal("--pcap", "/no/such/folder/capture", named: ["/no/such/folder/capture"]),
+        Refusal("--pcap", "/dev/full", named: ["Couldn't write capture file /dev/full for option --pcap: No space left on device"]),
         Refusal("--netns", "/no/such/netns", named: ["/no/such/netns"]), Refusal("--netns", "no-such-name", named: ["no-such-name"]),
         Refusal("--netns", "/etc/passwd", named: ["/etc/passwd"]), Refusal("--userns", "/no/such/userns", named: ["/no/such/userns"]),
         Refusal("-4", "-6", named: []), Refusal("--quiet", "--debug", named: []), Refusal("--no-copy-routes", named: ["--no-copy-routes"]),
@@ -137,8 +138,11 @@ struct Refusal: CustomTestStringConvertible {
     }
 
     /// Sockets that options name go again, whether set-up fails before the file system is hidden or after.
-    @Test(arguments: [["-t", "80"], ["--pid", "/dev/full"]], [[], ["-f"]])
-    func aStartThatFailsLeavesNoSockets(_ cause: [String], _ options: [String]) throws {
+    @Test(arguments: [
+        (["-t", "80"], "for option '-t 80'"), (["--pid", "/dev/full"], "Couldn't write PID file for option --pid /dev/full: No space left on device"),
+        (["--pcap", "/dev/full"], "Couldn't write capture file /dev/full for option --pcap: No space left on device"),
+    ] as [([String], String)], [[], ["-f"]])
+    func aStartThatFailsLeavesNoSockets(_ cause: ([String], String), _ options: [String]) throws {
         try withNetwork { network in
             let (socket, control) = (network.path("s"), network.path("c"))
             let target = try Target(network, .process)
@@ -146,11 +150,11 @@ struct Refusal: CustomTestStringConvertible {
             for words in [passt, [Pasta.path] + target.arguments, [Pasta.path]] {
                 // Options come before a process number and a command.
                 var line = [words[0], "--conf-path", control]
-                line += cause + options
+                line += cause.0 + options
                 line += words.dropFirst()
                 if words == [Pasta.path] { line += ["--", "true"] }
                 let output = try network.host.run(line, as: .ordinary)
-                #expect(output.ending == .exited(1) && output.err.contains(cause.joined(separator: " ")), "\(output)")
+                #expect(output.ending == .exited(1) && output.err.contains(cause.1), "\(output)")
                 for path in [control, socket, socket + ".repair"] {
                     #expect(!FileManager.default.fileExists(atPath: path), "\(path) of \(line)")
                 }
