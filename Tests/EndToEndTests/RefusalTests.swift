@@ -128,6 +128,17 @@ struct Refusal: CustomTestStringConvertible {
         }
     }
 
+    /// The runtime would abort without it, whatever is asked for.
+    @Test func withoutProcOneLineSaysSo() throws {
+        try withNetwork { network in
+            for path in [Pasta.path, try Passt.path(network), try Passt.repairPath(network)] {
+                let output = try network.run(["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /proc && exec \(path) --version"])
+                #expect(output.ending == .exited(1) && output.out.isEmpty, "\(output)")
+                #expect(output.err == "/proc is needed, and not mounted here: mount -t proc proc /proc\n", "\(output)")
+            }
+        }
+    }
+
     @Test func withoutUserNamespacesOneLineSaysSo() throws {
         try withNetwork { network in
             let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \(Pasta.path) --config-net -- echo ran"
