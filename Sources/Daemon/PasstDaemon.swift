@@ -9,6 +9,7 @@ struct PasstDaemon: ProgramRun {
     let options: Options
     var log: Log
     let null: Descriptor
+    var made = MadeSockets()
 
     mutating func run() throws(SetupError) -> Int32 {
         let signals = try QuitSignals.install(withCommand: false)
@@ -26,13 +27,14 @@ struct PasstDaemon: ProgramRun {
         let control = try openControl()
         let listeners = try ListenerPlan(network: network).open(options.forwardRules)
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
+        made.note(machine.path)
         let repair = try openRepair(machine)
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
 
         let isOneOff = options.oneOff
         guard options.vhostUser else {
-            let worker = try make { () throws(Errno) in
+            let worker = try make(capture) { () throws(Errno) in
                 try PasstWorker(
                     machine.kind, listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
             }
@@ -40,7 +42,7 @@ struct PasstDaemon: ProgramRun {
         }
         guard machine.kind == .stream else { throw SetupError(.sockets, "Couldn't use the machine's socket with --vhost-user: it is not a stream") }
         let after: AfterMigration = options.exitsAfterMigration ? .exit : options.closesAfterMigration ? .close : .linger
-        let worker = try make { () throws(Errno) in
+        let worker = try make(capture) { () throws(Errno) in
             var worker = try VhostWorker(listener: machine.listener, client: machine.client, isOneOff: isOneOff, network: network, capture: capture)
             if let repair { try worker.allowMigration(repair, after) }
             return worker
@@ -49,20 +51,26 @@ struct PasstDaemon: ProgramRun {
     }
 
     /// The socket of `--repair-path`. That of nobody's wish may be missing: then no connection moves.
-    private func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
+    private mutating func openRepair(_ machine: MachineSocket) throws(SetupError) -> Descriptor? {
         guard options.vhostUser else { return nil }
         switch options.repairSocket {
         case .none: return nil
-        case .at(let path): return try ControlSocket.listen(at: path, option: "--repair-path")
+        case .at(let path): return try listen(forRepair: path)
         case .beside:
             guard let path = machine.path else { return nil }
             do throws(SetupError) {
-                return try ControlSocket.listen(at: path + ".repair", option: "--repair-path")
+                return try listen(forRepair: path + ".repair")
             } catch {
                 log.warning("\(error.message): TCP connections will not move with the machine")
                 return nil
             }
         }
+    }
+
+    private mutating func listen(forRepair path: String) throws(SetupError) -> Descriptor {
+        let socket = try ControlSocket.listen(at: path, option: "--repair-path")
+        made.note(path)
+        return socket
     }
 
     /// The rest, with what carries the machine's frames.
@@ -107,11 +115,11 @@ struct PasstDaemon: ProgramRun {
         return runClosed(&worker, signals, &hostFeed, &server)
     }
 
-    private func make<Work: Worker & ~Copyable>(_ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
+    private func make<Work: Worker & ~Copyable>(_ capture: Descriptor?, _ worker: () throws(Errno) -> Work) throws(SetupError) -> Work {
         do throws(Errno) {
             return try worker()
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+            throw refusal(ofDataPath: error, capture)
         }
     }
 

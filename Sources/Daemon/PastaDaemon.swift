@@ -17,6 +17,7 @@ struct PastaDaemon: ProgramRun {
     let options: Options
     var log: Log
     let null: Descriptor
+    var made = MadeSockets()
 
     private var command: [String]? {
         if case .command(let words) = options.target { return words }
@@ -124,7 +125,7 @@ struct PastaDaemon: ProgramRun {
         do throws(Errno) {
             return try PastaWorker(tap: tap, network: network, capture: capture)
         } catch {
-            throw SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+            throw refusal(ofDataPath: error, capture)
         }
     }
 

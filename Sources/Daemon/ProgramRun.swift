@@ -8,6 +8,8 @@ internal import Wire
 protocol ProgramRun {
     var options: Options { get }
     var log: Log { get set }
+    /// What goes again where set-up fails.
+    var made: MadeSockets { get set }
     /// Returns the exit status once everything has ended.
     mutating func run() throws(SetupError) -> Int32
 }
@@ -53,6 +55,14 @@ extension ProgramRun {
         }
     }
 
+    /// Why there is no data path. The capture is its only file: while nothing is in there, all but a lack of memory or descriptors came of writing its beginning.
+    func refusal(ofDataPath error: Errno, _ capture: Descriptor?) -> SetupError {
+        if let path = options.captureFile, let capture, !error.isLackOfResources, (try? capture.seekToEnd()) ?? 0 == 0 {
+            return SetupError(.process, "Couldn't write capture file \(path) for option --pcap", error)
+        }
+        return SetupError(.sockets, "Couldn't set up the data path", error, hint: error.hintOfMemory)
+    }
+
     func listen<Work: Worker & ~Copyable>(_ worker: inout Work, _ listeners: [Listener]) throws(SetupError) {
         do throws(Errno) {
             for listener in listeners { _ = try worker.listen(on: ForwardedPort(listener)) }
@@ -75,9 +85,11 @@ extension ProgramRun {
     }
 
     /// The socket of `--conf-path`.
-    func openControl() throws(SetupError) -> Descriptor? {
+    mutating func openControl() throws(SetupError) -> Descriptor? {
         guard let path = options.controlPath else { return nil }
-        return try ControlSocket.listen(at: path, option: "--conf-path")
+        let socket = try ControlSocket.listen(at: path, option: "--conf-path")
+        made.note(path)
+        return socket
     }
 
     /// Lets clients change the ports of `rules`. `namespace`: its automatic ports, where there are any.
@@ -118,8 +130,9 @@ extension ProgramRun {
         }
     }
 
-    /// Whoever waits in the foreground may go on. nil: nobody does.
+    /// Set-up is complete. Whoever waits in the foreground may go on; nil: nobody does.
     mutating func tellReady(_ readiness: Readiness?) throws(SetupError) {
+        made.keep()
         guard let readiness else { return }
         log.wentToBackground(processID: readiness.processID)
         try readiness.ready()
@@ -174,8 +187,8 @@ extension ProgramRun {
     }
 
     func logCounters<Work: Worker & ~Copyable>(_ worker: borrowing Work) {
-        log.info("Counters:")
-        worker.forEachCounter { label, value in log.info(label, nil, ": ", Int(truncatingIfNeeded: value)) }
+        log.answer("Counters:")
+        worker.forEachCounter { label, value in log.answer(label, nil, ": ", Int(truncatingIfNeeded: value)) }
     }
 }
 

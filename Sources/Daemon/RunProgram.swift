@@ -31,6 +31,7 @@ private func run(_ daemon: inout some ProgramRun) -> Int32 {
     do throws(SetupError) { return try daemon.run() } catch {
         // Wherever this run's lines go by now.
         daemon.log.error(error.message)
+        daemon.made.remove()
         return 1
     }
 }

@@ -44,6 +44,12 @@ extension Descriptor {
         return FileIdentity(device: UInt64(status.st_dev), number: UInt64(status.st_ino))
     }
 
+    /// Takes the name of a file out of this directory, which may have been opened with O_PATH. (unlinkat)
+    public func remove(_ name: String) throws(Errno) {
+        // SAFETY: the string lives as long as the call.
+        try Errno.check(unsafe linux_unlinkat(number, name))
+    }
+
     /// Whether the file lies in a procfs.
     public func isInProcfs() throws(Errno) -> Bool {
         try Errno.check(linux_filesystem_kind(number)) == 0x9fa0

@@ -113,23 +113,32 @@ public enum Pesto {
                 + "connections to port \(circle.port) would come back for ever")
     }
 
-    private static func judge(_ answer: PortControlAnswer, _ tables: [PortTable]) throws(SetupError) {
+    /// Throws what the other end could not do, and why.
+    static func judge(_ answer: PortControlAnswer, _ tables: [PortTable]) throws(SetupError) {
         let table = tables.first { $0.known == answer.table }
         let letter = answer.table.map { PortOption.Kind($0, isTCP: answer.isTCP).letter } ?? "?"
         let rules = table.map { PortConnection.inOrder($0.rules) } ?? []
         let rule = Int(answer.rule) < rules.count ? rules[Int(answer.rule)] : nil
         let unchanged = ", nothing was changed"
+        let port = "Failed to bind port \(answer.port) (\(Errno(answer.code).text))"
         let reason = switch answer.outcome {
         case .done: ""
         case .unreadable: "The other end does not understand what it was told" + unchanged
         case .late: "The other end has waited too long" + unchanged
-        case .failed: "Failed to bind port \(answer.port) (\(Errno(answer.code).text)) for option '-\(letter) \(rule?.text ?? "\(answer.port)")'" + unchanged
+        case .failed: port + " for option '-\(letter) \(rule?.text ?? "\(answer.port)")'" + unchanged + remedy(answer, tables)
         case .nothingBound: "Failed to bind any port for option '-\(letter) \(rule?.text ?? "all")'" + unchanged
-        case .lost: "Failed to bind port \(answer.port) (\(Errno(answer.code).text)), and a port from before could not be opened again"
+        case .lost: port + ", and a port from before could not be opened again" + remedy(answer, tables)
         case .noInterface: "There is no interface \(rule?.interface.text ?? "of this name")" + unchanged
         case .tooMany: "Too many different rules with 'auto'" + unchanged
         }
         if answer.outcome != .done { throw SetupError(.sockets, reason) }
+    }
+
+    /// What can be done about a port that could not be opened, behind a colon; empty where nothing is known.
+    private static func remedy(_ answer: PortControlAnswer, _ tables: [PortTable]) -> String {
+        let program = tables.contains { $0.known == .splice } ? "pasta" : "passt"
+        let refusal = BindRefusal(isTCP: answer.isTCP, isOutbound: answer.table == .splice, running: program)
+        return refusal.remedy(Errno(answer.code), answer.port).map { ": " + $0 } ?? ""
     }
 
     private static func show(_ tables: [PortTable]) {

@@ -18,8 +18,10 @@ extension PortControlRule {
         if let address { text += address.isIPv4 ? "\(address)" : "[\(address)]" }
         if !interface.isEmpty { text += "%\(interface.text)" }
         if !text.isEmpty { text += "/" }
-        text += PortControlRule.text(ports)
         let ends = target...target &+ (last &- first)
+        // What no list of ports says: which of them need not be had.
+        let isAll = isBestEffort && ports == 1...UInt16.max && ends == ports
+        text += isAll ? (scans ? "auto" : "all") : PortControlRule.text(ports)
         if let targetAddress {
             text += ":" + (targetAddress.isIPv4 ? "\(targetAddress)" : "[\(targetAddress)]")
             if ends != ports { text += "/" + PortControlRule.text(ends) }

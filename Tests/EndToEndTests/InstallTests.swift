@@ -54,6 +54,7 @@ import Testing
                 "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/pesto.fish", "share/fish/vendor_completions.d/qrap.fish",
                 "share/doc/swift-passt/LICENSE", "share/doc/swift-passt/README.md", "share/doc/swift-passt/INSTALLED",
                 "share/doc/swift-passt/Documentation/Callers.md", "share/doc/swift-passt/apparmor/swift-passt",
+                "share/doc/swift-passt/SECURITY.md", "share/doc/swift-passt/Documentation/chart.svg", "share/doc/swift-passt/systemd/pasta@.service",
             ]
             #expect(expected.isSubset(of: found), "missing: \(expected.subtracting(found))")
             let listed = Set(contents(network.path("root/usr/share/doc/swift-passt/INSTALLED")).split(separator: "\n").map { String($0.dropFirst(5)) })
@@ -79,6 +80,36 @@ import Testing
             #expect(!isFolder(network.path("root/usr/bin")) && !isFolder(network.path("root/usr/share/doc")))
             let again = try install(network, ["--uninstall"])
             #expect(again.ending == .exited(1) && again.err.contains("nothing was installed"), "\(again)")
+        }
+    }
+
+    /// What a distribution's package or somebody's own hands have put there is not replaced, and hence not removed. Nothing else is installed then.
+    @Test func whatIsThereAlreadyStays() throws {
+        try withNetwork { network in
+            let prefix = network.path("usr")
+            let install = { (words: [String]) in try network.run([Self.script] + words, environment: ["DESTDIR": "", "PREFIX": prefix]) }
+            for name in ["bin/passt", "bin/pasta", "bin/qrap", "share/man/man1/passt.1"] {
+                let path = "\(prefix)/\(name)"
+                let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+                if name == "bin/pasta" {
+                    // A link counts, wherever it leads.
+                    try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "gone")
+                } else {
+                    _ = try network.file("usr/" + name, "theirs")
+                }
+                let refused = try install([])
+                #expect(refused.ending == .exited(1) && refused.errorLines.count == 1 && refused.out.isEmpty, "\(refused)")
+                #expect(refused.err.contains("\(path) is there already") && refused.err.contains("such as /usr/local, or remove first"), "\(refused)")
+                #expect(files(prefix) == [name] && (name == "bin/pasta" || contents(path) == "theirs"))
+                #expect(try install(["--uninstall"]).ending == .exited(1))
+                #expect(files(prefix) == [name])
+                try FileManager.default.removeItem(atPath: path)
+            }
+            for _ in 0..<2 { try install([]).check() }
+            _ = try network.file("usr/bin/other", "theirs")
+            try install(["--uninstall"]).check()
+            #expect(files(prefix) == ["bin/other"])
         }
     }
 

@@ -131,7 +131,7 @@ import Testing
             let number = try #require(pid_t(contents(pid).trimmingCharacters(in: .newlines)))
             // One without a name cannot be answered.
             try network.host.sh("echo x | socat -u - UNIX-SENDTO:\(socket)").check()
-            try require("a line in the log") { contents(log).contains("cannot be answered") }
+            try require("a line in the log") { contents(log).contains("cannot be answered: Destination address required, ") }
             let machine = try Machine(network, "vm", socket: socket, kind: kind)
             try machine.configure()
             #expect(contents(log).contains("Virtual machine connected"))

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 /// A command line that cannot be carried out, and what must be named in the one line that says so.
@@ -31,6 +32,7 @@ struct Refusal: CustomTestStringConvertible {
         Refusal("--log-file", "/no/such/folder/log", named: ["/no/such/folder/log"]),
         Refusal("--pid", "/no/such/folder/pid", named: ["/no/such/folder/pid"]),
         Refusal("--pcap", "/no/such/folder/capture", named: ["/no/such/folder/capture"]),
+        Refusal("--pcap", "/dev/full", named: ["Couldn't write capture file /dev/full for option --pcap: No space left on device"]),
         Refusal("--netns", "/no/such/netns", named: ["/no/such/netns"]), Refusal("--netns", "no-such-name", named: ["no-such-name"]),
         Refusal("--netns", "/etc/passwd", named: ["/etc/passwd"]), Refusal("--userns", "/no/such/userns", named: ["/no/such/userns"]),
         Refusal("-4", "-6", named: []), Refusal("--quiet", "--debug", named: []), Refusal("--no-copy-routes", named: ["--no-copy-routes"]),
@@ -95,6 +97,27 @@ struct Refusal: CustomTestStringConvertible {
         }
     }
 
+    /// A process that is in the host's own network, or has not come as far as to leave it: root would configure the host, and others would be told of rights.
+    @Test(arguments: [User.root, .ordinary])
+    func theHostsOwnNetworkIsRefused(_ user: User) throws {
+        try withNetwork { network in
+            let process = try network.host.start(["sleep", "infinity"], as: user)
+            try require("the process") { ProcessTable.name(process.pid) == "sleep" }
+            let before = try network.host.run(["ip", "-o", "addr"]).check().out
+            let file = "/proc/\(process.pid)/ns/net"
+            for (words, text) in [
+                (["\(process.pid)"], "Process \(process.pid) has no network namespace of its own: it is in the one that pasta is in, and has not made one (yet)"),
+                (["--userns", "/proc/self/ns/user", "\(process.pid)"], "has not made one (yet)"),
+                (["--netns", file], file + " is the network namespace that pasta is in already"),
+                (["--netns", network.host.path], network.host.path + " is the network namespace that pasta is in already"),
+            ] {
+                let output = try network.host.run([Pasta.path, "--config-net", "--ns-ifname", "tap7"] + words, as: user)
+                #expect(output.ending == .exited(1) && output.errorLines.count == 1 && output.err.contains(text), "\(output)")
+            }
+            #expect(try network.host.run(["ip", "-o", "addr"]).check().out == before)
+        }
+    }
+
     @Test func withoutTheTunDeviceOneLineSaysSo() throws {
         try withNetwork { network in
             let become = "nsenter --user=\(try network.ordinaryUserNamespace()) --preserve-credentials --"
@@ -105,12 +128,49 @@ struct Refusal: CustomTestStringConvertible {
         }
     }
 
+    /// The runtime would abort without it, whatever is asked for.
+    @Test func withoutProcOneLineSaysSo() throws {
+        try withNetwork { network in
+            for path in [Pasta.path, try Passt.path(network), try Passt.repairPath(network)] {
+                let output = try network.run(["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /proc && exec \(path) --version"])
+                #expect(output.ending == .exited(1) && output.out.isEmpty, "\(output)")
+                #expect(output.err == "/proc is needed, and not mounted here: mount -t proc proc /proc\n", "\(output)")
+            }
+        }
+    }
+
     @Test func withoutUserNamespacesOneLineSaysSo() throws {
         try withNetwork { network in
             let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \(Pasta.path) --config-net -- echo ran"
             let output = try network.host.run(["unshare", "--user", "--map-root-user", "sh", "-c", forbid])
             #expect(output.ending == .exited(1) && output.errorLines.count == 1 && output.out.isEmpty, "\(output)")
             #expect(output.err.contains("namespace"), "\(output)")
+        }
+    }
+
+    /// Sockets that options name go again, whether set-up fails before the file system is hidden or after.
+    @Test(arguments: [
+        (["-t", "80"], "for option '-t 80'"), (["--pid", "/dev/full"], "Couldn't write PID file for option --pid /dev/full: No space left on device"),
+        (["--pcap", "/dev/full"], "Couldn't write capture file /dev/full for option --pcap: No space left on device"),
+    ] as [([String], String)], [[], ["-f"]])
+    func aStartThatFailsLeavesNoSockets(_ cause: ([String], String), _ options: [String]) throws {
+        try withNetwork { network in
+            let (socket, control) = (network.path("s"), network.path("c"))
+            let target = try Target(network, .process)
+            let passt = [try Passt.path(network), "--vhost-user", "--socket", socket]
+            for words in [passt, [Pasta.path] + target.arguments, [Pasta.path]] {
+                // Options come before a process number and a command.
+                var line = [words[0], "--conf-path", control]
+                line += cause.0 + options
+                line += words.dropFirst()
+                if words == [Pasta.path] { line += ["--", "true"] }
+                let output = try network.host.run(line, as: .ordinary)
+                #expect(output.ending == .exited(1) && output.err.contains(cause.1), "\(output)")
+                for path in [control, socket, socket + ".repair"] {
+                    #expect(!FileManager.default.fileExists(atPath: path), "\(path) of \(line)")
+                }
+            }
+            #expect(eventually(within: 2) { network.pastas().isEmpty })
         }
     }
 

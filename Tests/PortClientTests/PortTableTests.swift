@@ -48,7 +48,10 @@ import Wire
         // At other addresses, or by another protocol, they are others.
         (["80", "127.0.0.1/80", "[::1]/80:81", "%eth0/80"], ["-t 80", "-t 127.0.0.1/80", "-t [::1]/80:81", "-t %eth0/80"]),
         (["80:192.0.2.1/81", "80:192.0.2.1/81"], ["-t 80:192.0.2.1/81"]), (["80:[2001:db8::1]"], ["-t 80:[2001:db8::1]"]),
-        (["auto", "80"], ["-t 1-65535, as far as somebody listens there", "-t 80"]),
+        (["auto", "80"], ["-t auto, as far as somebody listens there", "-t 80"]),
+        (["all"], ["-t all, as far as they are free"]), (["127.0.0.1/all:192.0.2.1"], ["-t 127.0.0.1/all:192.0.2.1, as far as they are free"]),
+        // These must all be had.
+        (["1-65535"], ["-t 1-65535"]),
         (["all,~2-65535", "1"], ["-t 1, as far as they are free", "-t 1"]), (["none"], []),
     ] as [([String], [String])])
     func whatIsThereStays(_ values: [String], _ expected: [String]) throws {
@@ -110,5 +113,27 @@ import Wire
         ] as [(PortTableName, PortTableHead.Capabilities, PortOption.Kind, String)] {
             #expect(throws: SetupError.self, "\(value)") { try messages(name, without, kind, value) }
         }
+    }
+
+    /// What the other end could not do: its words, and what can be done about it.
+    @Test("Answers", arguments: [
+        (
+            PortControlAnswer(.failed, table: .host, port: 8080, code: 98), "8080",
+            "Failed to bind port 8080 (Address already in use) for option '-t 8080', nothing was changed: something else listens there, 'ss -ltnp' shows what"
+        ),
+        (
+            PortControlAnswer(.failed, table: .host, port: 8080, code: 99), "192.0.2.1/8080",
+            "Failed to bind port 8080 (Cannot assign requested address) for option '-t 192.0.2.1/8080', nothing was changed: the host has no such address"
+        ),
+        (
+            PortControlAnswer(.lost, table: .host, port: 80, code: 98), "80",
+            "Failed to bind port 80 (Address already in use), and a port from before could not be opened again: something else listens there, 'ss -ltnp' shows what"
+        ),
+        (PortControlAnswer(.failed, table: .host, port: 80, code: 22), "80", "Failed to bind port 80 (Invalid argument) for option '-t 80', nothing was changed"),
+        (PortControlAnswer(.nothingBound, table: .host), "all", "Failed to bind any port for option '-t all', nothing was changed"),
+    ] as [(PortControlAnswer, String, String)])
+    func refusalsSayWhatCanBeDone(_ answer: PortControlAnswer, _ value: String, _ expected: String) throws {
+        let tables = [try Self.table(.host, Self.all, value)]
+        #expect(throws: SetupError(.sockets, expected)) { try Pesto.judge(answer, tables) }
     }
 }

@@ -29,6 +29,18 @@ import Wire
         #expect(inside.remedy(Errno(EADDRNOTAVAIL), 80) == "the namespace has no such address")
     }
 
+    /// What has given its rights away cannot get them back, and its options are its own matter.
+    @Test(arguments: [
+        (EACCES, 80, "ports below 1024 can only be opened when passt starts, or with a lower net.ipv4.ip_unprivileged_port_start"),
+        (EACCES, 1024, "a security module forbids it"),
+        (EADDRINUSE, 80, "something else listens there, 'ss -ltnp' shows what"),
+        (EADDRNOTAVAIL, 80, "the host has no such address"),
+    ] as [(Int32, UInt16, String)])
+    func remediesForWhatRunsAlready(_ code: Int32, _ port: UInt16, _ expected: String) {
+        let running = BindRefusal(isTCP: true, isOutbound: false, firstFree: 1024, running: "passt")
+        #expect(running.remedy(Errno(code), port) == expected)
+    }
+
     private func plan() -> ListenerPlan {
         var network = Network(gatewayMAC: Network.defaultGatewayMAC, routerLinkLocal: .any, mtu: 1500)
         network.ipv4 = Network.Family(address: IPv4Address.loopback, prefixLength: 8, gateway: nil)

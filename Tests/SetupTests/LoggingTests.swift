@@ -85,11 +85,14 @@ private func line(_ text: String) -> LineBuffer {
             try log.open(debug: false, trace: false, quiet: true, file: path, size: 1 << 20)
             log.info("silent")
             log.warning("flows: ", 7, " of ", -1)
+            log.answer("asked for", nil, ": ", 5)
             log.warning("String \(path.isEmpty)")
             let lines = try text(of: path).split(separator: "\n")
-            #expect(lines.count == 3)
+            #expect(lines.count == 4)
             #expect(lines.first == "before")
             #expect(lines.dropFirst().first?.hasSuffix(" warning: flows: 7 of -1") == true)
+            // --quiet is for what nobody has asked for.
+            #expect(lines.dropFirst(2).first?.hasSuffix(" asked for: 5") == true)
             #expect(lines.last?.hasSuffix(" warning: String false") == true)
         }
     }

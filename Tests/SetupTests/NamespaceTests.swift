@@ -37,14 +37,40 @@ import Testing
     }
 
     @Test(arguments: [
-        ("/run/netns/blue", false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
-        ("/run/netns/blue", true, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
-        ("/run/user/1000/netns/x", false, "name the user namespace that it belongs to with --userns"),
-        ("/run/user/1000/netns/x", true, "it belongs to another user namespace than this one"),
-    ])
-    func whoseNamespaceItIs(_ path: String, _ hasUser: Bool, _ expected: String) {
-        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: .file(path))
+        (.file("/run/netns/blue"), false, false, "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns"),
+        (.file("/run/netns/blue"), true, false, "if root made it ('ip netns add'), this takes root's rights and no --userns"),
+        (.file("/run/netns/blue"), false, true, "if root made it ('ip netns add'), this takes root's rights"),
+        (.file("/run/user/1000/netns/x"), false, false, "name the user namespace that it belongs to with --userns"),
+        (.file("/run/user/1000/netns/x"), true, true, "it belongs to another user namespace than this one"),
+        (
+            .file("/run/user/1000/netns/x"), false, true,
+            "it belongs to another user namespace than the one that --userns names, which pasta is in already"
+        ),
+        (.process(7), true, false, "it belongs to another user namespace than this one"),
+        (.process(7), false, true, "it belongs to another user namespace than the one that --userns names, which pasta is in already"),
+        (.process(7), false, false, "this takes root's rights, or those over the user namespace in which it was made"),
+    ] as [(TargetNamespace.Origin, Bool, Bool, String)])
+    func whoseNamespaceItIs(_ origin: TargetNamespace.Origin, _ hasUser: Bool, _ isNamed: Bool, _ expected: String) {
+        let target = TargetNamespace(user: hasUser ? Descriptor(3) : nil, network: .none, origin: origin, isUserNamed: isNamed)
         #expect(NamespaceHelper.hint(target) == expected)
+    }
+
+    /// It would be the host that is configured, or a process that has not come as far as to have a namespace.
+    @Test func ownNetworkIsRefused() {
+        let own = Process.identifier
+        let refusal = "Process \(own) has no network namespace of its own: it is in the one that pasta is in, and has not made one (yet)"
+        for (user, netnsOnly) in [(nil, false), (nil, true), ("/proc/self/ns/user", false)] as [(String?, Bool)] {
+            #expect(throws: SetupError(.namespace, refusal)) {
+                try TargetNamespace.open(.process(own), userNamespace: user, netnsOnly: netnsOnly)
+            }
+        }
+        #expect(throws: SetupError(.namespace, "/proc/self/ns/net is the network namespace that pasta is in already")) {
+            try TargetNamespace.open(.path("/proc/self/ns/net"), userNamespace: nil, netnsOnly: true)
+        }
+        let path = "/proc/\(own)/ns/net"
+        #expect(throws: SetupError(.namespace, path + " is the network namespace that pasta is in already: the process has not made one (yet)")) {
+            try TargetNamespace.open(.path(path), userNamespace: nil, netnsOnly: false)
+        }
     }
 
     /// What /proc does not show may be there all the same (hidepid=2). Nobody may signal process 1 but root, and that is an answer, too.
@@ -57,10 +83,19 @@ import Testing
     }
 
     @Test func ownUserNamespaceIsNotEnteredAgain() throws {
-        let target = try TargetNamespace.open(.process(Process.identifier), userNamespace: nil, netnsOnly: false)
+        let child = try Process.fork(into: .network)
+        if child == 0 {
+            try? Process.dieWithParent()
+            while true { pause() }
+        }
+        defer {
+            try? Process.signal(child, SIGKILL)
+            _ = try? Process.wait(for: child)
+        }
+        let target = try TargetNamespace.open(.process(child), userNamespace: nil, netnsOnly: false)
         defer { target.close() }
         #expect(target.user == nil)
-        #expect(target.origin == .process(Process.identifier))
+        #expect(target.origin == .process(child))
     }
 
     /// Any file can play the namespace for the watch.
@@ -174,6 +209,17 @@ import Testing
         }
     }
 
+    /// Helpers that were forked in between have copies of what is open.
+    @Test func theEndOfAChannelIsSeenInSpiteOfCopies() throws {
+        let (one, other) = try DescriptorPassing.pair()
+        let copy = try one.duplicate()
+        defer { copy.close(); other.close() }
+        // Else this would be waited for.
+        try other.setNonBlocking()
+        HelperChannel(socket: one).end()
+        #expect(throws: SetupError(.namespace, "The other process ended unexpectedly")) { try HelperChannel(socket: other).receive() }
+    }
+
     @Test func channelCarriesErrors() throws {
         let (one, other) = try DescriptorPassing.pair()
         defer { one.close(); other.close() }
@@ -187,7 +233,7 @@ import Testing
         (EUSERS, nil, nil, nil, "Couldn't create user namespace: Too many users, too many namespaces, or too deeply nested"),
         (
             EPERM, nil, 9, 1,
-            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns (Packaging/apparmor has one), or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
+            "Couldn't create user namespace: Operation not permitted, AppArmor forbids it: give this program a profile with userns (share/doc/swift-passt/apparmor/swift-passt is one), or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
         ),
         (
             EPERM, 1, 9, 0,

@@ -140,11 +140,17 @@ private let goodCases: [OptionsCase] = [
     .ok("passt -s /tmp/x.socket -1") { $0.socketPath = "/tmp/x.socket"; $0.oneOff = true },
     .ok("passt --socket-path /tmp/x.socket") { $0.socketPath = "/tmp/x.socket" },
     .ok("passt --socket /tmp/x.socket") { $0.socketPath = "/tmp/x.socket" },
+    // A path may have 107 bytes, whatever stands before it.
+    .ok("passt -s " + longestPath) { $0.socketPath = longestPath },
+    .ok("passt -s unixgram://" + longestPath) { $0.socketPath = "unixgram://" + longestPath },
+    .ok("passt -s unixpacket://" + longestPath) { $0.socketPath = "unixpacket://" + longestPath },
     .ok("passt --vhost-user --fd 4") { $0.vhostUser = true; $0.socketDescriptor = 4; $0.oneOff = true },
     .ok("pasta --vhost-user -f") { $0.program = .passt; $0.vhostUser = true; $0.foreground = true },
     .ok("bridge -q --vhost-user") { $0.program = .passt; $0.quiet = true; $0.vhostUser = true },
     .ok("passt --fd 0") { $0.socketDescriptor = 0; $0.oneOff = true },
 ]
+
+private let longestPath = "/" + String(repeating: "x", count: 106)
 
 private let badCases: [OptionsCase] = [
     .bad("pasta --mtu abc", "--mtu 'abc': not a number"),
@@ -256,6 +262,14 @@ private let badCases: [OptionsCase] = [
     .bad("passt --config-net", "--config-net is an option of pasta, not of passt"),
     .bad("passt command", "Extra argument 'command': passt takes options only"),
     .bad("passt --fd -1", "--fd '-1': not a number"),
+    .bad(["passt", "-s", ""], "--socket '': a path is needed"),
+    .bad("passt -s unixgram://", "--socket 'unixgram://': a path is needed"),
+    .bad("passt --socket-path=unixpacket://", "--socket 'unixpacket://': a path is needed"),
+    .bad("passt -s \(longestPath)x", "--socket '\(longestPath)x': a socket's path has 107 bytes at most"),
+    .bad("passt -s unixgram://\(longestPath)x", "--socket 'unixgram://\(longestPath)x': a socket's path has 107 bytes at most"),
+    .bad("pasta -c \(longestPath)x", "--conf-path '\(longestPath)x': a socket's path has 107 bytes at most"),
+    .bad("passt --vhost-user -s unixgram:///tmp/s", "--vhost-user needs a stream socket: a path without unixgram:// or unixpacket://"),
+    .bad("passt -s unixpacket:///tmp/s --vhost-user", "--vhost-user needs a stream socket: a path without unixgram:// or unixpacket://"),
     .bad("passt -s x -F 3", "--socket and --fd exclude each other"),
     // The first mistake of the line is the one that is told.
     .bad("pasta -m abc -a xyz --bogus", "--mtu 'abc': not a number"),

@@ -40,9 +40,39 @@ import Testing
         }
     }
 
+    /// What a start that failed has made goes again; what somebody else has put in its place stays, and so does what a start that succeeded has made.
+    @Test func whatWasMadeGoes() throws {
+        try withTemporaryDirectory { directory in
+            let (mine, replaced, kept) = ("\(directory)/mine", "\(directory)/replaced", "\(directory)/kept")
+            for path in [mine, replaced, kept] { try ControlSocket.listen(at: path, option: "--conf-path").close() }
+            var made = MadeSockets()
+            for path in [mine, replaced, nil, "\(directory)/never"] { made.note(path) }
+            // Both are there for a moment, so they are two files.
+            try write("precious", to: "\(directory)/other")
+            unsafe rename("\(directory)/other", replaced)
+            made.remove()
+            #expect((try? FileKind.of(mine, follow: false)) == nil)
+            #expect(try text(of: replaced) == "precious")
+            var others = MadeSockets()
+            others.note(kept)
+            others.keep()
+            others.remove()
+            #expect(try FileKind.of(kept, follow: false) == .socket)
+        }
+    }
+
     @Test func theReasonOfTheKernelIsToldAsItIs() {
         let error = message { () throws(SetupError) in _ = try MachineSocket.listen(at: "/nonexistent/s") }
         #expect(error == "Couldn't listen for option --socket /nonexistent/s: No such file or directory")
+    }
+
+    @Test(arguments: [
+        (EACCES, "Permission denied, the machine's own socket must be writable for this user"),
+        (EDESTADDRREQ, "Destination address required, the machine's own socket must be bound to a path"),
+        (ECONNREFUSED, "Connection refused, the machine's own socket is not there any more"), (EPROTOTYPE, "Protocol wrong type for socket"),
+    ] as [(Int32, String)])
+    func whyAMachineCannotBeAnswered(_ code: Int32, _ expected: String) {
+        #expect(MachineSocket.reason(Errno(code)) == expected)
     }
 
     @Test func noneOfTheUsualPathsIsFree() throws {

@@ -1,6 +1,6 @@
 // What Swift cannot import from the C library and the kernel's headers by itself: variadic functions,
 // macros with casts, control-message walking and errno. Everything else is used from Swift as the
-// headers declare it. There is no logic here.
+// headers declare it. There is no logic here, but for one look at /proc before the program begins (CLinux.c).
 //
 // Conventions: a shim that makes a system call is named `linux_NAME`, takes what the call takes and
 // returns `-errno` on failure, so that no Swift code runs between the call and the reading of errno.

@@ -78,6 +78,7 @@ static inline int linux_pipe(int pair[2]) { return LINUX_RESULT(pipe2(pair, O_CL
 static inline int linux_pipe_nonblocking(void *pair) { return LINUX_RESULT(pipe2((int *)pair, O_CLOEXEC | O_NONBLOCK)); }
 static inline int linux_fstat(int fd, struct stat *status) { return LINUX_RESULT(fstat(fd, status)); }
 static inline int linux_unlink(const char *path) { return LINUX_RESULT(unlink(path)); }
+static inline int linux_unlinkat(int directory, const char *path) { return LINUX_RESULT(unlinkat(directory, path, 0)); }
 static inline int linux_fstatat(int directory, const char *path, struct stat *status, int flags) { return LINUX_RESULT(fstatat(directory, path, status, flags)); }
 // The file system's magic number, or -errno.
 static inline long linux_filesystem_kind(int fd) {

@@ -66,7 +66,7 @@ enum UserNamespaceRefusal {
 
     private static func appArmor(_ settings: Settings) -> String? {
         guard let restriction = settings.appArmorRestriction, restriction != 0 else { return nil }
-        return "AppArmor forbids it: give this program a profile with userns (Packaging/apparmor has one), "
+        return "AppArmor forbids it: give this program a profile with userns (share/doc/swift-passt/apparmor/swift-passt is one), "
             + "or set kernel.apparmor_restrict_unprivileged_userns=0 with sysctl"
     }
 }

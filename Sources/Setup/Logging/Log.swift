@@ -147,6 +147,17 @@ extension Log {
         _ level: Level, _ text: StaticString, _ first: Int? = nil, _ second: StaticString = "", _ number: Int? = nil, _ third: StaticString = ""
     ) {
         guard level <= self.level else { return }
+        compose(level, text, first, second, number, third)
+    }
+
+    /// Likewise what somebody has just asked for, as by a signal: it is informational, and --quiet does not silence it.
+    public func answer(
+        _ text: StaticString, _ first: Int? = nil, _ second: StaticString = "", _ number: Int? = nil, _ third: StaticString = ""
+    ) {
+        compose(.info, text, first, second, number, third)
+    }
+
+    private func compose(_ level: Level, _ text: StaticString, _ first: Int?, _ second: StaticString, _ number: Int?, _ third: StaticString) {
         var line = LineBuffer()
         line.append(text)
         if let first { line.append(first) }

@@ -42,7 +42,8 @@ public struct MachineSocket: Equatable, Sendable {
             .sockets, "Couldn't listen on any of \(paths.first ?? "none") to \(paths.last ?? "none")", last, hint: "name another path with --socket")
     }
 
-    private static func kind(of path: String) -> (UnixSocket.Kind, String) {
+    /// What a value of `--socket` asks for, and the path in it.
+    static func kind(of path: String) -> (kind: UnixSocket.Kind, path: String) {
         for (kind, prefix) in [(UnixSocket.Kind.messages, "unixpacket://"), (.datagrams, "unixgram://")] where path.utf8.starts(with: prefix.utf8) {
             return (kind, String(path.dropFirst(prefix.utf8.count)))
         }
@@ -65,12 +66,23 @@ public struct MachineSocket: Equatable, Sendable {
                 switch try descriptor.connectToSender() {
                 case .connected: return true
                 case .nobody: try events.wait(on: epoll, nanoseconds: -1)
-                case .unreachable(let error): log.warning("Turned away a virtual machine that cannot be answered: error ", Int(error.code))
+                case .unreachable(let error): log.warning("Turned away a virtual machine that cannot be answered: \(MachineSocket.reason(error))")
                 }
             }
         } catch {
             throw SetupError(.sockets, "Couldn't wait for a virtual machine", error)
         }
+    }
+
+    /// Why a sender cannot be answered, and what can be done about it. Nothing is closed in yet, so there may be strings.
+    static func reason(_ error: Errno) -> String {
+        let hint: String? = switch error.code {
+        case EACCES: "the machine's own socket must be writable for this user"
+        case EDESTADDRREQ: "the machine's own socket must be bound to a path"
+        case ENOENT, ECONNREFUSED: "the machine's own socket is not there any more"
+        default: nil
+        }
+        return error.text + (hint.map { ", " + $0 } ?? "")
     }
 
     /// Takes over the connected socket of `--fd`, of whichever kind it is, at a number that nothing else claims.

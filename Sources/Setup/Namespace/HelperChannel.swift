@@ -81,6 +81,12 @@ public struct HelperChannel: Sendable {
 
     func finish() throws(SetupError) { try packet(Kind.finished, [], []) }
 
+    /// Closes this end so that the other side notices, even while a process that was forked since holds a copy of it.
+    func end() {
+        try? socket.shutdown(2)  // SHUT_RDWR
+        socket.close()
+    }
+
     func fail(_ error: SetupError) {
         let stage = UInt8(HelperChannel.stages.firstIndex(of: error.stage) ?? 2)
         try? packet(Kind.failed, [stage] + Array(error.message.utf8.prefix(HelperChannel.largestPacket)), [])

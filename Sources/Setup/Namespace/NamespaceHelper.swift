@@ -54,13 +54,18 @@ public enum NamespaceHelper {
         }
     }
 
-    /// Rights over a network namespace are those over the user namespace in which it was made.
+    /// Rights over a network namespace are those over the user namespace in which it was made. --userns is advised only where it was not given.
     static func hint(_ target: TargetNamespace) -> String {
         if case .file(let path) = target.origin, path.hasPrefix("/run/netns/") || path.hasPrefix("/var/run/netns/") {
             let made = "if root made it ('ip netns add'), this takes root's rights"
-            return target.user == nil ? made + ", else name its user namespace with --userns" : made + " and no --userns"
+            if target.user != nil { return made + " and no --userns" }
+            return target.isUserNamed ? made : made + ", else name its user namespace with --userns"
         }
-        return target.user == nil ? "name the user namespace that it belongs to with --userns" : "it belongs to another user namespace than this one"
+        if target.user != nil { return "it belongs to another user namespace than this one" }
+        if target.isUserNamed { return "it belongs to another user namespace than the one that --userns names, which pasta is in already" }
+        // The process is in our user namespace, and its network is from elsewhere.
+        if case .process = target.origin { return "this takes root's rights, or those over the user namespace in which it was made" }
+        return "name the user namespace that it belongs to with --userns"
     }
 }
 

@@ -27,8 +27,10 @@ public struct SpawnedCommand: Sendable {
         channel.socket.close()
     }
 
-    /// Gives up, whether the command runs already or not: it ends.
+    /// Gives up before `release`: the child that waits ends without ever becoming the command. The end of the channel makes it, since a signal need not reach
+    /// it: started as root, we have no right over the user that it is (CAP_KILL).
     public func abandon() {
+        channel.end()
         try? Process.signal(processID, SIGKILL)
         _ = waitForEnd()
     }

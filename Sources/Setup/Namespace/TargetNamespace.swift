@@ -13,6 +13,8 @@ public struct TargetNamespace: Sendable {
     public let network: Descriptor
     /// What says that the namespace is gone.
     public let origin: Origin
+    /// The user namespace is that of an option, also where it is left out because we are in it.
+    let isUserNamed: Bool
 
     public enum Origin: Sendable, Equatable {
         /// The end of our own child says it.
@@ -21,43 +23,55 @@ public struct TargetNamespace: Sendable {
         case file(String)
     }
 
-    init(user: Descriptor?, network: Descriptor, origin: Origin) {
+    init(user: Descriptor?, network: Descriptor, origin: Origin, isUserNamed: Bool = false) {
         self.user = user
         self.network = network
         self.origin = origin
+        self.isUserNamed = isUserNamed
     }
 
     /// Opens the namespaces of a running process or those that files stand for. `userNamespace` and `netnsOnly` are the options
     /// of these names; a namespace given by a file is entered with our own rights unless `userNamespace` says otherwise.
-    /// A user namespace that we are in already is left out. A `.command` target is NamespaceSpawner's matter.
+    /// A user namespace that we are in already is left out. Our own network is refused: it would be the host's that is configured, wherever we have the
+    /// right. A `.command` target is NamespaceSpawner's matter.
     public static func open(_ target: Target, userNamespace: String?, netnsOnly: Bool) throws(SetupError) -> TargetNamespace {
         let network: Descriptor
         var user: Descriptor?
         let origin: Origin
+        let refusal: String
         switch target {
         case .command:
             throw SetupError(.namespace, "A command's namespaces don't exist yet")
         case .process(let process):
             origin = .process(process)
+            refusal = "Process \(process) has no network namespace of its own: it is in the one that pasta is in, and has not made one (yet)"
             network = try open("/proc/\(process)/ns/net", .network)
             if !netnsOnly { user = try open(userNamespace ?? "/proc/\(process)/ns/user", .user) }
         case .path(let path):
             origin = .file(path)
+            let isProcess = NamespaceWatch.process(of: path) != nil
+            refusal = "\(path) is the network namespace that pasta is in already" + (isProcess ? ": the process has not made one (yet)" : "")
             network = try open(path, .network)
             if !netnsOnly, let userNamespace { user = try open(userNamespace, .user) }
         }
-        if let given = user, isOwn(given) {
+        if isOwn(network, "net") {
+            user?.close()
+            network.close()
+            throw SetupError(.namespace, refusal)
+        }
+        // Entering the user namespace that one is in is refused by the kernel, and needless.
+        if let given = user, isOwn(given, "user") {
             given.close()
             user = nil
         }
-        return TargetNamespace(user: user, network: network, origin: origin)
+        return TargetNamespace(user: user, network: network, origin: origin, isUserNamed: userNamespace != nil)
     }
 
-    /// Entering the user namespace that one is in is refused by the kernel, and needless.
-    private static func isOwn(_ user: Descriptor) -> Bool {
-        guard let own = try? Descriptor.open("/proc/self/ns/user", O_RDONLY) else { return false }
+    /// Whether it is the namespace of this kind that we are in. `kind` is its name in /proc/self/ns.
+    private static func isOwn(_ namespace: Descriptor, _ kind: String) -> Bool {
+        guard let own = try? Descriptor.open("/proc/self/ns/\(kind)", O_RDONLY) else { return false }
         defer { own.close() }
-        guard let mine = try? own.identity(), let theirs = try? user.identity() else { return false }
+        guard let mine = try? own.identity(), let theirs = try? namespace.identity() else { return false }
         return mine == theirs
     }
 

@@ -41,7 +41,7 @@ extension OptionParser {
 
     mutating func apply(_ key: OptionKey.Machine, _ given: GivenOption) throws(SetupError) {
         switch key {
-        case .socket: options.socketPath = try OptionValue.socketPath(given)
+        case .socket: options.socketPath = try OptionValue.machinePath(given)
         case .fd:
             options.socketDescriptor = Int32(try OptionValue.number(given, in: 0...Int(Int32.max)))
             options.oneOff = true

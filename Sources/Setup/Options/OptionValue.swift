@@ -16,9 +16,12 @@ struct GivenOption {
 
 /// Texts to values. Everything that can be refused without knowing the host is refused here.
 enum OptionValue {
-    /// In quotes, cut after 200 characters, with control characters shown as their codes.
-    static func quoted(_ text: String) -> String {
-        var result = "'"
+    /// In quotes, as `shown`.
+    static func quoted(_ text: String) -> String { "'" + shown(text) + "'" }
+
+    /// Cut after 200 characters, with control characters shown as their codes.
+    static func shown(_ text: String) -> String {
+        var result = ""
         for (index, scalar) in text.unicodeScalars.enumerated() {
             if index == 200 {
                 result += "..."
@@ -30,7 +33,7 @@ enum OptionValue {
                 result.unicodeScalars.append(scalar)
             }
         }
-        return result + "'"
+        return result
     }
 
     /// Digits only: no sign, no blanks, no other base.
@@ -52,9 +55,20 @@ enum OptionValue {
 
     /// Of a UNIX socket.
     static func socketPath(_ given: GivenOption) throws(SetupError) -> String {
+        try checkSocket(given.value, given)
+        return given.value
+    }
+
+    /// The same, with what may stand before the path of a machine's socket.
+    static func machinePath(_ given: GivenOption) throws(SetupError) -> String {
+        try checkSocket(MachineSocket.kind(of: given.value).path, given)
+        return given.value
+    }
+
+    private static func checkSocket(_ path: String, _ given: GivenOption) throws(SetupError) {
         // sun_path has 108 bytes and ends in a zero.
-        if given.value.utf8.count > UnixSocket.longestPath { throw given.refused("a socket's path has \(UnixSocket.longestPath) bytes at most") }
-        return try filled(given)
+        if path.utf8.count > UnixSocket.longestPath { throw given.refused("a socket's path has \(UnixSocket.longestPath) bytes at most") }
+        if path.isEmpty { throw given.refused("a path is needed") }
     }
 
     /// Either family. A mapped spelling is the IPv4 address that it means.

@@ -89,6 +89,9 @@ struct OptionParser {
             throw SetupError(.options, "--userns '\(path)': only with --netns or a process number, a command gets a user namespace of its own")
         }
         if options.socketPath != nil && options.socketDescriptor != nil { throw exclusive("--socket", "--fd") }
+        if options.vhostUser, let path = options.socketPath, MachineSocket.kind(of: path).kind != .stream {
+            throw SetupError(.options, "--vhost-user needs a stream socket: a path without unixgram:// or unixpacket://")
+        }
         if options.spliceOnly && options.noSplice { throw exclusive("--no-splice", "--splice-only") }
         if options.hostLoopbackToNamespaceLoopback && options.noSplice { throw exclusive("--host-lo-to-ns-lo", "--no-splice") }
         if !options.configureNetwork {

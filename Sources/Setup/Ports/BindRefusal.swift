@@ -1,27 +1,39 @@
 internal import CLinux
-internal import Linux
+package import Linux
 
 /// What can be done about ports that cannot be listened on: tails of lines whose beginnings callers look for.
-struct BindRefusal {
+package struct BindRefusal {
     let isTCP: Bool
     /// In the guest's namespace.
     let isOutbound: Bool
     let freebind: Bool
     /// The first port that takes no rights; nil: the kernel's own setting (`net.ipv4.ip_unprivileged_port_start`).
-    var firstFree: Int?
+    let firstFree: Int?
+    /// The program that was to listen, if it runs already and has given its rights away; whether it has --freebind is then not known.
+    let running: String?
+
+    package init(isTCP: Bool, isOutbound: Bool, freebind: Bool = false, firstFree: Int? = nil, running: String? = nil) {
+        self.isTCP = isTCP
+        self.isOutbound = isOutbound
+        self.freebind = freebind
+        self.firstFree = firstFree
+        self.running = running
+    }
 
     /// nil where nothing is known.
-    func remedy(_ error: Errno, _ port: UInt16) -> String? {
+    package func remedy(_ error: Errno, _ port: UInt16) -> String? {
         let whose = isOutbound ? "namespace" : "host"
         switch error.code {
         case EACCES:
             let first = firstFree ?? Descriptor.setting("net/ipv4/ip_unprivileged_port_start") ?? 1024
             guard Int(port) < first else { return "a security module forbids it" }
-            return "ports below \(first) take root's rights, or a lower net.ipv4.ip_unprivileged_port_start (sysctl)"
+            let lower = "a lower net.ipv4.ip_unprivileged_port_start"
+            if let running { return "ports below \(first) can only be opened when \(running) starts, or with \(lower)" }
+            return "ports below \(first) take root's rights, or \(lower) (sysctl)"
         case EADDRINUSE:
             return "something else listens there, 'ss -l\(isTCP ? "t" : "u")np'\(isOutbound ? " in the namespace" : "") shows what"
         case EADDRNOTAVAIL:
-            return "the \(whose) has no such address" + (freebind ? "" : ", --freebind listens on those that are still to come")
+            return "the \(whose) has no such address" + (freebind || running != nil ? "" : ", --freebind listens on those that are still to come")
         case ENODEV:
             return "the \(whose) has no such interface, 'ip link' shows those it has"
         case EAFNOSUPPORT:

@@ -2,6 +2,14 @@ internal import Wire
 
 extension PortSpec {
     init(_ text: String) throws(PortSpecError) {
+        do throws(PortSpecError) {
+            try read(whole: text)
+        } catch {
+            throw PortSpec.hint(text).map { PortSpecError(error.reason + ", " + $0) } ?? error
+        }
+    }
+
+    mutating func read(whole text: String) throws(PortSpecError) {
         if text.isEmpty { throw PortSpecError("ports are needed, or 'none'") }
         if text == "none" {
             isNone = true
@@ -52,7 +60,7 @@ extension PortSpec {
     }
 
     /// With brackets around it or without.
-    private static func address(_ text: Substring) throws(PortSpecError) -> IPAddress {
+    static func address(_ text: Substring) throws(PortSpecError) -> IPAddress {
         var bare = text
         if text.hasPrefix("[") || text.hasSuffix("]") {
             guard text.hasPrefix("["), text.hasSuffix("]"), text.count >= 2 else { throw PortSpecError("unpaired bracket in \(quoted(text))") }

@@ -2,6 +2,7 @@
 //
 //     PortSpec        the value of -t, -u, -T or -U, taken apart
 //     PortSpec+Read   text to that
+//     PortSpec+Hints  what a value that others would take is in this grammar
 //     PortSpec+Rules  that to rules, each of which is one range of ports that are treated alike
 //     PortRules       the rules of all options together, which must not contradict each other
 //     PortCircle      ports that would lead back to themselves

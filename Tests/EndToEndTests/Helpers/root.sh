@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # root.sh PASTA: what only root of the machine can try, in network, mount and process namespaces of their own. pasta and its helper become nobody and
-# keep no right but the one to low ports; the command is root of its namespace, and nobody outside. All of it also where the tap's device is root's own.
+# keep no right but the one to low ports; the command is root of its namespace, and nobody outside. All of it also where the tap's device is root's own. Set-up that fails
+# halfway ends, with the command that waits.
 set -euo pipefail
 pasta=$1
 
@@ -22,6 +23,15 @@ ip route add default via 198.51.100.254
 
 # The line of /proc/PID/status that begins so, without the name: who it is outside, whoever asks.
 status() { awk -v name="$2:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$1/status"; }
+
+# gone OPTION...: nothing of pasta is left, soon.
+gone() {
+    for _ in {1..40}; do
+        pgrep -x pasta >/dev/null || return 0
+        sleep 0.05
+    done
+    fail "$*: pasta is still there"
+}
 
 # check USER GROUP OPTION...
 check() {
@@ -52,14 +62,24 @@ check() {
     ((count >= 3)) || fail "$*: $count processes instead of pasta, its helper and the command"
     kill -9 "$command"
     wait "$started" || true
-    for _ in {1..40}; do
-        pgrep -x pasta >/dev/null || return 0
-        sleep 0.05
-    done
-    fail "$*: pasta is still there"
+    gone "$@"
+}
+
+# refused TEXT OPTION...: set-up that fails when the command's child waits already, which is another user by then, ends with status 1 and one line.
+refused() {
+    local words=$1 output status=0
+    shift
+    # SIGTERM would not end it before it is set up.
+    output=$(timeout --signal=KILL 10 "$pasta" --config-net "$@" -- true 2>&1) || status=$?
+    [[ $status == 1 && $output == *"$words"* && $(wc -l <<<"$output") == 1 ]] || fail "$*: status $status instead of 1 and '$words': $output"
+    gone "$@"
 }
 
 check 65534 65534
 check 1000 1000 --runas 1000:1000
 check 0 0 --runas 0
-echo "root: pasta becomes nobody, and its command root of its namespace only"
+for identity in "" "--runas 1000:1000" "--runas 0"; do
+    # shellcheck disable=SC2086  # Words.
+    refused "Interface lo exists in the namespace already" $identity -I lo
+done
+echo "root: pasta becomes nobody, and its command root of its namespace only; set-up that fails ends it"
