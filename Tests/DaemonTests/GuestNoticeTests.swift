@@ -12,6 +12,7 @@ import Testing
     private struct Teller: ProgramRun {
         let options: Options
         var log: Log
+        var made = MadeSockets()
 
         mutating func run() throws(SetupError) -> Int32 { 0 }
     }

@@ -41,7 +41,8 @@ import Wire
     }
 
     private func send(_ frame: [UInt8], over guest: Descriptor) throws {
-        try guest.write([UInt8](repeating: 0, count: TapLinkTests.headerLength) + frame)
+        let bytes = [UInt8](repeating: 0, count: TapLinkTests.headerLength) + frame
+        _ = try unsafe guest.write(bytes.span.bytes)
     }
 
     @Test func framesComeUntilThereAreNoMore() throws {
