@@ -73,7 +73,11 @@ struct HostFeed: ~Copyable {
         for _ in 0..<16 {
             var bytes = buffer.mutableBytes
             let count = question.listener.receive(into: &bytes)
-            if count == 0 { break }
+            if count == 0 {
+                // Not before all is read: until then, more may get lost.
+                question.begin()
+                return
+            }
             if count < 0 {
                 question.isBehind = true
                 continue
@@ -84,13 +88,14 @@ struct HostFeed: ~Copyable {
                 switch announcement {
                 case .neighbour(let neighbour): if interfaces.isTemplate(neighbour.index, for: neighbour.address) { worker.learn(neighbour: neighbour) }
                 case .addressGone(let address): worker.abandon(address)
-                case .addressCame(let address, let index): worker.note(address, isOnTemplate: interfaces.isTemplate(index, for: address))
+                case .addressCame(let address, let index):
+                    question.forgetAddresses(&worker)
+                    worker.note(address, isOnTemplate: interfaces.isTemplate(index, for: address))
                 case .linkCame(let name, let index): while let old = interfaces.change(name, to: index) { worker.renumber(old, to: index) }
-                case .endOfList: question.goOn(&worker)
+                case .endOfList(let isComplete): question.goOn(isComplete, &worker)
                 }
             }
         }
-        question.begin(&worker)
     }
 }
 
@@ -98,31 +103,39 @@ struct HostFeed: ~Copyable {
 private struct RepeatedQuestion {
     let listener: AnnouncementListener
     private var asked: AnnouncementListener.List?
+    /// What the host has lost is in no list: once the first address is told, or there is none, those from before are forgotten.
+    private var hasForgotten = false
     /// Announcements were lost since this was begun last.
     var isBehind = false
 
     init(listener: AnnouncementListener) { self.listener = listener }
 
-    mutating func begin<Work: Worker & ~Copyable>(_ worker: inout Work) {
+    mutating func begin() {
         guard isBehind, asked == nil else { return }
-        isBehind = false
-        ask(for: .links, &worker)
+        (isBehind, hasForgotten) = (false, false)
+        ask(for: .links)
     }
 
-    /// One list is complete.
-    mutating func goOn<Work: Worker & ~Copyable>(_ worker: inout Work) {
+    /// A list has ended. Where the kernel refuses the rest of it, what is known has to do until announcements are lost again.
+    mutating func goOn<Work: Worker & ~Copyable>(_ isComplete: Bool, _ worker: inout Work) {
         switch asked {
-        case .links: ask(for: .addresses, &worker)
-        case .addresses: ask(for: .neighbours, &worker)
-        case .neighbours, nil: asked = nil
+        case .links where isComplete: ask(for: .addresses)
+        case .addresses where isComplete:
+            forgetAddresses(&worker)
+            worker.distrustSources()
+            ask(for: .neighbours)
+        default: asked = nil
         }
     }
 
-    private mutating func ask<Work: Worker & ~Copyable>(for list: AnnouncementListener.List, _ worker: inout Work) {
-        asked = listener.ask(for: list) ? list : nil
-        // What the host has lost is in no list.
-        if asked == .addresses { worker.forgetAddresses() }
+    /// To be called before an address is noted.
+    mutating func forgetAddresses<Work: Worker & ~Copyable>(_ worker: inout Work) {
+        guard asked == .addresses, !hasForgotten else { return }
+        hasForgotten = true
+        worker.forgetAddresses()
     }
+
+    private mutating func ask(for list: AnnouncementListener.List) { asked = listener.ask(for: list) ? list : nil }
 }
 
 /// The host's interfaces that each family's addresses are those of, and that its sockets are bound to.

@@ -39,11 +39,14 @@ extension PastaDaemon {
         } catch {
             throw SetupError(.sockets, "Couldn't set up automatic ports", error)
         }
-        if namespace != nil { followPorts(&worker, of: .namespace) }
+        if namespace != nil { openPorts(&worker, of: .namespace) }
     }
 
+    /// All that are there at the start.
+    func openPorts(_ worker: inout PastaWorker, of side: PortSides) { worker.openPorts(of: side) { tell($0) } }
+
     /// Makes no strings: it runs in a process that is closed in already, too.
-    func followPorts(_ worker: inout PastaWorker, of sides: PortSides = [.namespace, .host], limit: Int = .max) {
-        worker.followPorts(of: sides, limit: limit) { tell($0) }
+    func followPorts(_ worker: inout PastaWorker) {
+        worker.followPorts { tell($0) }
     }
 }

@@ -52,8 +52,7 @@ extension PastaDaemon {
                 // A namespace does not come and go, but its capture may end.
                 tell(notice)
             case .portsDue:
-                // Who opens ten thousand ports at once does not hold up everybody's traffic.
-                followPorts(&worker, limit: 256)
+                followPorts(&worker)
             case .deadline:
                 statistics?.printIfDue(worker)
             }

@@ -64,7 +64,7 @@ struct PastaDaemon: ProgramRun {
             var server = try self.control(&worker, control, network, known, namespaceEphemeral: namespacePorts?.ephemeral)
             try hide()
             // By now the helper has closed itself in, beside us.
-            followPorts(&worker, of: .host)
+            openPorts(&worker, of: .host)
             let readiness = staysInForeground
                 ? nil : try Daemonizer.fork(null: null, signals: signals, newPIDNamespace: true)
             // Only now: a descriptor of signals wakes up the process that began to watch it.

@@ -149,7 +149,7 @@ extension ProgramRun {
         case .addressTaken:
             log.warning("--mac-addr names the guest's own address: we use 9a:55:9a:55:9a:55 instead")
         case .listenerEnded:
-            log.warning("Somebody has ended a socket that listened for a forwarded port (ss -K?): that port is not forwarded until it is taken away and added again")
+            log.warning("Somebody has ended a socket that listened for a forwarded port (ss -K?): unless it is an automatic one, that port is not forwarded until it is taken away and added again")
         }
     }
 

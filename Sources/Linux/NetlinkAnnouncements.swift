@@ -11,8 +11,8 @@ public enum Announcement: Sendable, BitwiseCopyable {
     case addressCame(IPAddress, index: Int32)
     /// There is an interface of this name, new or as before.
     case linkCame(InterfaceName, index: Int32)
-    /// Nothing more follows of what was asked for by `ask`.
-    case endOfList
+    /// Nothing more follows of what was asked for by `ask`. Not complete: the kernel has refused the rest.
+    case endOfList(isComplete: Bool)
 }
 
 /// Changes of the neighbour table, and addresses and interfaces that come and go, as the kernel announces them (RTMGRP_NEIGH and the like). A socket of its own.
@@ -57,7 +57,9 @@ public struct AnnouncementListener: Sendable {
     public static func next(in bytes: borrowing RawSpan, at offset: inout Int) -> Announcement? {
         while let header = NetlinkHeader(bytes, at: offset) {
             offset = header.next
-            if header.type == NLMSG_DONE || header.type == NLMSG_ERROR { return .endOfList }
+            if header.type == NLMSG_DONE || header.type == NLMSG_ERROR {
+                return .endOfList(isComplete: header.type == NLMSG_DONE && header.error(bytes) == 0)
+            }
             if let neighbour = Neighbour(bytes, header) { return .neighbour(neighbour) }
             if let address = InterfaceAddress.gone(bytes, header) { return .addressGone(address) }
             if let (name, index) = Link.came(bytes, header) { return .linkCame(name, index: index) }

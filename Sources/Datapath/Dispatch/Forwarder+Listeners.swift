@@ -99,7 +99,14 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     /// Somebody with the right to it has ended our listener (`ss -K`): it would wake us for ever, and nobody comes by it again.
     private mutating func retire(_ index: Int) {
-        listeners.retire(index, in: epoll)
+        let entry = listeners[index]
+        if entry.isAutomatic {
+            // The next look opens it again.
+            portWatch.forget(listener: index, port: entry.port, isInbound: !entry.isOutbound)
+            stopListening(index)
+        } else {
+            listeners.retire(index, in: epoll)
+        }
         port.counters.add(.listenersEnded)
         notices.note(.listenerEnded)
     }

@@ -60,7 +60,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .follow:
             portTables.step = .open
             if followNewRules() {
-                followPorts(of: [.namespace, .host], now: now, tell)
+                followPorts(of: [.namespace, .host], now: now, limit: portSlice, tell)
             } else {
                 // Nobody follows half of them.
                 portWatch.forgetRules()
@@ -73,7 +73,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             closeUnclaimed(from: first)
             guard portTables.step == .idle else { return nil }
             // What was in the way of automatic ports until now.
-            followPorts(of: [.namespace, .host], now: now, tell)
+            portWatch.startOver()
+            followPorts(of: [.namespace, .host], now: now, limit: portSlice, tell)
             return portTables.finish()
         }
         return nil

@@ -26,33 +26,31 @@ public struct PortSides: OptionSet, Sendable, BitwiseCopyable {
 
 /// Automatic ports: our listeners follow those of the other side.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
-    /// Looks who listens in the namespace, or on the host, or both, and opens and closes what follows from it: `limit` ports at most, and the rest with a look that is
-    /// due soon. What cannot be opened is tried again with the next look. `tell` hears of each change, and of failures once. Allocates nothing.
+    /// How many ports are opened and closed while the rest of the traffic waits.
+    var portSlice: Int { 256 }
+
+    /// Looks who listens in the namespace, or on the host, or both, and opens and closes what follows from it: `limit` ports at most, and the others a moment later, with the
+    /// next call. What cannot be opened is tried again with the next look. `tell` hears of each change, and of failures once. Allocates nothing.
     mutating func followPorts(of sides: PortSides, now: Int64, limit: Int = .max, _ tell: (PortNews) -> Void) {
-        var isComplete = true
+        portWatch.begin(sides)
         var left = limit
-        if sides.contains(.namespace), portWatch.readNamespace(&isComplete) {
-            while left > 0, let change = portWatch.nextInbound(own: listeners.ownInNamespace) {
-                switch change {
-                case .close(let index): closeAutomatic(index, &left, tell)
-                case .open(let group, let port, let isIPv4): followInbound(portWatch.inbound[group], port, isIPv4, &left, tell)
+        while let (change, isInbound) = portWatch.next(ownOnHost: listeners.ownOnHost, ownInNamespace: listeners.ownInNamespace) {
+            switch change {
+            case .close(let index): closeAutomatic(index, tell)
+            case .open(let group, let port, let isIPv4):
+                if isInbound {
+                    followInbound(portWatch.inbound[group], port, isIPv4, tell)
+                } else {
+                    followOutbound(portWatch.outbound[group], port, isIPv4, tell)
                 }
             }
+            left -= 1
+            if left == 0 { return portWatch.wait(at: now) }
         }
-        if sides.contains(.host), left > 0, portWatch.readHost(&isComplete) {
-            while left > 0, let change = portWatch.nextOutbound(own: listeners.ownOnHost) {
-                switch change {
-                case .close(let index): closeAutomatic(index, &left, tell)
-                case .open(let group, let port, let isIPv4): followOutbound(portWatch.outbound[group], port, isIPv4, &left, tell)
-                }
-            }
-        }
-        // Where descriptors were missing, nothing is to be gained by going on at once.
-        portWatch.wasRead(at: now, isComplete && left > 0, hasMore: left == 0)
+        portWatch.wasRead(at: now)
     }
 
-    private mutating func closeAutomatic(_ index: Int, _ left: inout Int, _ tell: (PortNews) -> Void) {
-        left -= 1
+    private mutating func closeAutomatic(_ index: Int, _ tell: (PortNews) -> Void) {
         let entry = listeners[index]
         stopListening(index)
         tell(PortNews(event: .closed, isTCP: entry.isTCP, isInbound: !entry.isOutbound, isIPv4: entry.address.isIPv4, port: entry.port))
@@ -60,14 +58,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     // MARK: To the guest
 
-    private mutating func followInbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ left: inout Int, _ tell: (PortNews) -> Void) {
+    private mutating func followInbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
         do throws(Errno) {
             portWatch.openedInbound(try openOnHost(group, number, isIPv4))
-            left -= 1
             tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number))
         } catch {
             // Each port behind this one would fail as well.
-            if error.isLackOfDescriptors { left = -1 }
+            if error.isLackOfDescriptors { portWatch.lackDescriptor() }
             guard portWatch.failedInbound() else { return }
             tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number, code: error.code))
         }
@@ -75,7 +72,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     private mutating func openOnHost(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool) throws(Errno) -> Int {
         // Who listens everywhere in the namespace does not keep others from being served.
-        guard listeners.count < descriptors / 2 else { throw Errno(24) }  // EMFILE
+        guard listeners.automaticCount < descriptors / 2 else { throw Errno(24) }  // EMFILE
         let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any))
         // Another group may have a socket at the same port, at one of the addresses of this one.
         let wanted = ListenerSocket(
@@ -87,7 +84,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     // MARK: To the host
 
-    private mutating func followOutbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ left: inout Int, _ tell: (PortNews) -> Void) {
+    private mutating func followOutbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
         // Not a service, but the guest's own datagrams to a group.
         if !group.isTCP, udp.ports.isOurs(number, isIPv4: isIPv4) {
             _ = portWatch.failedOutbound()
@@ -97,10 +94,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback))
             let socket = try bypass.openListener(isTCP: group.isTCP, address, port: number)
             portWatch.openedOutbound(try listen(socket, group, address, number, isOutbound: true))
-            left -= 1
             tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number))
         } catch {
-            if error.isLackOfDescriptors { left = -1 }
+            if error.isLackOfDescriptors { portWatch.lackDescriptor() }
             guard portWatch.failedOutbound() else { return }
             tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number, code: error.code))
         }

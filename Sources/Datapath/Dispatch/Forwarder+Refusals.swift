@@ -10,8 +10,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     /// What a router behind the guest answers that has a smaller link there than ours: a packet that may not be cut on its way was dropped, and `mtu` bytes would have
-    /// passed (RFC 1191, section 4; RFC 4443, section 3.2). TCP goes on in smaller segments. Datagrams and echo replies of IPv4 are cut by routers, so only those of IPv6
-    /// are cut smaller here, all of the guest's. Who says so must know of a flow, though nobody but the guest can say anything here.
+    /// passed (RFC 1191, section 4; RFC 4443, section 3.2). TCP goes on in smaller segments. Datagrams and echo replies of IPv4 are cut by routers, so only errors of
+    /// IPv6 make those smaller that go to the guest, all of them. Who says so must know of a flow, though nobody but the guest can say anything here.
     mutating func takeTooBig(_ mtu: Int, _ payload: L4Payload, in frame: Frame, now: Int64) {
         guard let packet = frame.parseQuote(inbound.arena.bytes, payload) else { return port.counters.add(.droppedProtocol) }
         if packet.proto == .tcp { return tcp.segmentWasTooBig(packet, mtu: mtu, now: now) }

@@ -44,9 +44,15 @@ extension PastaWorker {
         forwarder.portWatch = watch
     }
 
-    /// To be called when `run` says `.portsDue`, and once before. `tell` hears of each change. Allocates nothing.
-    public mutating func followPorts(of sides: PortSides = [.namespace, .host], limit: Int = .max, _ tell: (PortNews) -> Void) {
-        forwarder.followPorts(of: sides, now: monotonicNanoseconds() / 1_000_000, limit: limit, tell)
+    /// To be called once for each side, before `run`. `tell` hears of each change. Allocates nothing.
+    public mutating func openPorts(of side: PortSides, _ tell: (PortNews) -> Void) {
+        forwarder.followPorts(of: side, now: monotonicNanoseconds() / 1_000_000, tell)
+    }
+
+    /// To be called when `run` says `.portsDue`. Who opens very many ports at once does not hold up everybody's traffic.
+    public mutating func followPorts(_ tell: (PortNews) -> Void) {
+        forwarder.followPorts(
+            of: [.namespace, .host], now: monotonicNanoseconds() / 1_000_000, limit: forwarder.portSlice, tell)
     }
 
     /// What automatic ports need while the program runs.

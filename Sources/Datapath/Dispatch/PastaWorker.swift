@@ -25,6 +25,8 @@ public struct PastaWorker: Worker, ~Copyable {
 
     public mutating func forgetAddresses() { forwarder.forgetAddresses() }
 
+    public mutating func distrustSources() { forwarder.distrustSources() }
+
     public mutating func renumber(_ old: Int32, to new: Int32) { forwarder.renumber(old, to: new) }
 
     /// Lets connections between loopback addresses go straight to sockets of the guest's namespace, which come over `channel`

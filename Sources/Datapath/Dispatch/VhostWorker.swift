@@ -29,6 +29,8 @@ public struct VhostWorker: Worker, ~Copyable {
 
     public mutating func forgetAddresses() { forwarder.forgetAddresses() }
 
+    public mutating func distrustSources() { forwarder.distrustSources() }
+
     public mutating func renumber(_ old: Int32, to new: Int32) { forwarder.renumber(old, to: new) }
 
     public mutating func listen(on port: ForwardedPort) throws(Errno) -> Int { try forwarder.listen(on: port) }

@@ -25,6 +25,9 @@ public protocol Worker: ~Copyable {
     /// Which addresses the host has is told anew from here on.
     mutating func forgetAddresses()
 
+    /// The host may have lost an address without saying so.
+    mutating func distrustSources()
+
     /// The host's interface of index `old` was made anew.
     mutating func renumber(_ old: Int32, to new: Int32)
 
@@ -91,6 +94,11 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         tcp.translation.forgetAddresses()
         udp.translation.forgetAddresses()
         ping.translation.forgetAddresses()
+    }
+
+    mutating func distrustSources() {
+        udp.distrustSources()
+        ping.distrustSources()
     }
 
     mutating func abandon(_ address: IPAddress) {

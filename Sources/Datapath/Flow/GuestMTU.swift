@@ -45,10 +45,12 @@ struct GuestMTU: BitwiseCopyable {
 
     // MARK: What the guest shows
 
-    /// A segment of `guest` with SYN. The size in it leaves room for headers without options, whatever is used later (RFC 6691).
+    /// A segment of `guest` with SYN. The size in it leaves room for headers without options, whatever is used later (RFC 6691). Any program may ask for a small one,
+    /// and any host behind the guest: less than what network cards take counts for that connection only.
     mutating func learn(fromSyn header: TCPHeader, of guest: IPAddress, now: Int64) {
         guard let size = header.maximumSegmentSize else { return }
-        note(Int(size) + SlotLayout.ipHeaderLength(guest) + TCPHeader.length, lasting: GuestMTU.patience, now: now)
+        let packet = Int(size) + SlotLayout.ipHeaderLength(guest) + TCPHeader.length
+        note(max(packet, GuestMTU.usual), lasting: GuestMTU.patience, now: now)
     }
 
     /// The guest has cut a packet, and the largest part has `size` bytes with its headers. As all parts but the last are multiples of eight, up to seven more would
@@ -58,8 +60,10 @@ struct GuestMTU: BitwiseCopyable {
         note(agrees ? value : size, lasting: GuestMTU.patience, now: now)
     }
 
-    /// A router behind the guest has dropped a packet, since its next link takes `size` bytes only.
+    /// A router behind the guest has dropped a packet of IPv6, since its next link takes `size` bytes only. The figure is one for both families, so IPv4 is cut to that
+    /// as well, but to no less than any link of IPv6 takes: a router between the families may name less.
     mutating func learn(fromRouter size: Int, now: Int64) {
+        let size = max(size, GuestMTU.least6)
         if size < value { note(size, lasting: GuestMTU.longPatience, now: now) }
     }
 

@@ -75,6 +75,7 @@ struct ListenerTable: ~Copyable {
     private var firstFree: UInt32 = 0
     private var firstPaused: UInt32 = 0
     private(set) var count = 0
+    private(set) var automaticCount = 0
     /// The ports of those on the host, and of those in the namespace.
     private(set) var ownOnHost: OwnPorts
     private(set) var ownInNamespace: OwnPorts
@@ -107,6 +108,7 @@ struct ListenerTable: ~Copyable {
         if firstFree != 0 { firstFree = free } else { untouched += 1 }
         entries[index] = entry
         count += 1
+        if entry.isAutomatic { automaticCount += 1 }
         if entry.isOutbound { ownInNamespace.add(entry.port, isTCP: entry.isTCP) } else { ownOnHost.add(entry.port, isTCP: entry.isTCP) }
         return index
     }
@@ -125,6 +127,7 @@ struct ListenerTable: ~Copyable {
         entries[index].next = firstFree
         firstFree = UInt32(truncatingIfNeeded: index + 1)
         count -= 1
+        if entry.isAutomatic { automaticCount -= 1 }
     }
 
     mutating func pause(_ index: Int, in epoll: Epoll) {

@@ -69,6 +69,9 @@ struct CaptureFile: ~Copyable {
     /// Nothing more can be written, or nothing that could be read.
     private var hasEnded = false
     private var lacksFrames = false
+    /// The end of a record that a pipe had no room for. Until it has, frames are missing.
+    private var rest: Mapping
+    private var restRange = 0..<0
     private var notice: GuestNotice?
 
     private static var snapshotLength: Int { 65535 }
@@ -86,9 +89,13 @@ struct CaptureFile: ~Copyable {
         bytes.storeNative(UInt32(0), at: 12)
         bytes.storeNative(UInt32(CaptureFile.snapshotLength), at: 16)
         bytes.storeNative(UInt32(1), at: 20)  // LINKTYPE_ETHERNET
+        // Who reads a pipe may pause; traffic must not.
+        try file.setNonBlocking()
         let outcome = file.write(from: header, offset: 0, length: 24)
         if let error = outcome.error { throw error }
         let pieces = try ScatterList(capacity: 2)
+        let rest = try Mapping(byteCount: CaptureFile.recordHeader + CaptureFile.snapshotLength)
+        self.rest = rest
         self.header = header
         self.pieces = pieces
         self.file = file
@@ -96,6 +103,7 @@ struct CaptureFile: ~Copyable {
 
     mutating func write(_ arena: borrowing Mapping, offset: Int, length: Int) {
         if hasEnded { return }
+        guard writeRest() else { return }
         let now = realtimeNanoseconds()
         let kept = min(length, CaptureFile.snapshotLength)
         var bytes = header.mutableBytes
@@ -111,9 +119,28 @@ struct CaptureFile: ~Copyable {
             if done < CaptureFile.recordHeader { _ = pieces.append(header, offset: done, length: CaptureFile.recordHeader - done) }
             _ = pieces.append(arena, offset: offset + frameDone, length: kept - frameDone)
             let outcome = pieces.write(to: file)
+            if outcome.wouldBlock, done > 0 {
+                restRange = 0..<pieces.copy(skipping: 0, to: &rest, at: 0)
+                return
+            }
             if outcome.count == 0 { return fail(outcome.error ?? Errno(5), isTorn: done > 0) }  // EIO
             done += outcome.count
         }
+    }
+
+    /// False where that is not possible yet, or not at all.
+    private mutating func writeRest() -> Bool {
+        while !restRange.isEmpty {
+            pieces.removeAll()
+            _ = pieces.append(rest, offset: restRange.lowerBound, length: restRange.count)
+            let outcome = pieces.write(to: file)
+            if outcome.count == 0 {
+                fail(outcome.error ?? Errno(5), isTorn: !outcome.wouldBlock)  // EIO
+                return false
+            }
+            restRange = (restRange.lowerBound + outcome.count)..<restRange.upperBound
+        }
+        return true
     }
 
     /// A full pipe or a lack of memory passes, and a frame is missing then. Anything else (a full disk, a quota, a limit of size, a pipe that nobody reads any

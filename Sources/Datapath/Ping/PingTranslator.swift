@@ -84,6 +84,11 @@ struct PingTranslator: ~Copyable {
         }
     }
 
+    /// The host may have lost an address that flows send from.
+    mutating func distrustSources() {
+        for index in 0..<table.highWater where table.isUsed(index) { reconnect(index) }
+    }
+
     /// The host's interface of index `interface` is gone (`UDPSource`).
     mutating func leave<Link: GuestLink & ~Copyable>(_ interface: Int32, _ port: inout GuestPort<Link>) {
         for index in 0..<table.highWater where table.isUsed(index) {

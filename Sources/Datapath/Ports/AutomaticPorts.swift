@@ -27,7 +27,7 @@ enum PortChange: Equatable {
 /// The automatic ports of one direction: what is open, and what is to be opened or closed. Each family has sockets of its own, since a port may come
 /// and go in one of them only.
 ///
-/// A round is `begin`, then `next` until nil; each `.open` is answered by `opened`, `failed` or `left`.
+/// A round is `begin`, then `next` until nil; an `.open` is answered by `opened` or `failed`, or comes again in the next round.
 struct AutomaticPorts: ~Copyable {
     /// Upstream's limit of rules is not far above.
     static var mostGroups: Int { 128 }
@@ -159,6 +159,14 @@ struct AutomaticPorts: ~Copyable {
         isOpen[currentIndex] |= PortSet.bit(current.port)
         hasFailed[currentIndex] &= ~PortSet.bit(current.port)
         listeners[current.slot << 16 + Int(current.port)] = UInt32(truncatingIfNeeded: listener + 1)
+    }
+
+    /// A listener is gone that was not closed because of a scan: the next one opens it again if it is still wanted.
+    mutating func forget(listener: Int, port: UInt16) {
+        for slot in 0..<(groupCount * 2) where listeners[slot << 16 + Int(port)] == UInt32(truncatingIfNeeded: listener + 1) {
+            listeners[slot << 16 + Int(port)] = 0
+            isOpen[slot * PortSet.wordCount + Int(port >> 6)] &= ~PortSet.bit(port)
+        }
     }
 
     /// Whether this is the first time in a row.

@@ -13,6 +13,12 @@ struct PortWatch: ~Copyable {
     private var scan: PortScan
     private var buffer: Mapping
     private let namespaceSockets, hostSockets: BoundSockets?
+    /// The side whose scan is being worked off, and those that follow; nothing between two rounds.
+    private var looked: PortSides = []
+    private var toLook: PortSides = []
+    /// All sides could be looked at in this round.
+    private var isComplete = true
+    private var lackDescriptors: PortSides = []
     /// When to look next, in milliseconds of the monotonic clock; never, if nothing depends on it.
     private(set) var due = Int64.max
 
@@ -44,6 +50,7 @@ struct PortWatch: ~Copyable {
     mutating func forgetRules() {
         inbound.forgetRules()
         outbound.forgetRules()
+        startOver()
         due = .max
     }
 
@@ -65,14 +72,61 @@ struct PortWatch: ~Copyable {
 
     // MARK: Rounds
 
-    /// With `isComplete` and no rules, nothing is open any more, and nobody needs to look again. With `hasMore`, the next look goes on behind whatever else waits by now.
-    mutating func wasRead(at now: Int64, _ isComplete: Bool, hasMore: Bool = false) {
-        let hasRules = inbound.hasRules && namespaceSockets != nil || outbound.hasRules && hostSockets != nil
-        due = hasRules || !isComplete ? now + (hasMore ? 1 : PortWatch.interval) : .max
+    // A round looks at one side after the other, and may be interrupted after any change: it goes on where it stood, by what was seen when it began.
+    //
+    //      begin --> next, next, ... nil --> (the other side) next, next, ... nil --> wasRead
+    //                      wait --> (later) next, ...
+
+    /// Begins a round, unless one is under way.
+    mutating func begin(_ sides: PortSides) {
+        guard looked.isEmpty else { return }
+        toLook = sides
+        isComplete = true
+        lackDescriptors = []
+        advance()
     }
 
-    /// Begins a round of `nextInbound`. False: there is nothing to do, or the namespace could not be looked at, and then it is not `isComplete`.
-    mutating func readNamespace(_ isComplete: inout Bool) -> Bool {
+    /// Reads who listens on the next side.
+    private mutating func advance() {
+        looked = []
+        if toLook.contains(.namespace) {
+            toLook.remove(.namespace)
+            if readNamespace() { looked = .namespace }
+        }
+        if looked.isEmpty, toLook.contains(.host) {
+            toLook.remove(.host)
+            if readHost() { looked = .host }
+        }
+    }
+
+    /// The next thing to do, and whether it is one of `inbound`; nil at the end of the round. `own`: our listeners on the host, and in the namespace.
+    mutating func next(ownOnHost: borrowing OwnPorts, ownInNamespace: borrowing OwnPorts) -> (PortChange, isInbound: Bool)? {
+        while !looked.isEmpty {
+            let isInbound = looked == .namespace
+            let change = isInbound ? inbound.next(scan, own: ownInNamespace) : outbound.next(scan, own: ownOnHost)
+            switch change {
+            case .open? where lackDescriptors.contains(looked): continue
+            case let change?: return (change, isInbound)
+            case nil: advance()
+            }
+        }
+        return nil
+    }
+
+    /// Nothing more can be opened in this direction for now: what is left to close is closed, and the rest tried with the next round.
+    mutating func lackDescriptor() { lackDescriptors.formUnion(looked) }
+
+    /// The round goes on a moment later, when others have had their turn.
+    mutating func wait(at now: Int64) { due = now + 1 }
+
+    /// With a complete round and no rules, nothing is open any more, and nobody needs to look again.
+    mutating func wasRead(at now: Int64) {
+        let hasRules = inbound.hasRules && namespaceSockets != nil || outbound.hasRules && hostSockets != nil
+        due = hasRules || !isComplete ? now + PortWatch.interval : .max
+    }
+
+    /// False: there is nothing to do, or the namespace could not be looked at, and then the round is not complete.
+    private mutating func readNamespace() -> Bool {
         guard let namespaceSockets, inbound.groupCount > 0 else { return false }
         guard scan.read(namespaceSockets, buffer: &buffer) else {
             isComplete = false
@@ -82,8 +136,7 @@ struct PortWatch: ~Copyable {
         return true
     }
 
-    /// Likewise of `nextOutbound`.
-    mutating func readHost(_ isComplete: inout Bool) -> Bool {
+    private mutating func readHost() -> Bool {
         guard let hostSockets, outbound.groupCount > 0 else { return false }
         guard scan.read(hostSockets, buffer: &buffer) else {
             isComplete = false
@@ -93,13 +146,16 @@ struct PortWatch: ~Copyable {
         return true
     }
 
-    /// `own`: our listeners in the namespace.
-    mutating func nextInbound(own: borrowing OwnPorts) -> PortChange? { inbound.next(scan, own: own) }
     mutating func openedInbound(_ listener: Int) { inbound.opened(listener: listener) }
     mutating func failedInbound() -> Bool { inbound.failed() }
-
-    /// `own`: our listeners on the host.
-    mutating func nextOutbound(own: borrowing OwnPorts) -> PortChange? { outbound.next(scan, own: own) }
     mutating func openedOutbound(_ listener: Int) { outbound.opened(listener: listener) }
     mutating func failedOutbound() -> Bool { outbound.failed() }
+
+    /// An automatic listener is gone by itself.
+    mutating func forget(listener: Int, port: UInt16, isInbound: Bool) {
+        if isInbound { inbound.forget(listener: listener, port: port) } else { outbound.forget(listener: listener, port: port) }
+    }
+
+    /// What comes next begins with a look: rules or listeners have changed.
+    mutating func startOver() { looked = [] }
 }

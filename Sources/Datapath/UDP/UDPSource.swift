@@ -13,6 +13,11 @@ extension UDPTranslator {
         }
     }
 
+    /// The host may have lost an address that flows send from: each chooses again.
+    mutating func distrustSources() {
+        for index in 0..<table.highWater where table.isUsed(index) && choosesSource(table[index]) { reconnect(index) }
+    }
+
     /// The host's interface of index `interface` is gone. Flows that are bound to it can send nothing more, and their next datagrams make others.
     mutating func leave<Link: GuestLink & ~Copyable>(_ interface: Int32, _ port: inout GuestPort<Link>) {
         for index in 0..<table.highWater where table.isUsed(index) {

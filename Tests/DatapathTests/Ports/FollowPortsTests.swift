@@ -33,6 +33,12 @@ import Wire
             host.forwarder.portWatch = watch
         }
 
+        /// These services are there no more.
+        func close(_ numbers: ClosedRange<Int>) {
+            for number in numbers { services[number].close() }
+            services.removeSubrange(numbers)
+        }
+
         deinit { for service in services { service.close() } }
 
         /// One look: when the next one is due.
@@ -50,6 +56,40 @@ import Wire
         #expect(bench.look(limit: 8) == 1 && bench.opened == 8)
         #expect(bench.look(limit: 8) == 1 && bench.opened == 16)
         #expect(bench.look(limit: 8) == 900 && bench.opened == 20)
+    }
+
+    /// What was seen once is worked off, whatever has changed since: the next look finds that.
+    @Test func aLookThatGoesOnReadsNothingAnew() throws {
+        let bench = try Bench(at: "127.7.0.11", descriptors: 1000)
+        #expect(bench.look(limit: 8) == 1 && bench.opened == 8)
+        bench.close(16...19)
+        #expect(bench.look(limit: 100) == 900 && bench.opened == 20)
+        _ = bench.look(limit: 100)
+        let count = bench.host.forwarder.listeners.count
+        #expect(count == 16)
+    }
+
+    /// Ports that cannot be opened do not keep those from being closed that nobody listens on any more.
+    @Test func withoutDescriptorsPortsAreClosed() throws {
+        let bench = try Bench(at: "127.7.0.12", descriptors: 8)
+        _ = bench.look(limit: 1000)
+        bench.close(2...19)
+        _ = bench.look(limit: 1000)
+        let count = bench.host.forwarder.listeners.count
+        #expect(count == 2)
+    }
+
+    /// One that somebody else has ended is opened again.
+    @Test func oneThatIsGoneIsOpenedAgain() throws {
+        let bench = try Bench(at: "127.7.0.13", descriptors: 1000)
+        _ = bench.look(limit: 1000)
+        let before = bench.host.forwarder.listeners[3]
+        bench.host.forwarder.portWatch.forget(listener: 3, port: before.port, isInbound: true)
+        bench.host.forwarder.stopListening(3)
+        #expect(bench.host.forwarder.listeners.count == 19)
+        _ = bench.look(limit: 1000)
+        let after = bench.host.forwarder.listeners[3]
+        #expect(after.isUsed && after.port == before.port && after.generation != before.generation)
     }
 
     /// Half of the descriptors are left to connections.
