@@ -54,10 +54,12 @@ import Testing
                 "share/fish/vendor_completions.d/passt4netns.fish", "share/fish/vendor_completions.d/pesto.fish", "share/fish/vendor_completions.d/qrap.fish",
                 "share/doc/swift-passt/LICENSE", "share/doc/swift-passt/README.md", "share/doc/swift-passt/INSTALLED",
                 "share/doc/swift-passt/Documentation/Callers.md", "share/doc/swift-passt/apparmor/swift-passt",
-                "share/doc/swift-passt/SECURITY.md", "share/doc/swift-passt/Documentation/chart.svg", "share/doc/swift-passt/systemd/pasta@.service",
+                "share/doc/swift-passt/SECURITY.md", "share/doc/swift-passt/CONTRIBUTING.md",
+                "share/doc/swift-passt/Documentation/chart.svg", "share/doc/swift-passt/systemd/pasta@.service",
             ]
             #expect(expected.isSubset(of: found), "missing: \(expected.subtracting(found))")
-            let listed = Set(contents(network.path("root/usr/share/doc/swift-passt/INSTALLED")).split(separator: "\n").map { String($0.dropFirst(5)) })
+            let lines = contents(network.path("root/usr/share/doc/swift-passt/INSTALLED")).split(separator: "\n")
+            let listed = Set(lines.map { String($0.drop { $0 != "/" }.dropFirst(5)) })
             #expect(listed == found, "\(listed.symmetricDifference(found))")
             // Links lead within the folder that they are in, wherever the whole is unpacked.
             #expect(try FileManager.default.destinationOfSymbolicLink(atPath: network.path("root/usr/bin/pasta")) == "passt")
@@ -110,6 +112,50 @@ import Testing
             _ = try network.file("usr/bin/other", "theirs")
             try install(["--uninstall"]).check()
             #expect(files(prefix) == ["bin/other"])
+        }
+    }
+
+    /// A distribution's package has replaced ours since: then it is theirs, and so is a link that leads to it.
+    @Test func whatWasReplacedSinceStays() throws {
+        try withNetwork { network in
+            let prefix = network.path("usr")
+            let install = { (words: [String]) in try network.run([Self.script] + words, environment: ["DESTDIR": "//", "PREFIX": prefix]) }
+            try install([]).check()
+            try FileManager.default.removeItem(atPath: "\(prefix)/bin/passt")
+            _ = try network.file("usr/bin/passt", "theirs")
+            try FileManager.default.removeItem(atPath: "\(prefix)/share/man/man1/passt4netns.1")
+            try FileManager.default.createSymbolicLink(atPath: "\(prefix)/share/man/man1/passt4netns.1", withDestinationPath: "passt.1")
+            let before = files(prefix)
+            let refused = try install([])
+            #expect(refused.ending == .exited(1) && refused.errorLines.count == 1 && refused.out.isEmpty, "\(refused)")
+            #expect(refused.err.contains("is there already, not as this script put it there") && refused.err.contains("--uninstall removes"), "\(refused)")
+            #expect(files(prefix) == before && contents("\(prefix)/bin/passt") == "theirs")
+            let removed = try install(["--uninstall"]).check()
+            let left: Set = ["bin/passt", "bin/pasta", "bin/passt4netns", "share/man/man1/passt4netns.1"]
+            #expect(removed.errorLines.count == left.count && removed.err.contains("left \(prefix)/bin/passt: "), "\(removed)")
+            #expect(files(prefix) == left && contents("\(prefix)/bin/passt") == "theirs")
+        }
+    }
+
+    /// Lists of earlier versions have no checksums, and spell folders as PREFIX did.
+    @Test func anOldListIsUnderstood() throws {
+        try withNetwork { network in
+            let prefix = network.path("usr")
+            let install = { (words: [String], prefix: String) in
+                try network.run([Self.script] + words, environment: ["DESTDIR": "", "PREFIX": prefix])
+            }
+            try install([], prefix).check()
+            let list = "\(prefix)/share/doc/swift-passt/INSTALLED"
+            let now = contents(list)
+            let paths = now.split(separator: "\n").map { String($0.drop { $0 != "/" }.dropFirst(prefix.utf8.count)) }
+            let old = paths.map { "\(prefix)/\($0)\n" }.joined()
+            try old.write(toFile: list, atomically: false, encoding: .utf8)
+            _ = try network.file("usr/bin/qrap", "of an earlier version")
+            try install([], prefix + "//").check()
+            #expect(contents(list) == now)
+            try old.write(toFile: list, atomically: false, encoding: .utf8)
+            try install(["--uninstall"], prefix + "/").check()
+            #expect(files(prefix).isEmpty)
         }
     }
 

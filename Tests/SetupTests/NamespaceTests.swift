@@ -55,6 +55,23 @@ import Testing
         #expect(NamespaceHelper.hint(target) == expected)
     }
 
+    /// --userns excludes --netns-only: a process's own user namespace is taken without either, a file tells of none.
+    @Test(arguments: [
+        (
+            .file("/run/netns/blue"),
+            "if root made it ('ip netns add'), this takes root's rights, else name its user namespace with --userns instead of --netns-only"
+        ),
+        (.file("/run/user/1000/netns/x"), "name the user namespace that it belongs to with --userns instead of --netns-only"),
+        (
+            .process(7),
+            "this takes root's rights, or those over the user namespace in which it was made: leave out --netns-only if the process has a user namespace of its own"
+        ),
+    ] as [(TargetNamespace.Origin, String)])
+    func whatIsAdvisedBesideNetnsOnly(_ origin: TargetNamespace.Origin, _ expected: String) {
+        let target = TargetNamespace(user: nil, network: .none, origin: origin, isNetworkOnly: true)
+        #expect(NamespaceHelper.hint(target) == expected)
+    }
+
     /// It would be the host that is configured, or a process that has not come as far as to have a namespace.
     @Test func ownNetworkIsRefused() {
         let own = Process.identifier

@@ -1,6 +1,7 @@
 // Local: what is answered here instead of being forwarded. The guest's link has one neighbour, us, who plays
-// every other host on it, the router and the DHCP server. An answer is a pure function of the question and of
-// what was decided at start:
+// every other host on it, the router and the DHCP server. An answer follows from the question and from what was
+// decided at start; those of ARP and NDP also from what is known of the host's neighbours, and from whether the
+// guest has been seen with its address:
 //
 //     arp                      ARPService         who has an IPv4 address: we do
 //     neighbourSolicitation    NDPService         who has an IPv6 address: we do

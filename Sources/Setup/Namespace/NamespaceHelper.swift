@@ -54,18 +54,23 @@ public enum NamespaceHelper {
         }
     }
 
-    /// Rights over a network namespace are those over the user namespace in which it was made. --userns is advised only where it was not given.
+    /// Rights over a network namespace are those over the user namespace in which it was made. --userns is advised only where it was not given. It excludes
+    /// --netns-only: without that, the user namespace of a process is taken by itself, while that of a file must be named.
     static func hint(_ target: TargetNamespace) -> String {
+        let instead = target.isNetworkOnly ? " instead of --netns-only" : ""
         if case .file(let path) = target.origin, path.hasPrefix("/run/netns/") || path.hasPrefix("/var/run/netns/") {
             let made = "if root made it ('ip netns add'), this takes root's rights"
             if target.user != nil { return made + " and no --userns" }
-            return target.isUserNamed ? made : made + ", else name its user namespace with --userns"
+            return target.isUserNamed ? made : made + ", else name its user namespace with --userns\(instead)"
         }
         if target.user != nil { return "it belongs to another user namespace than this one" }
         if target.isUserNamed { return "it belongs to another user namespace than the one that --userns names, which pasta is in already" }
         // The process is in our user namespace, and its network is from elsewhere.
-        if case .process = target.origin { return "this takes root's rights, or those over the user namespace in which it was made" }
-        return "name the user namespace that it belongs to with --userns"
+        if case .process = target.origin {
+            let rights = "this takes root's rights, or those over the user namespace in which it was made"
+            return target.isNetworkOnly ? rights + ": leave out --netns-only if the process has a user namespace of its own" : rights
+        }
+        return "name the user namespace that it belongs to with --userns\(instead)"
     }
 }
 

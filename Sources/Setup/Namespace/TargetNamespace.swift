@@ -15,6 +15,8 @@ public struct TargetNamespace: Sendable {
     public let origin: Origin
     /// The user namespace is that of an option, also where it is left out because we are in it.
     let isUserNamed: Bool
+    /// --netns-only was given, which excludes an option for the user namespace.
+    let isNetworkOnly: Bool
 
     public enum Origin: Sendable, Equatable {
         /// The end of our own child says it.
@@ -23,11 +25,12 @@ public struct TargetNamespace: Sendable {
         case file(String)
     }
 
-    init(user: Descriptor?, network: Descriptor, origin: Origin, isUserNamed: Bool = false) {
+    init(user: Descriptor?, network: Descriptor, origin: Origin, isUserNamed: Bool = false, isNetworkOnly: Bool = false) {
         self.user = user
         self.network = network
         self.origin = origin
         self.isUserNamed = isUserNamed
+        self.isNetworkOnly = isNetworkOnly
     }
 
     /// Opens the namespaces of a running process or those that files stand for. `userNamespace` and `netnsOnly` are the options
@@ -64,7 +67,7 @@ public struct TargetNamespace: Sendable {
             given.close()
             user = nil
         }
-        return TargetNamespace(user: user, network: network, origin: origin, isUserNamed: userNamespace != nil)
+        return TargetNamespace(user: user, network: network, origin: origin, isUserNamed: userNamespace != nil, isNetworkOnly: netnsOnly)
     }
 
     /// Whether it is the namespace of this kind that we are in. `kind` is its name in /proc/self/ns.
