@@ -88,7 +88,8 @@ import Testing
     /// What a distribution's package or somebody's own hands have put there is not replaced, and hence not removed. Nothing else is installed then.
     @Test func whatIsThereAlreadyStays() throws {
         try withNetwork { network in
-            let prefix = network.path("usr")
+            // As the script spells it.
+            let prefix = network.path("usr").replacingOccurrences(of: "//", with: "/")
             let install = { (words: [String]) in try network.run([Self.script] + words, environment: ["DESTDIR": "", "PREFIX": prefix]) }
             for name in ["bin/passt", "bin/pasta", "bin/qrap", "share/man/man1/passt.1"] {
                 let path = "\(prefix)/\(name)"
@@ -118,7 +119,8 @@ import Testing
     /// A distribution's package has replaced ours since: then it is theirs, and so is a link that leads to it.
     @Test func whatWasReplacedSinceStays() throws {
         try withNetwork { network in
-            let prefix = network.path("usr")
+            // As the script spells it.
+            let prefix = network.path("usr").replacingOccurrences(of: "//", with: "/")
             let install = { (words: [String]) in try network.run([Self.script] + words, environment: ["DESTDIR": "//", "PREFIX": prefix]) }
             try install([]).check()
             try FileManager.default.removeItem(atPath: "\(prefix)/bin/passt")
