@@ -46,7 +46,7 @@ import Testing
     }
 
     /// Who is root in the namespace may end sockets there, also those that listen for us: that costs the port, and no processor time.
-    @Test func aListenerThatTheGuestEndsIsLetGo() throws {
+    @Test func lesson64_aListenerThatTheGuestEndsIsLetGo() throws {
         try withNetwork { network in
             try Self.serve(network.host, [(name: "host", port: 4000)])
             let guest = try network.guest(["-f", "--config-net", "--stats", "1", "-T", "8080:4000,8081:4000"])

@@ -7,7 +7,7 @@ import Wire
 @Suite struct ReconnectTests {
     /// The kernel forgets the interface that a socket is bound to when it is connected to nobody.
     @Test(arguments: [IPAddress(IPv4Address.loopback), IPAddress(IPv6Address.loopback)])
-    func theInterfaceStays(_ loopback: IPAddress) throws {
+    func lesson65_theInterfaceStays(_ loopback: IPAddress) throws {
         let remote = SocketAddress(Endpoint(loopback, 9))
         let socket = try Descriptor.socket(.datagram, for: loopback)
         defer { socket.close() }

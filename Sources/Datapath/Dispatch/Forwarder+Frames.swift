@@ -65,7 +65,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .udp: dispatchUDP(payload, in: frame, now: now)
         case .icmp: dispatchICMPv4(payload, in: frame, now: now)
         case .icmpv6: dispatchICMPv6(payload, in: frame, now: now)
-        default: port.counters.add(.droppedProtocol)
+        default: refuseProtocol(payload, in: frame)
         }
     }
 

@@ -131,13 +131,32 @@ import Wire
     @Test func protocolsThatNobodyKnows() throws {
         var host = try AbuseHost()
         var frames: [[UInt8]] = []
-        for proto: UInt8 in [0, 2, 4, 41, 47, 50, 132, 136, 255] { frames.append(F.ip4(proto, [UInt8](repeating: 0xff, count: 40))) }
+        let protocols: [UInt8] = [0, 2, 4, 41, 47, 50, 132, 136, 255]
+        for proto in protocols { frames.append(F.ip4(proto, [UInt8](repeating: 0xff, count: 40))) }
         for type in [0x0000, 0x05dc, 0x8100, 0x88a8, 0x8847, 0xffff] { frames.append(F.ethernet(type, [UInt8](repeating: 0xff, count: 40))) }
         // Segmentation that the header does not explain, and ICMP that only routers send.
         for kind: UInt8 in [0, 3, 5, 11, 13, 17] { frames.append(F.ip4(1, [kind, 0, 0, 0, 0, 0, 0, 0] + [UInt8](repeating: 0x45, count: 28))) }
         try host.attack(frames)
-        #expect(host.count(.droppedProtocol) == frames.count && host.sent.isEmpty)
+        #expect(host.count(.droppedProtocol) == frames.count)
+        // Who speaks another protocol hears that nobody understands it.
+        #expect(host.sent.map { Array($0.icmp.prefix(2)) } == protocols.map { _ in [3, 2] })
+        #expect(host.sent.map { $0.icmp[8 + 9] } == protocols && host.sent.allSatisfy { $0.icmp.suffix(8) == [UInt8](repeating: 0xff, count: 8)[...] })
         try host.converse()
+    }
+
+    /// In IPv6 as well; but not about what was sent to many, what says that there is nothing, and what is too short to be quoted.
+    @Test func protocolsOfIPv6() throws {
+        var host = try AbuseHost()
+        let payload = [UInt8](repeating: 0xff, count: 40)
+        try host.attack([F.ip6(132, payload), F.ip6(59, payload), F.ip6(132, [1, 2, 3, 4])])
+        var many = F.ip6(132, payload)
+        many[0] |= 1
+        try host.attack([many])
+        #expect(host.count(.droppedProtocol) == 4)
+        let answers = host.sent.filter { $0.proto == 58 && $0.icmp[0] == 4 }
+        #expect(answers.count == 1)
+        let answer = try #require(answers.first).icmp
+        #expect(answer[1] == 1 && answer[4..<8] == [0, 0, 0, 6] && answer[8 + 6] == 132)
     }
 
     /// RFC 5961: who can guess ports but not numbers neither ends a connection nor puts anything into it.

@@ -26,7 +26,7 @@ import Wire
     }
 
     /// The far end has ended, and then reset what it had sent: that is no end of the stream, however late the guest comes to it.
-    @Test(arguments: [false, true]) func aResetBehindAnEnd(_ isFar: Bool) throws {
+    @Test(arguments: [false, true]) func lesson63_aResetBehindAnEnd(_ isFar: Bool) throws {
         var script = try TCPScript { if isFar { $0.roundTrip = 50_000 } }
         script.openClosed()
         script.tcp.sockets.end(0)
@@ -40,7 +40,7 @@ import Wire
     }
 
     /// In one event, as when a server closes and a packet of the client's meets nobody.
-    @Test func anEndAndAResetAtOnce() throws {
+    @Test func lesson63_anEndAndAResetAtOnce() throws {
         var script = try TCPScript()
         script.open()
         script.arrive(100)
