@@ -64,7 +64,7 @@ struct HostFeed: ~Copyable {
         self.buffer = buffer
     }
 
-    /// Passes on what has changed. Allocates nothing. (recvmsg)
+    /// Passes on what has changed. Allocates nothing. (recvmsg, sendmsg)
     mutating func read<Work: Worker & ~Copyable>(into worker: inout Work) {
         // While the span of `buffer` is in use, nothing else of this may be changed.
         var (interfaces, question) = (interfaces, question)

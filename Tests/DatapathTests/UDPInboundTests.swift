@@ -147,12 +147,8 @@ import Wire
         network.ipv4?.mapHostLoopback = nil
         network.ipv4?.outboundInterfaceIndex = 1  // lo
         var host = try TestHost(network: network)
-        let any = IPAddress(IPv4Address.any)
-        let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
+        let (socket, port) = try host.listenEverywhere()
         defer { socket.close() }
-        let port = try #require(try socket.localAddress().endpoint).port
-        host.udp.sharing.add(0, ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: port, address: nil)))
-        host.udp.ports.listen(port, isIPv4: true)
         host.send([1], from: port, to: Endpoint(IPAddress(IPv4Address("239.255.77.66")!), 47808))
         host.endRound()
         let isBeside = host.udp.table[0].flags.isSuperset(of: [.group, .besideListener])

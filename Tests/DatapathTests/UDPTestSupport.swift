@@ -213,4 +213,16 @@ extension Descriptor {
     }
 }
 
+extension TestHost {
+    /// A port that is forwarded at all addresses of IPv4, as listener 0: its socket, and which one it is.
+    mutating func listenEverywhere() throws -> (Descriptor, UInt16) {
+        let any = IPAddress(IPv4Address.any)
+        let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
+        let port = try #require(try socket.localAddress().endpoint).port
+        udp.sharing.add(0, ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: port, address: nil)))
+        udp.ports.listen(port, isIPv4: true)
+        return (socket, port)
+    }
+}
+
 func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 7 &+ seed) ^ ($0 >> 8)) } }

@@ -81,12 +81,8 @@ import Wire
     /// The guest's port is forwarded, too: clients of it are not the server's, and are answered by whom they have contacted.
     @Test func besideAListener() throws {
         var host = try TestHost()
-        let any = IPAddress(IPv4Address.any)
-        let socket = try ListenerSocket(isTCP: false, address: any, port: 0, servesIPv4: true).open()
+        let (socket, port) = try host.listenEverywhere()
         defer { socket.close() }
-        let port = try #require(try socket.localAddress().endpoint).port
-        host.udp.sharing.add(0, ListenerEntry(socket, isTCP: false, isOutbound: false, address: any, port: port, ListenerTarget(port: port, address: nil)))
-        host.udp.ports.listen(port, isIPv4: true)
         let server = try FarEnd()
         let client = try FarEnd(IPAddress(IPv4Address("127.0.0.9")!))
         let place = Endpoint(server.endpoint.address, port)

@@ -22,7 +22,7 @@ enum LocalQuestion {
 
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// What a datagram to our servers of DHCP asks; nil for all others. Those to servers elsewhere are forwarded as any datagram is: a guest that is a router itself
-    /// may relay its clients' questions (RFC 1542, section 4; RFC 8415, section 19).
+    /// may relay its clients' questions (RFC 1542, section 4; RFC 8415, section 19). `mutating`: see `Forwarder+Limits`.
     mutating func question(to destination: IPAddress, port: UInt16) -> LocalQuestion? {
         switch port {
         case DHCPMessage.serverPort where enabled.dhcp:

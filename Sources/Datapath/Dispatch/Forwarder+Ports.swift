@@ -6,7 +6,7 @@ internal import Wire
 public struct PortNews: Sendable, BitwiseCopyable {
     public enum Event: Sendable, BitwiseCopyable { case opened, closed, failed }
 
-    public let event: Event
+    public internal(set) var event: Event
     public let isTCP: Bool
     /// From the host to the guest.
     public let isInbound: Bool
@@ -38,11 +38,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             switch change {
             case .close(let index): closeAutomatic(index, tell)
             case .open(let group, let port, let isIPv4):
-                if isInbound {
-                    followInbound(portWatch.inbound[group], port, isIPv4, tell)
-                } else {
-                    followOutbound(portWatch.outbound[group], port, isIPv4, tell)
-                }
+                openAutomatic(isInbound ? portWatch.inbound[group] : portWatch.outbound[group], port, isIPv4, isInbound: isInbound, tell)
             }
             left -= 1
             if left == 0 { return portWatch.wait(at: now) }
@@ -56,18 +52,22 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         tell(PortNews(event: .closed, isTCP: entry.isTCP, isInbound: !entry.isOutbound, isIPv4: entry.address.isIPv4, port: entry.port))
     }
 
-    // MARK: To the guest
-
-    private mutating func followInbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
+    private mutating func openAutomatic(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, isInbound: Bool, _ tell: (PortNews) -> Void) {
+        // Not a service, but the guest's own datagrams to a group.
+        if !isInbound, !group.isTCP, udp.ports.isOurs(number, isIPv4: isIPv4) {
+            _ = portWatch.failed()
+            return
+        }
+        var news = PortNews(event: .opened, isTCP: group.isTCP, isInbound: isInbound, isIPv4: isIPv4, port: number)
         do throws(Errno) {
-            portWatch.openedInbound(try openOnHost(group, number, isIPv4))
-            tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number))
+            portWatch.opened(isInbound ? try openOnHost(group, number, isIPv4) : try openInNamespace(group, number, isIPv4))
         } catch {
             // Each port behind this one would fail as well.
             if error.isLackOfDescriptors { portWatch.lackDescriptor() }
-            guard portWatch.failedInbound() else { return }
-            tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: true, isIPv4: isIPv4, port: number, code: error.code))
+            guard portWatch.failed() else { return }
+            (news.event, news.code) = (.failed, error.code)
         }
+        tell(news)
     }
 
     private mutating func openOnHost(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool) throws(Errno) -> Int {
@@ -82,24 +82,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         return try listen(socket, group, address, number, isOutbound: false)
     }
 
-    // MARK: To the host
-
-    private mutating func followOutbound(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool, _ tell: (PortNews) -> Void) {
-        // Not a service, but the guest's own datagrams to a group.
-        if !group.isTCP, udp.ports.isOurs(number, isIPv4: isIPv4) {
-            _ = portWatch.failedOutbound()
-            return
-        }
-        do throws(Errno) {
-            let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback))
-            let socket = try bypass.openListener(isTCP: group.isTCP, address, port: number)
-            portWatch.openedOutbound(try listen(socket, group, address, number, isOutbound: true))
-            tell(PortNews(event: .opened, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number))
-        } catch {
-            if error.isLackOfDescriptors { portWatch.lackDescriptor() }
-            guard portWatch.failedOutbound() else { return }
-            tell(PortNews(event: .failed, isTCP: group.isTCP, isInbound: false, isIPv4: isIPv4, port: number, code: error.code))
-        }
+    private mutating func openInNamespace(_ group: AutomaticGroup, _ number: UInt16, _ isIPv4: Bool) throws(Errno) -> Int {
+        let address = group.address ?? (isIPv4 ? IPAddress(IPv4Address.loopback) : IPAddress(IPv6Address.loopback))
+        return try listen(bypass.openListener(isTCP: group.isTCP, address, port: number), group, address, number, isOutbound: true)
     }
 
     private mutating func listen(

@@ -89,13 +89,12 @@ struct PortWatch: ~Copyable {
     /// Reads who listens on the next side.
     private mutating func advance() {
         looked = []
-        if toLook.contains(.namespace) {
-            toLook.remove(.namespace)
-            if readNamespace() { looked = .namespace }
-        }
-        if looked.isEmpty, toLook.contains(.host) {
-            toLook.remove(.host)
-            if readHost() { looked = .host }
+        if toLook.remove(.namespace) != nil, read(namespaceSockets, groups: inbound.groupCount) {
+            inbound.begin()
+            looked = .namespace
+        } else if toLook.remove(.host) != nil, read(hostSockets, groups: outbound.groupCount) {
+            outbound.begin()
+            looked = .host
         }
     }
 
@@ -125,31 +124,17 @@ struct PortWatch: ~Copyable {
         due = hasRules || !isComplete ? now + PortWatch.interval : .max
     }
 
-    /// False: there is nothing to do, or the namespace could not be looked at, and then the round is not complete.
-    private mutating func readNamespace() -> Bool {
-        guard let namespaceSockets, inbound.groupCount > 0 else { return false }
-        guard scan.read(namespaceSockets, buffer: &buffer) else {
-            isComplete = false
-            return false
-        }
-        inbound.begin()
-        return true
+    /// False: there is nothing to do, or the side could not be looked at, and then the round is not complete.
+    private mutating func read(_ sockets: BoundSockets?, groups: Int) -> Bool {
+        guard let sockets, groups > 0 else { return false }
+        let isRead = scan.read(sockets, buffer: &buffer)
+        if !isRead { isComplete = false }
+        return isRead
     }
 
-    private mutating func readHost() -> Bool {
-        guard let hostSockets, outbound.groupCount > 0 else { return false }
-        guard scan.read(hostSockets, buffer: &buffer) else {
-            isComplete = false
-            return false
-        }
-        outbound.begin()
-        return true
-    }
-
-    mutating func openedInbound(_ listener: Int) { inbound.opened(listener: listener) }
-    mutating func failedInbound() -> Bool { inbound.failed() }
-    mutating func openedOutbound(_ listener: Int) { outbound.opened(listener: listener) }
-    mutating func failedOutbound() -> Bool { outbound.failed() }
+    /// What has become of the last `.open`: a listener, or nothing, and then whether for the first time in a row.
+    mutating func opened(_ listener: Int) { if looked == .namespace { inbound.opened(listener: listener) } else { outbound.opened(listener: listener) } }
+    mutating func failed() -> Bool { looked == .namespace ? inbound.failed() : outbound.failed() }
 
     /// An automatic listener is gone by itself.
     mutating func forget(listener: Int, port: UInt16, isInbound: Bool) {

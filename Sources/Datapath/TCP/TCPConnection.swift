@@ -183,8 +183,6 @@ struct TCPConnection: FlowEntry {
     var sendsWholeSegments = false
     /// Looks for room in the send buffer that have found none, in a row.
     var vainLooks: UInt8 = 0
-    /// When the next one is due; 0: none is.
-    var roomLookAt: Int64 = 0
     /// Seconds that a retransmission timeout of the socket doubles up to; 0: as many as the system says. See `TCPOutage`.
     var timeoutLimit: UInt8 = 0
     /// Seconds of silence after which the socket asks the far end whether it is still there; 0: it does not. See `TCPKeepAlive`.
@@ -197,6 +195,8 @@ struct TCPConnection: FlowEntry {
     // Time, in milliseconds of the worker's clock; 0 is "not set".
     var retransmitAt: Int64 = 0
     var acknowledgeAt: Int64 = 0
+    /// When room in the send buffer is looked for next (`vainLooks`).
+    var roomLookAt: Int64 = 0
     /// When the socket is looked at, whatever happens: its path may be gone. See `TCPOutage`.
     var checkAt: Int64 = 0
     /// When what lies in the socket's queue although the guest has it is taken from there, whatever there is of it.
