@@ -47,13 +47,13 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let isOwn = guest.ipv4 == source
         // Only a client without an address speaks from nowhere, and only to everyone.
         if header.proto == .udp, header.destination == .broadcast {
-            isGuest(ethernet, isOwn: isOwn, now: now)
+            isGuest(ethernet, IPAddress(source), isOwn: isOwn, now: now)
             return true
         }
         guard !source.isThisNetwork, !source.isLoopback, !source.isMulticast, source != .broadcast,
             isOwn || services.mayBeGuest(IPAddress(source))
         else { return false }
-        if isGuest(ethernet, isOwn: isOwn, now: now), !isOwn { guest.note(source) }
+        if isGuest(ethernet, IPAddress(source), isOwn: isOwn, now: now), !isOwn { guest.note(source) }
         return true
     }
 
@@ -62,34 +62,55 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         services.note(source)
         let isOwn = guest.ipv6 == source || guest.linkLocal == source
         guard isOwn || source.isAny || services.mayBeGuest(IPAddress(source)) else { return false }
-        if isGuest(ethernet, isOwn: isOwn, now: now), !isOwn, !source.isAny { guest.note(source) }
+        if isGuest(ethernet, IPAddress(source), isOwn: isOwn, now: now), !isOwn, !source.isAny { guest.note(source) }
         return true
     }
 
     mutating func learn(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) {
         services.note(packet.sender)
-        isGuest(ethernet, isOwn: guest.ipv4 == packet.sender, now: now)
+        isGuest(ethernet, IPAddress(packet.sender), isOwn: guest.ipv4 == packet.sender, now: now)
     }
 
     /// Whether a frame is the guest's, which then is where it comes from. Others may be bridged behind the guest, and what they say to everybody comes here, too. So who sends from
-    /// another link address than before is the guest if the packet's source is the guest's own address, or if it talks to one and not to all.
+    /// another link address than before is the guest if the packet's source is the guest's own address, or if it talks to one and not to all. What goes to an address goes to where that was
+    /// heard from (`GuestStations`), whoever is the guest.
     @discardableResult
-    private mutating func isGuest(_ ethernet: EthernetHeader, isOwn: Bool, now: Int64) -> Bool {
-        if ethernet.source == port.guestMAC { return true }
-        let wasUnknown = port.guestMAC == .broadcast
-        guard wasUnknown || isOwn || !ethernet.destination.isMulticast else { return false }
+    private mutating func isGuest(_ ethernet: EthernetHeader, _ source: IPAddress, isOwn: Bool, now: Int64) -> Bool {
+        let known = port.guestMAC
+        let isSame = ethernet.source == known
+        if isSame, !port.stations.areSeveral { return true }
+        if known != .broadcast, !source.isAny, !isOwn || port.stations.areSeveral {
+            if !port.stations.areSeveral { noteGuest(at: known) }
+            let before = port.stations.note(source, at: ethernet.source)
+            // The guest's link address has changed, and whatever else it is called is there, too.
+            if isOwn, let before, before != ethernet.source { port.stations.move(from: before, to: ethernet.source) }
+        }
+        guard isSame || known == .broadcast || isOwn || !ethernet.destination.isMulticast else { return false }
         port.guestMAC = ethernet.source
-        if wasUnknown { tcp.guestWasFound(&port, now: now) }
+        if known == .broadcast { tcp.guestWasFound(&port, now: now) }
         return true
+    }
+
+    /// Before a second one is noted, the first one is.
+    private mutating func noteGuest(at mac: MACAddress) {
+        if let ipv4 = guest.ipv4 { port.stations.note(IPAddress(ipv4), at: mac) }
+        if let ipv6 = guest.ipv6 { port.stations.note(IPAddress(ipv6), at: mac) }
+        if let linkLocal = guest.linkLocal { port.stations.note(IPAddress(linkLocal), at: mac) }
     }
 
     // MARK: Asking for it
 
-    /// Asks for the guest where somebody waits for it and it cannot be told whether it has heard of that: once a second at most.
+    /// Asks for the guest where somebody waits for it and it cannot be told whether it has heard of that: once a second at most. It may be another one on the guest's link that is waited for.
     mutating func seekGuest(now: Int64) {
-        guard tcp.seeksGuest else { return }
-        tcp.seeksGuest = false
-        if now - askedForGuestAt >= Forwarder.askInterval { askForGuest(now: now) }
+        guard let address = tcp.sought else { return }
+        tcp.sought = nil
+        guard now - askedForGuestAt >= Forwarder.askInterval else { return }
+        askForGuest(now: now)
+        if let ipv4 = address.ipv4 {
+            if ipv4 != guest.ipv4 { port.ask(forIPv4: ipv4, services) }
+        } else if address.ipv6 != guest.ipv6, services.answersNDP {
+            port.ask(forIPv6: address.ipv6, services)
+        }
     }
 
     /// Milliseconds between two questions for the guest.

@@ -4,6 +4,7 @@
 //   TimerWheel          when to look at an entry again
 //   AddressTranslation  which address means what on the other side, decided when a flow is created
 //   GuestPort           the one way out to the guest, and the counters of everything
+//   GuestIdentity       what the guest is called; GuestStations: who else is there, and where; GuestMTU: how much it takes
 //   ErrorLimit          how many ICMP errors take it
 //
 // A table has a fixed capacity and lies in anonymous memory, so that entries never used cost nothing. The

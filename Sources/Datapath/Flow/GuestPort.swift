@@ -38,6 +38,8 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     var errorLimit = ErrorLimit()
     /// The guest's side; broadcast until it is known.
     var guestMAC: MACAddress
+    /// Who else is there.
+    var stations: GuestStations
     /// Our own.
     var gatewayMAC: MACAddress
     /// How large a packet may be.
@@ -56,7 +58,10 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
 
     /// `mtu`: what the guest was told; 0: nothing.
     init(link: consuming Link, guestMAC: MACAddress?, gatewayMAC: MACAddress, mtu: Int, seed: SipHash) throws(Errno) {
-        arena = try GuestPort.makeArena(link.offloads)
+        let arena = try GuestPort.makeArena(link.offloads)
+        let stations = try GuestStations(seed: seed)
+        self.arena = arena
+        self.stations = stations
         self.link = link
         self.guestMAC = guestMAC ?? .broadcast
         self.gatewayMAC = gatewayMAC
@@ -112,6 +117,7 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     /// Another guest may have another address.
     mutating func forgetGuest() {
         guestMAC = .broadcast
+        stations.forget()
         mtu.forget()
         // Who still holds the socket of the last one must not see what the next one is sent.
         arena.discardPages()
@@ -124,15 +130,18 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         nextPart = 0
     }
 
+    /// Where a packet to this address goes on the guest's link.
+    func linkAddress(of destination: IPAddress) -> MACAddress {
+        if destination.isMulticast { return destination.ipv4.map { MACAddress.multicast($0) } ?? MACAddress.multicast(destination.ipv6) }
+        return stations.find(destination) ?? guestMAC
+    }
+
     /// Writes Ethernet and IP headers into the slot; returns where the L4 header starts.
     mutating func writeHeaders(
         slot: Int, source: IPAddress, destination: IPAddress, proto: IPProtocol, payloadLength: Int,
         flowLabel: UInt32 = 0, hopLimit: UInt8 = 64, typeOfService: UInt8 = 0
     ) -> Int {
-        var mac = guestMAC
-        if destination.isMulticast {
-            mac = destination.ipv4.map { MACAddress.multicast($0) } ?? MACAddress.multicast(destination.ipv6)
-        }
+        let mac = linkAddress(of: destination)
         identification &+= 1
         let (identification, gatewayMAC) = (identification, gatewayMAC)
         var bytes = arena.mutableBytes

@@ -45,11 +45,11 @@ extension GuestPort where Link: ~Copyable {
     /// Ethernet and IP headers of the part that these bytes of the packet are.
     private mutating func writeHeaders(of part: Range<Int>, _ packet: WholePacket, slot: Int) {
         let hasMore = part.upperBound < packet.length
-        let (guestMAC, gatewayMAC, identification) = (guestMAC, gatewayMAC, partsIdentification)
+        let (mac, gatewayMAC, identification) = (linkAddress(of: packet.destination), gatewayMAC, partsIdentification)
         let ip = slot + SlotLayout.ip
         var bytes = arena.mutableBytes
         guard let source = packet.source.ipv4, let destination = packet.destination.ipv4 else {
-            EthernetHeader(destination: guestMAC, source: gatewayMAC, type: .ipv6).write(to: &bytes, at: slot + linkHeadroom)
+            EthernetHeader(destination: mac, source: gatewayMAC, type: .ipv6).write(to: &bytes, at: slot + linkHeadroom)
             IPv6Header(
                 source: packet.source.ipv6, destination: packet.destination.ipv6, nextHeader: .fragment,
                 payloadLength: IPv6FragmentHeader.length + part.count, flowLabel: packet.flowLabel
@@ -59,7 +59,7 @@ extension GuestPort where Link: ~Copyable {
             ).write(to: &bytes, at: ip + IPv6Header.length)
             return
         }
-        EthernetHeader(destination: guestMAC, source: gatewayMAC, type: .ipv4).write(to: &bytes, at: slot + linkHeadroom)
+        EthernetHeader(destination: mac, source: gatewayMAC, type: .ipv4).write(to: &bytes, at: slot + linkHeadroom)
         var header = IPv4Header(
             source: source, destination: destination, proto: packet.proto, payloadLength: part.count,
             identification: UInt16(truncatingIfNeeded: identification), dontFragment: false)

@@ -137,7 +137,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         port.counters.add(.tcpOpened)
         inboundCount += 1
         halfOpenIn.use(index)
-        if port.guestMAC == .broadcast { seeksGuest = true }
+        if port.guestMAC == .broadcast { sought = connection.key.guest }
         look(index, now: now)
         sendSyn(index, &port, now: now)
     }

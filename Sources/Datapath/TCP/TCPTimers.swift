@@ -113,7 +113,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 return false
             }
             port.counters.add(.tcpRetransmissionsToGuest)
-            if table[index].events.contains(.opensToGuest) { seeksGuest = true }
+            if table[index].events.contains(.opensToGuest) { sought = table[index].key.guest }
             sendSyn(index, &port, now: now)
             return true
         }

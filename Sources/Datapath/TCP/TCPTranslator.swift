@@ -53,8 +53,8 @@ struct TCPTranslator<Sockets: HostSockets & ~Copyable>: ~Copyable {
     private var touched: FixedTable<UInt32>
     private var touchedCount = 0
     private var isListIncomplete = false
-    /// Somebody opens a connection to a guest that has not been heard yet, or does not answer: its link address may be unknown, or have changed.
-    var seeksGuest = false
+    /// Somebody opens a connection to this address of a guest that has not been heard yet, or does not answer: its link address may be unknown, or have changed.
+    var sought: IPAddress?
     /// When the guest may have been started anew, in milliseconds of the worker's clock.
     var restartedAt: UInt32?
     /// Connections that the link had no room for.

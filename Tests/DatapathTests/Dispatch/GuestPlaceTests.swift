@@ -86,6 +86,52 @@ import Wire
         #expect(host.forwarder.guest.ipv4 == IPv4Address(isFixed ? "192.0.2.2" : "192.0.2.9"))
     }
 
+    private static func place(of address: String, in host: borrowing AbuseHost) throws -> MACAddress {
+        host.forwarder.port.linkAddress(of: try #require(IPAddress(address)))
+    }
+
+    /// Two on the guest's link: each hears what is for it, whoever spoke last.
+    @Test(arguments: [false, true]) func eachIsSentToWhereItIs(_ isFixed: Bool) throws {
+        var host = try Self.host(isFixed: isFixed)
+        let fromGuest6 = F.ip6(17, F.udp(4000, 9))
+        try host.attack([fromGuest6, Self.byOther(Self.datagram(from: Self.otherAddress))])
+        for _ in 0..<2 {
+            let places = try ["192.0.2.2", "2001:db8::2", "192.0.2.9"].map { try Self.place(of: $0, in: host) }
+            #expect(places == [Self.guest, Self.guest, Self.other])
+            try host.attack([Self.datagram()])
+        }
+        // Nobody knows where this one is: it may be behind the guest.
+        let (someone, last) = (try Self.place(of: "192.0.2.77", in: host), host.forwarder.port.guestMAC)
+        #expect(someone == last)
+        host.forwarder.port.forgetGuest()
+        let forgotten = try Self.place(of: "192.0.2.9", in: host)
+        #expect(forgotten == .broadcast)
+    }
+
+    /// Who only asks everybody is known, too.
+    @Test func whoIsBridgedIsKnownByItsQuestions() throws {
+        var host = try Self.host()
+        try host.attack([Self.arp(Self.otherAddress)])
+        let places = try ["192.0.2.2", "192.0.2.9"].map { try Self.place(of: $0, in: host) }
+        #expect(places == [Self.guest, Self.other] && host.forwarder.port.guestMAC == Self.guest)
+        // Who has no address is nobody's.
+        var probed = try Self.host()
+        try probed.attack([Self.arp([0, 0, 0, 0])])
+        let areSeveral = probed.forwarder.port.stations.areSeveral
+        #expect(!areSeveral)
+    }
+
+    /// The guest's link address changes, after another one was heard: all that it is called is at the new one.
+    @Test func aGuestThatMovesTakesItsAddressesAlong() throws {
+        let third: [UInt8] = [2, 0, 0, 0, 0, 3]
+        var host = try Self.host(isFixed: true)
+        try host.attack([F.ip6(17, F.udp(4000, 9)), Self.byOther(Self.datagram(from: Self.otherAddress))])
+        let moved = F.routerMAC + third + Array(Self.datagram()[12...])
+        try host.attack([moved])
+        let places = try ["192.0.2.2", "2001:db8::2", "192.0.2.9"].map { try Self.place(of: $0, in: host) }
+        #expect(places == [MACAddress(0x0200_0000_0003), MACAddress(0x0200_0000_0003), Self.other])
+    }
+
     /// By packets of either family, by a question of its own, and not any more for the next machine.
     @Test func theOfferedAddressIsTheHostsUntilTheGuestHasIt() throws {
         let question = Self.arp(Self.otherAddress, F.guest)

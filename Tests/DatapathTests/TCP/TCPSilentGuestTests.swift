@@ -12,7 +12,7 @@ import Wire
         script.port.guestMAC = .broadcast
         script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
         #expect(script.round() == ["S 0:0"])
-        let isSought = script.tcp.seeksGuest
+        let isSought = script.tcp.sought != nil
         #expect(isSought)
         script.port.guestMAC = address
         script.tcp.guestWasFound(&script.port, now: script.now)
@@ -28,10 +28,10 @@ import Wire
         var script = try TCPScript()
         script.tcp.openToGuest(script.tcp.sockets.accept(), key: TCPScript.key(), &script.port, now: script.now)
         _ = script.round()
-        let wasSought = script.tcp.seeksGuest
+        let wasSought = script.tcp.sought != nil
         #expect(!wasSought)
         #expect(script.pass(1000) == ["+1000 S 0:0"])
-        let isSought = script.tcp.seeksGuest
+        let isSought = script.tcp.sought != nil
         #expect(isSought)
     }
 
@@ -41,7 +41,7 @@ import Wire
         script.guest("S", seq: 0)
         _ = script.round()
         _ = script.pass(3000)
-        let wasSought = script.tcp.seeksGuest
+        let wasSought = script.tcp.sought != nil
         #expect(!wasSought)
     }
 }
