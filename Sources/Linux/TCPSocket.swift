@@ -96,6 +96,10 @@ extension Descriptor {
         try? set(SOL_SOCKET, SO_OOBINLINE, 1)
     }
 
+    /// Before bind(2) to an address without a port: the port is chosen by connect(2), which knows where it leads, so that connections to different places may share one.
+    /// Otherwise an address has as many connections as ports, for all places together, TIME-WAIT included. No kernel refuses it.
+    public func choosePortLate() { try? set(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1) }
+
     /// Before connect(2): the acknowledgement that ends the handshake waits for data to travel with (in `tcp_rcv_synsent_state_process`, as with
     /// TCP_DEFER_ACCEPT), for 200 ms at most. The peer's kernel takes the connection for open only then.
     public func holdHandshake() throws(Errno) {
@@ -150,7 +154,7 @@ extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
         [
-            Permission(.poll), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE, SO_KEEPALIVE),
+            Permission(.poll), .setting(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE, SO_KEEPALIVE),
             .setting(
                 Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS, TCP_KEEPIDLE, TCP_KEEPINTVL),
         ]

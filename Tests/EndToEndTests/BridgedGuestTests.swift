@@ -9,7 +9,7 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let socket = network.path("s")
-            let passt = try network.passt(["-f", "--socket", socket])
+            let passt = try network.passt(["-f", "--socket", socket, "--mtu", "1500"])
             let machine = try Machine(network, "vm", socket: socket)
             let last = try network.addHost("last")
             try network.run(["sh", "-eu", Helpers.path("bridged.sh"), network.name]).check()

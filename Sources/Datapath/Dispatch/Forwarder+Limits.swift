@@ -2,8 +2,8 @@ internal import Linux
 internal import Wire
 
 /// Descriptors are what all protocols share, and the first thing that a flood uses up. Where they are scarce, the guest's new flow takes the place of
-/// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. An eighth of
-/// all is kept for what others open towards the guest. What takes no detour counts as well: connections of the namespace's loopback are the guest's.
+/// the oldest of those that nobody has answered yet, of whichever protocol has most of them; where there is none, it is refused. Neither the guest nor those who
+/// connect to it can have more than seven eighths of all. What takes no detour counts as well: connections of the namespace's loopback are the guest's, those of the host's the others'.
 extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     /// Descriptors that are no flow's: standard ones, epoll, the link, signals, logs and the like.
     private static var others: Int { 24 }
@@ -12,41 +12,67 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     // `mutating`, although they change nothing: to borrow `self`, the compiler copies all of it, seven kilobytes each time.
 
-    /// No more than this many flows can be open at once, and the guest can open no more than that.
+    /// No more than this many flows can be open at once, and either side can open no more than that less an eighth.
     private var mostFlows: Int { mutating get { max(descriptors - notFlows, 8) } }
-    private var notFlows: Int { mutating get { Forwarder.others + port.link.moreDescriptors + listeners.count + bypass.otherDescriptors } }
-    var mostOfGuest: Int {
+    private var notFlows: Int { mutating get { Forwarder.others + port.link.moreDescriptors + listeners.count + bypass.spareDescriptors } }
+    private var mostOfOneSide: Int {
         mutating get {
             let most = mostFlows
             return most - min(most / 8, 1024)
         }
     }
-    var flowCount: Int {
-        mutating get { tcp.table.count + tcp.postponed.closingCount + udp.socketCount + ping.table.count + bypass.guestDescriptors }
+    private var clientDescriptors: Int { mutating get { tcp.inboundCount + bypass.clientDescriptors } }
+    private var flowCount: Int {
+        mutating get {
+            tcp.table.count + tcp.postponed.closingCount + udp.socketCount + ping.table.count + bypass.guestDescriptors + bypass.clientDescriptors
+        }
     }
+    /// How many more the guest can open.
+    var roomOfGuest: Int {
+        mutating get {
+            let count = flowCount
+            return min(mostOfOneSide - (count - clientDescriptors), mostFlows - count)
+        }
+    }
+    /// How many more those can open who connect to it.
+    private var roomOfClients: Int { mutating get { min(mostOfOneSide - clientDescriptors, mostFlows - flowCount) } }
 
     /// `count` frames of the guest are about to be worked off, each of which may open a flow.
     mutating func limitFlows(by count: Int, now: Int64) {
-        if tcp.lacksDescriptors || udp.lacksDescriptors || ping.lacksDescriptors { learnLimit(now: now) }
-        if descriptors < mostDescriptors, now - limitLearnedAt >= Forwarder.limitRetry {
-            descriptors = min(2 * descriptors, mostDescriptors)
-            limitLearnedAt = now
-        }
-        let isScarce = flowCount + count > mostOfGuest
+        attendLimit(now: now)
+        let isScarce = roomOfGuest < count
         if descriptorsAreScarce && !isScarce { allow(.max) }
         descriptorsAreScarce = isScarce
     }
 
+    /// What was learned of a lack of descriptors, and tries whether it has passed.
+    mutating func attendLimit(now: Int64) {
+        if tcp.lacksDescriptors || udp.lacksDescriptors || ping.lacksDescriptors { learnLimit(now: now) }
+        while descriptors < mostDescriptors, now - limitLearnedAt >= Forwarder.limitRetry {
+            descriptors = min(2 * descriptors, mostDescriptors)
+            limitLearnedAt += Forwarder.limitRetry
+        }
+    }
+
     /// Descriptors are scarce, and a frame is about to open a flow.
     mutating func admitFlow(now: Int64) {
-        if flowCount >= mostOfGuest { _ = endOldest(now: now) }
-        allow(max(mostOfGuest - flowCount, 0))
+        if roomOfGuest <= 0 { _ = endOldest(now: now) }
+        allow(max(roomOfGuest, 0))
     }
 
     /// How many descriptors the guest may still take. Where two are too many, the oldest of what can gives way.
     mutating func guestRoom(now: Int64) -> Int {
-        for _ in 0..<2 where flowCount + 2 > mostOfGuest { _ = endOldest(now: now) }
-        return max(mostOfGuest - flowCount, 0)
+        attendLimit(now: now)
+        for _ in 0..<2 where roomOfGuest < 2 { _ = endOldest(now: now) }
+        return max(roomOfGuest, 0)
+    }
+
+    /// Whether there are descriptors for a client more, by the tap or the bypass. Where there are none, the oldest connection gives way that nobody behind the guest has answered.
+    mutating func hasRoomForClient(now: Int64) -> Bool {
+        attendLimit(now: now)
+        if roomOfClients < 2, tcp.postponed.closingCount > 0 { tcp.closePostponed() }
+        for _ in 0..<2 where roomOfClients < 2 { _ = tcp.endOldest(inbound: true, &port) }
+        return roomOfClients >= 2
     }
 
     private mutating func allow(_ openings: Int) { (tcp.openings, udp.openings, ping.openings) = (openings, openings, openings) }

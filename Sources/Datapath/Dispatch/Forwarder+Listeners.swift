@@ -54,8 +54,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         !entry.isTCP && !entry.isOutbound && entry.port == entry.target.port && entry.target.address == nil
     }
 
-    mutating func acceptInbound(_ index: Int, now: Int64) {
+    mutating func acceptInbound(_ index: Int, _ mask: Epoll.Events, now: Int64) {
         let listener = listeners[index]
+        // That it is none any more is told whatever else goes wrong.
+        if listener.isTCP, mask.contains(.hangUp) { return retire(index) }
         if !listener.isTCP {
             if listener.isOutbound {
                 bypass.outboundDatagrams.openings = guestRoom(now: now)
@@ -69,8 +71,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let limit = acceptLimit
         for count in 0..<limit {
             do throws(Errno) {
-                // Two descriptors each.
-                if listener.isOutbound, guestRoom(now: now) < 2 { throw Errno(24) }  // EMFILE
+                // Two descriptors by the bypass.
+                let hasRoom = listener.isOutbound ? guestRoom(now: now) >= 2 : hasRoomForClient(now: now)
+                if !hasRoom { throw Errno(24) }  // EMFILE
                 try bypass.reserve(listener)
             } catch {
                 return pause(index, now: now)
@@ -85,6 +88,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             } catch {
                 if error.isNoListener { return retire(index) }
                 // What else went wrong with one connection says nothing of the next (accept(2)).
+                if error.isLackOfDescriptors { tcp.lacksDescriptors = true }
                 if error.isLackOfResources || error.isForbidden { return pause(index, now: now) }
             }
         }

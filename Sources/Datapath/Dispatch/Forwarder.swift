@@ -68,6 +68,8 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     /// When the last wait ended, in nanoseconds.
     private var woke: Int64 = 0
     private var eagerWait = EagerWait()
+    /// Rounds in which what arrived while this program was stopped is taken before any time is up; 0 otherwise.
+    private var roundsBehind = 0
     var notices = WorkerNotices()
 
     init(
@@ -169,8 +171,23 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         tcp.finishPostponed()
         guard port.link.prepareToWait() else { return try events.wait(on: epoll, nanoseconds: 0) }
         try events.wait(on: epoll, nanoseconds: timeout < 0 ? timeout : max(timeout - (present - now), 0))
-        eagerWait.slept(monotonicNanoseconds() - now)
+        let slept = monotonicNanoseconds() - now
+        eagerWait.slept(slept)
+        try attendStop(slept: slept, timeout: timeout)
     }
+
+    /// A wait that has taken much longer than it should, or has ended without a reason, was interrupted by a stop (SIGSTOP). By the clock, much is over for which answers wait in the
+    /// sockets: they come first.
+    private mutating func attendStop(slept: Int64, timeout: Int64) throws(Errno) {
+        let isLate = timeout < 0 ? events.count == 0 : slept > timeout + Forwarder.lateness
+        guard isLate, slept > Forwarder.lateness else { return }
+        roundsBehind = Forwarder.mostRoundsBehind
+        if events.count == 0 { try events.wait(on: epoll, nanoseconds: 0) }
+    }
+
+    /// Nanoseconds that a wait may take longer than it was to.
+    private static var lateness: Int64 { 1_000_000_000 }
+    private static var mostRoundsBehind: Int { 1024 }
 
     private func milliseconds() -> Int64 { monotonicNanoseconds() / 1_000_000 }
 
@@ -185,7 +202,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         case .ping where ping.table.isCurrent(tag.index, generation: tag.generation):
             ping.fromHost(tag.index, mask, &port, now: now)
         case .listener where listeners.isCurrent(tag.index, generation: tag.generation):
-            acceptInbound(tag.index, now: now)
+            acceptInbound(tag.index, mask, now: now)
         case .splice where bypass.connections.isCurrent(tag): bypass.connections.handle(tag, mask, &port.counters, now: now)
         case .spliceDatagrams: bypass.handleDatagrams(tag, listeners, &port.counters, now: now)
         case .supply: if !bypass.receiveSockets(epoll) { notices.note(.helperGone) }
@@ -204,11 +221,15 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
 
     private mutating func endRound(now: Int64) {
         if now >= listenersResumeAt { resumeListeners() }
-        tcp.expireTimers(&port, now: now)
-        udp.expireTimers(&port, now: now)
-        ping.expireTimers(&port, now: now)
+        roundsBehind = events.count > 0 ? max(roundsBehind - 1, 0) : 0
+        let timeIsUp = roundsBehind == 0
+        if timeIsUp {
+            tcp.expireTimers(&port, now: now)
+            udp.expireTimers(&port, now: now)
+            ping.expireTimers(&port, now: now)
+        }
         tcp.endRound(&port, now: now)
-        bypass.endRound(&port.counters, now: now)
+        bypass.endRound(&port.counters, now: now, timeIsUp: timeIsUp)
         seekGuest(now: now)
         advertiseRouter(now: now)
         port.flush()

@@ -114,7 +114,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     /// The front-end still has descriptors to send.
-    private mutating func hasRoomForLoaded() -> Bool { tcp.table.count < tcp.table.capacity && flowCount < mostOfGuest }
+    private mutating func hasRoomForLoaded() -> Bool { tcp.table.count < tcp.table.capacity && roomOfGuest > 0 }
 
     // MARK: What becomes of the sockets
 

@@ -10,7 +10,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let connection = table[index]
         return connection.events.contains(.established) && connection.socket.isOpen
             && connection.events.isDisjoint(with: [.finFromGuest, .endOfStream, .finSent, .inputEnds, .hasFailed, .mustReset, .hasLeftover])
-            && connection.gatheredPlace == 0 && !connection.key.remote.isLinkLocal
+            && connection.gatheredPlace == 0 && connection.acknowledged <= connection.expected && !connection.key.remote.isLinkLocal
     }
 
     var hasStill: Bool {

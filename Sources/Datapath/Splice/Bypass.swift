@@ -43,11 +43,11 @@ struct Bypass: ~Copyable {
     /// Held for clients in the namespace.
     var guestDescriptors: Int { 2 * connections.table.outboundCount + outboundDatagrams.table.count }
 
+    /// Held for clients on the host.
+    var clientDescriptors: Int { 2 * (connections.table.count - connections.table.outboundCount) + inboundDatagrams.table.count }
+
     /// All others.
-    var otherDescriptors: Int {
-        let inbound = 2 * (connections.table.count - connections.table.outboundCount) + inboundDatagrams.table.count
-        return inbound + 2 * connections.pipes.count + readySockets
-    }
+    var spareDescriptors: Int { 2 * connections.pipes.count + readySockets }
 
     private var readySockets: Int {
         switch supply {
@@ -227,8 +227,9 @@ struct Bypass: ~Copyable {
 
     // MARK: Rounds
 
-    mutating func endRound(_ counters: inout Counters, now: Int64) {
+    mutating func endRound(_ counters: inout Counters, now: Int64, timeIsUp: Bool) {
         connections.endRound(&counters, now: now)
+        guard timeIsUp else { return }
         inboundDatagrams.expireTimers(&counters, now: now)
         outboundDatagrams.expireTimers(&counters, now: now)
     }

@@ -76,6 +76,7 @@ struct KernelSockets: HostSockets, ~Copyable {
             try socket.holdHandshake()
             if let index = family.outboundInterface(towards: remote.address) { try socket.bindToInterface(index: index) }
             if let address = family.outboundAddress, !remote.address.isLoopback {
+                socket.choosePortLate()
                 try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.needsScope ? family.linkInterface : 0))
             }
             _ = try socket.connect(SocketAddress(remote, scope: remote.address.needsScope ? family.linkInterface : 0))

@@ -12,7 +12,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         refreshSendSpace(index, now: now)
         if table[index].sawHole { closeHole(index) }
         let connection = table[index]
-        let owed = acknowledgeable(connection) - connection.acknowledged
+        let owed = acknowledgeable(index) - connection.acknowledged
         if connection.events.contains(.mustAcknowledge) || isWindowWorthTelling(connection) || connection.repeats > 0 && owed > 0 {
             sendControl(index, .ack, &port)
         } else if owed > 0 {
@@ -51,8 +51,27 @@ extension TCPTranslator where Sockets: ~Copyable {
     ///
     /// On a near path that is all that the kernel took. On a far one it is what the far end has acknowledged, so that the guest measures
     /// the path's round-trip time and not ours, and its retransmission and user timeouts see what really happens.
-    private func acknowledgeable(_ connection: TCPConnection) -> SequenceNumber {
-        connection.isNear ? connection.expected : max(connection.farAcknowledged, connection.acknowledged)
+    ///
+    /// A receiver that has closed its window for long would make a guest give up that sends again and again what lies here: it hears that it was taken. Of what is kept,
+    /// the end stays with it, so that there is progress to tell of when the receiver goes on (lesson 52).
+    private func acknowledgeable(_ index: Int) -> SequenceNumber {
+        let connection = table[index]
+        if connection.isHeldBack {
+            let count = connection.refusedPlace == 0 ? 0 : kept.range(connection.refusedPlace).count
+            return max(connection.expected + (count - min(count / 2, Int(connection.guestSegmentSize))), connection.acknowledged)
+        }
+        return max(connection.isNear ? connection.expected : connection.farAcknowledged, connection.acknowledged)
+    }
+
+    /// Milliseconds of a closed window after which a guest is no longer left to its retransmissions.
+    private static var longestClosure: UInt32 { 30_000 }
+
+    /// A look has found the far end's window closed, or open.
+    private mutating func attendClosure(_ index: Int, _ path: TCPPath, now: Int64) {
+        let silence = UInt32(truncatingIfNeeded: now) &- table[index].waitsSince
+        let isHeldBack = path.sendWindow == 0 && silence >= TCPTranslator.longestClosure && table[index].events.contains(.established)
+        if isHeldBack, !table[index].isHeldBack { table[index].events.insert(.mustAcknowledge) }
+        table[index].isHeldBack = isHeldBack
     }
 
     private func max(_ a: SequenceNumber, _ b: SequenceNumber) -> SequenceNumber { a < b ? b : a }
@@ -136,6 +155,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                     table[index].events.remove(.awaitsFirst)
                 }
                 table[index].farAcknowledged = farAcknowledged
+                attendClosure(index, path, now: now)
                 attendSlowStart(index, path)
                 table[index].pathRoom = pathRoom(table[index], path, acknowledged: farAcknowledged - connection.farAcknowledged)
             }
@@ -160,13 +180,19 @@ extension TCPTranslator where Sockets: ~Copyable {
         // Without window scaling, little can be told.
         let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
         let now = min(Int(space(connection)), most)
-        let enough = Int(enoughWindow(connection))
+        // Nor can half of what there is ever be more than half of what can be told (RFC 9293, section 3.8.6.2.1).
+        let enough = min(Int(enoughWindow(connection)), (65535 << Int(connection.windowScale)) / 2)
         return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
 
     /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6), but behind something that is missing (`confinedEdge`).
     mutating func takeWindow(_ index: Int, progresses: Bool) -> UInt16 {
         let connection = table[index]
+        if connection.acknowledged > connection.expected {
+            // The socket is full, and some of what waits for it is the guest's no more: a guest that sees no window waits for one, however long that takes.
+            table[index].windowEdge = connection.acknowledged
+            return 0
+        }
         var edge = connection.windowEdge
         // Never open the window by less than a segment (lesson 11): the guest would send slivers.
         let space = space(connection)
@@ -189,7 +215,7 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// What every segment says: the acknowledgement number and the window. Nothing is owed afterwards.
     mutating func takeAcknowledgement(_ index: Int) -> (SequenceNumber, UInt16) {
-        let acknowledgment = acknowledgeable(table[index])
+        let acknowledgment = acknowledgeable(index)
         let progresses = acknowledgment > table[index].acknowledged
         table[index].acknowledged = acknowledgment
         let window = takeWindow(index, progresses: progresses)

@@ -26,8 +26,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// A socket has refused the guest's data with an error that is none of EAGAIN. Whether the connection is still there: then it is tried again in a moment.
     mutating func survives<Link: GuestLink & ~Copyable>(_ error: Errno, _ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         guard TCPTranslator.isPassing(error) else {
-            // EPIPE and ECONNRESET: the peer takes no more. What it sent before is lost with the reset, as it would be without us.
-            endByReset(index, &port, now: now)
+            // EPIPE and ECONNRESET: the peer takes no more. What it sent before can still be read, as an answer that says why; the guest has it before the reset, as
+            // far as its window and the link have room now.
+            table[index].events.insert(.hasFailed)
+            if sendLastWords(index, &port, now: now) { endByReset(index, &port, now: now) }
             return false
         }
         table[index].events.formUnion([.triesAgain, .mustAcknowledge])
@@ -101,6 +103,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         table[index].events.remove(.awaitsRoom)
         table[index].vainLooks = 0
+        table[index].isHeldBack = false
         lookAtSendSpace(index, now: now)
         guard table[index].events.contains(.outputBlocked) else { return true }
         if table[index].sawHole { attendHole(index, end: table[index].expected, now: now) }

@@ -209,6 +209,10 @@ struct TCPConnection: FlowEntry {
     var roundTrip: UInt32 = 0
     /// Since when retransmissions have gone without an answer, while there is a `timeoutLimit`, in milliseconds of the worker's clock.
     var outageSince: UInt32 = 0
+    /// The far end has had no window for so long that the guest must not be left to its retransmissions; see `attendClosure`.
+    var isHeldBack = false
+    /// A send has failed for good, and the error was told with that.
+    var isBroken = false
     /// Since when the far end has acknowledged nothing although it owed that, in milliseconds of the worker's clock.
     var waitsSince: UInt32 = 0
 

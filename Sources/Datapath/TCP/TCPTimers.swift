@@ -229,14 +229,20 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// False when the connection is gone.
     private mutating func checkIdle<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
-        let silence = UInt32(truncatingIfNeeded: now) &- table[index].heardAt
-        if silence >= TCPTranslator.idleBeforeEnd {
+        let time = UInt32(truncatingIfNeeded: now)
+        let silence = time &- table[index].heardAt
+        let isEstablished = table[index].events.contains(.established)
+        let sinceAsked = time &- table[index].askedAt
+        // If this program stood still for hours, nobody was asked.
+        let wasAsked = sinceAsked < silence && sinceAsked >= TCPTranslator.probeInterval
+        if silence >= TCPTranslator.idleBeforeEnd, wasAsked || !isEstablished {
             endByReset(index, &port, now: now)
             return false
         }
         askAfterRestart(index, &port, now: now)
-        if silence >= TCPTranslator.idleBeforeProbe, table[index].events.contains(.established) {
+        if silence >= TCPTranslator.idleBeforeProbe, isEstablished {
             sendKeepAlive(index, &port)
+            table[index].askedAt = time
             timers.set(index, at: now + Int64(TCPTranslator.probeInterval))
         }
         return true

@@ -113,6 +113,11 @@ import Wire
             host.forwarder.limitFlows(by: 1, now: now)
             found.append(host.forwarder.descriptors)
         }
+        // Whoever asks hears of it, not only a guest's frames.
+        host.forwarder.tcp.lacksDescriptors = true
+        host.forwarder.limitFlows(by: 1, now: 200_000)
+        let room = host.forwarder.guestRoom(now: 300_000)
+        #expect(room > 200)
         let first = found[0]
         #expect(first < 100 && found[1] == first && found[2] == 2 * first && found[3] == 2 * first && found[4] == 4 * first, "\(found)")
         #expect(found.last == 300)
@@ -146,6 +151,59 @@ import Wire
             _ = try client.connect(SocketAddress(Endpoint(IPAddress(IPv4Address.loopback), port)))
             return client
         }
+    }
+
+    /// Those who connect to the guest cannot take what it needs itself, however many they are.
+    @Test func inboundLeavesTheGuestItsShare() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 104)
+        let inbound = try AbuseListener()
+        try host.listen(inbound, leadingTo: 8080)
+        let clients = try loopbackClients(100, .stream, of: inbound.port)
+        defer { for client in clients { client.close() } }
+        var answered = 0
+        try host.run("a pause") { $0.count(.listenersPaused) > 0 || $0.count(.tcpAccepted) == 100 }
+        for _ in 0..<30 {
+            let syns = host.sent.filter { $0.proto == 6 && $0.destinationPort == 8080 && $0.tcpFlags == .syn }
+            for syn in syns[answered...] {
+                let end = AbuseConnection(port: 8080, remotePort: Int(syn.sourcePort), sequence: 9000, expected: syn.tcpSequence &+ 1)
+                try host.send(end, .syn | .ack)
+            }
+            answered = syns.count
+            try host.run(milliseconds: 10)
+        }
+        let count = host.forwarder.tcp.table.count
+        #expect(count >= 50 && count <= 72, "\(count)")
+        try host.converse()
+    }
+
+    /// What nobody behind the guest answers gives way to others.
+    @Test func inboundWithoutAnAnswerGivesWay() throws {
+        var host = try AbuseHost(flows: 4096, descriptors: 104)
+        let inbound = try AbuseListener()
+        try host.listen(inbound, leadingTo: 8080)
+        let clients = try loopbackClients(100, .stream, of: inbound.port)
+        defer { for client in clients { client.close() } }
+        try host.run("all are accepted") { $0.count(.tcpAccepted) == 100 }
+        let (count, gone) = (host.forwarder.tcp.table.count, host.count(.tcpGaveWay))
+        #expect(count <= 72 && gone >= 28, "\(count) \(gone)")
+        try host.converse()
+    }
+
+    /// A listener that somebody has ended says so for ever, also where there are no descriptors for who comes by it.
+    @Test func anEndedListenerIsNoneWhereDescriptorsLack() throws {
+        var host = try AbuseHost(flows: 1024, descriptors: 104)
+        let server = try AbuseListener()
+        let outward = try AbuseListener()
+        try host.listen(outward, outwardTo: server.port)
+        let clients = try loopbackClients(60, .stream, of: outward.port)
+        defer { for client in clients { client.close() } }
+        try host.run("a pause") { $0.count(.listenersPaused) > 0 }
+        try outward.socket.shutdown(2)
+        try host.run("its end") { $0.count(.listenersEnded) == 1 }
+        let before = host.count(.wakeUps)
+        try host.run(milliseconds: 300)
+        let wakeUps = host.count(.wakeUps) - before
+        #expect(wakeUps < 100, "\(wakeUps)")
     }
 
     /// Others open connections that the guest does not answer.

@@ -92,6 +92,43 @@ import Wire
         script.expectEmpty()
     }
 
+    /// Data and a reset have arrived together, and the guest's next data hears of the reset first: the answer says why, as that to an upload which is too large.
+    @Test(arguments: [false, true]) func hostResetsBehindAnAnswerWhileTheGuestSends(_ wasFull: Bool) throws {
+        var script = try TCPScript()
+        script.open()
+        if wasFull {
+            script.tcp.sockets.all[0].sendLimit = 0
+            script.guest("PA", seq: 1, ack: 1, count: 100)
+            #expect(script.round() == ["A 1:0 ack 1"])
+            script.tcp.sockets.all[0].sendLimit = 70_000
+            script.tcp.sockets.sendErrors = [32]
+            script.arrive(100)
+            script.tcp.sockets.drain(0)
+            script.tcp.sockets.notify(0)
+            let sent = script.round()
+            #expect(sent == ["PA 1:100 ack 1", "RA 101:0 ack 1"])
+        } else {
+            script.arrive(100)
+            script.tcp.sockets.fail(0, Errno(104))
+            script.guest("PA", seq: 1, ack: 1, count: 100)
+            script.tcp.flushPending(&script.port, now: script.now)
+            #expect(script.round() == ["PA 1:100 ack 1", "RA 101:0 ack 1"])
+        }
+        script.expectEmpty()
+    }
+
+    /// As much as the guest has room for: one that is busy sending reads nothing.
+    @Test func anAnswerIsNoReasonToWait() throws {
+        var script = try TCPScript()
+        script.open(window: 1000, scale: nil)
+        script.arrive(5000)
+        script.tcp.sockets.fail(0, Errno(104))
+        script.guest("PA", seq: 1, ack: 1, count: 100, window: 1000)
+        script.tcp.flushPending(&script.port, now: script.now)
+        #expect(script.round() == ["PA 1:1000 ack 1", "RA 1001:0 ack 1"])
+        script.expectEmpty()
+    }
+
     @Test func hostResetsAfterItsEnd() throws {
         var script = try TCPScript()
         script.open()
@@ -217,6 +254,21 @@ import Wire
         #expect(script.pass(2 * hour - 3000).isEmpty)
         #expect(script.pass(3 * hour).last!.contains("RA "))
         #expect(script.tcp.sockets.all[0].isAborted)
+        script.expectEmpty()
+    }
+
+    /// This program was stopped for hours, in which nobody could be asked: that comes first.
+    @Test func aStopIsNoSilence() throws {
+        var script = try TCPScript()
+        script.open()
+        script.move(to: script.now + 5 * 3_600_000)
+        #expect(script.round() == ["A 0:0 ack 1"])
+        script.guest("A", seq: 1, ack: 1)
+        #expect(script.round().isEmpty && script.pass(1_000_000).isEmpty)
+        script.move(to: script.now + 5 * 3_600_000)
+        #expect(script.round() == ["A 0:0 ack 1"])
+        // Who does not answer is given up as ever.
+        #expect(script.pass(3_600_000).last?.contains("RA ") == true)
         script.expectEmpty()
     }
 }
