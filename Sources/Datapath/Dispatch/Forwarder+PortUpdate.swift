@@ -57,8 +57,11 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return PortControlAnswer(.done)
         case .claim(let first):
             claim(from: first)
+        case .open:
+            openMissing()
+            if portTables.step == .follow, !portTables.isReturning, let answer = portTables.unbound() { portTables.fail(answer) }
         case .follow:
-            portTables.step = .open
+            portTables.step = .close(0)
             if followNewRules() {
                 followPorts(of: [.namespace, .host], now: now, limit: portSlice, tell)
             } else {
@@ -66,9 +69,6 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 portWatch.forgetRules()
                 portTables.fail(PortControlAnswer(.tooMany))
             }
-        case .open:
-            openMissing()
-            if case .close = portTables.step, !portTables.isReturning, let answer = portTables.unbound() { portTables.fail(answer) }
         case .close(let first):
             closeUnclaimed(from: first)
             guard portTables.step == .idle else { return nil }
@@ -89,7 +89,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
                 portTables.setUnclaimed(index)
             }
         }
-        portTables.step = end >= listeners.untouched ? .follow : .claim(end)
+        portTables.step = end >= listeners.untouched ? .open : .claim(end)
     }
 
     private mutating func closeUnclaimed(from first: Int) {
@@ -98,12 +98,17 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         portTables.step = end >= listeners.untouched ? .idle : .close(end)
     }
 
-    /// Closes what no rule wants where a socket is to be opened. False: there is nothing of ours.
+    /// Closes what is ours where a socket is to be opened: what no rule wants, what follows others, and, for a port that is named, what a rule has that may leave it out. False: there is none.
     private mutating func makeWay(for candidate: PortTables.Candidate) -> Bool {
         var isCleared = false
-        for index in 0..<listeners.untouched where portTables.isUnclaimed(index) {
+        for index in 0..<listeners.untouched where listeners[index].isUsed {
             let entry = listeners[index]
             guard entry.isTCP == candidate.rule.isTCP, entry.isOutbound == (candidate.table == .splice), entry.port == candidate.port else { continue }
+            if entry.isAutomatic {
+                portWatch.forget(listener: index, port: entry.port, isInbound: !entry.isOutbound)
+            } else {
+                guard portTables.isUnclaimed(index) || !candidate.rule.isBestEffort && portTables.leaveOut(entry) else { continue }
+            }
             stopListening(index)
             portTables.setUnclaimed(index, false)
             isCleared = true

@@ -110,9 +110,15 @@ struct AutomaticPorts: ~Copyable {
     /// Leaves out what has a rule of its own, wherever both want the same socket.
     mutating func exclude(_ ports: ClosedRange<UInt16>, isTCP: Bool, address: IPAddress?) {
         for index in 0..<groupCount where groups[index].isTCP == isTCP {
-            guard groups[index].address == nil || address == nil || groups[index].address == address else { continue }
+            guard AutomaticPorts.meet(groups[index].address, address) else { continue }
             for port in ports { allowed[index * PortSet.wordCount + Int(port >> 6)] &= ~PortSet.bit(port) }
         }
+    }
+
+    /// Whether sockets at both addresses cannot have the same port; nil: at all addresses. Those of IPv6 may serve IPv4, too.
+    private static func meet(_ a: IPAddress?, _ b: IPAddress?) -> Bool {
+        guard let a, let b else { return true }
+        return a == b || a.isAny && (a.isIPv4 == b.isIPv4 || !a.isIPv4) || b.isAny && (a.isIPv4 == b.isIPv4 || !b.isIPv4)
     }
 
     mutating func begin() {

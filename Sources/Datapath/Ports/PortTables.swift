@@ -66,19 +66,19 @@ struct PortRuleSet: ~Copyable {
 
 /// What is forwarded by which rule, and how that becomes what a client wants: without sockets, which are the forwarder's (`Forwarder+PortUpdate`).
 ///
-///     begin > claim what is open and wanted > let automatic ports follow > open what is missing > close what is not claimed > finish
-///                      ^                                                          | a port cannot be opened
-///                      '------------------ the rules from before <----------------'
+///     begin > claim what is open and wanted > open what is missing > let automatic ports follow > close what is not claimed > finish
+///                      ^                            | a port cannot be opened
+///                      '---- the rules from before <'
 ///
-/// A socket that both the old and the new rules want stays open all the while. What no rule wants is closed last, or when it is in the way: until
-/// then everything can come back, also what could not be opened once more, such as a low port.
+/// A socket that both the old and the new rules want stays open all the while. What no rule wants is closed last, or when it is in the way (`EADDRINUSE`), and so is what an
+/// automatic port has: until then everything can come back, also what could not be opened once more, such as a low port.
 struct PortTables: ~Copyable {
     enum Step: Equatable, BitwiseCopyable {
         case idle
         /// An index of the listener table.
         case claim(Int)
-        case follow
         case open
+        case follow
         /// Likewise.
         case close(Int)
     }
@@ -259,6 +259,23 @@ struct PortTables: ~Copyable {
         return nil
     }
 
+    /// Takes a listener from the rule that has claimed it, if that may leave ports out.
+    mutating func leaveOut(_ entry: ListenerEntry) -> Bool {
+        let table: PortTableName = entry.isOutbound ? .splice : .host
+        for index in 0..<wanted.count(table) {
+            let rule = wanted[table, index]
+            guard rule.isBestEffort, !rule.scans, rule.isTCP == entry.isTCP, rule.first <= entry.port, entry.port <= rule.last else { continue }
+            guard table == .splice || interfaces[index] == entry.interface else { continue }
+            let places = places(table, rule)
+            let number = entry.isPlaced(at: places.first) ? 0 : entry.isPlaced(at: places.second) ? 1 : -1
+            guard number >= 0, isMarked(table, index, number, entry.port) else { continue }
+            isOpen[mark(table, index, number, entry.port)] &= ~PortSet.bit(entry.port)
+            bestEfforts[PortTables.group(table, rule.isTCP)] -= 1
+            return true
+        }
+        return false
+    }
+
     // MARK: What is missing
 
     /// The next socket to open, as long as there are `looks`, of which each place takes one; `step` is not `.open` any more behind the last.
@@ -267,7 +284,7 @@ struct PortTables: ~Copyable {
             looks -= 1
             guard index < wanted.count(table) else {
                 if table == .splice {
-                    step = .close(0)
+                    step = .follow
                     return nil
                 }
                 (table, index, port) = (.splice, 0, 0)
