@@ -15,7 +15,7 @@ struct PasstDaemon: ProgramRun {
         let signals = try QuitSignals.install(withCommand: false)
         // Before anything else that is open gets closed, wherever on the command line it was (lesson 46).
         let inherited: MachineSocket? = if let number = options.socketDescriptor { try .adopt(number, null: null) } else { nil }
-        try StandardDescriptors.closeInherited(keeping: [null, signals.descriptor, inherited?.descriptor ?? .none])
+        try StandardDescriptors.closeInherited(keeping: [null, signals.descriptor, inherited?.descriptor ?? .none] + StandardDescriptors.mentioned(in: options.writtenFiles))
         try Isolation.limitCapabilities()
         let identity = try UserIdentity.resolve(runAs: options.runAs)
         _ = OpenFileLimit.raise()

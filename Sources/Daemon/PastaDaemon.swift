@@ -29,7 +29,7 @@ struct PastaDaemon: ProgramRun {
     /// Returns the exit status once everything has ended.
     mutating func run() throws(SetupError) -> Int32 {
         let signals = try QuitSignals.install(withCommand: command != nil)
-        let mentioned = [targetPath, options.userNamespace]
+        let mentioned = [targetPath, options.userNamespace] + options.writtenFiles
         try StandardDescriptors.closeInherited(keeping: [null] + [signals.descriptor] + StandardDescriptors.mentioned(in: mentioned))
         try Isolation.limitCapabilities()
         let identity = try UserIdentity.resolve(runAs: options.runAs)

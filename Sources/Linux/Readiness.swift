@@ -22,5 +22,5 @@ extension Descriptor {
 
 extension SystemCall {
     /// Asking a descriptor what it is ready for.
-    public static var polling: [Permission] { [Permission(.poll)] }
+    public static var polling: [Permission] { [Permission(.poll), Permission(.restart)] }
 }

@@ -92,6 +92,8 @@ extension SystemCall {
     static var pipe2: SystemCall { SystemCall("pipe2", 293, 59) }
     /// For glibc's poll(): on aarch64 it is ppoll.
     static var poll: SystemCall { SystemCall("poll", 7, 73) }
+    /// What the kernel goes on with by itself where a call with a timeout was interrupted by a stop (`poll`; restart_syscall(2)).
+    static var restart: SystemCall { SystemCall("restart_syscall", 219, 128) }
     static var pread64: SystemCall { SystemCall("pread64", 17, 67) }
     static var pwrite64: SystemCall { SystemCall("pwrite64", 18, 68) }
     static var read: SystemCall { SystemCall("read", 0, 63) }

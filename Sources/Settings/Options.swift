@@ -72,6 +72,8 @@ public struct Options: Sendable, Equatable {
     public var controlPath: String?
     public var runAs: String?
     public var captureFile: String?
+    /// Names of files that are written to: some may be those of descriptors that the caller has opened, as `>(...)` of a shell is.
+    public var writtenFiles: [String?] { [pidFile, logFile, captureFile] }
     /// Seconds between two prints of the counters.
     public var statisticsInterval: Int?
     /// Empty the root with chroot() where pivot_root() does not work, as on an initial ramdisk.

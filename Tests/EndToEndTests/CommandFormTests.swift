@@ -10,6 +10,35 @@ import Testing
         }
     }
 
+    /// Some shells and window managers ignore the ends of their children, and so does what they start.
+    @Test func theStatusIsTheCommandsWhateverTheCallerIgnores() throws {
+        try withNetwork { network in
+            let caller = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv('\(Pasta.path)', ['pasta', '--config-net', '--', 'sh', '-c', 'sleep 0.5; exit 3'])"
+            let output = try network.host.run(["python3", "-c", caller], as: .ordinary, seconds: 10)
+            #expect(output.ending == .exited(3), "\(output)")
+        }
+    }
+
+    /// A program that its user may run but not read has files in /proc that are root's, as one that has capabilities of its own.
+    @Test func aProgramThatMayNotBeReadStartsCommands() throws {
+        try withNetwork { network in
+            let copy = network.path("pasta")
+            try network.host.run(["install", "-m", "0711", Pasta.path, copy]).check()
+            try network.host.sh("chmod 711 \(network.path("."))").check()
+            let output = try network.host.run([copy, "--config-net", "--", "sh", "-c", "exit 4"], as: .ordinary)
+            #expect(output.ending == .exited(4), "\(output)")
+        }
+    }
+
+    /// What an option names may be a descriptor of the caller's, as `>(...)` of a shell is.
+    @Test func lesson46_descriptorsThatOptionsNameStayOpen() throws {
+        try withNetwork { network in
+            let capture = network.path("capture")
+            try network.host.sh("exec 9>\(capture); exec \(Pasta.path) --config-net --pcap /dev/fd/9 -- true").check()
+            #expect(try network.host.sh("wc -c <\(capture)").check().text != "0")
+        }
+    }
+
     @Test func argumentsArePassedUnchanged() throws {
         try withNetwork { network in
             let words = ["a", "b c", "", "--version", "-x", "$HOME", "'"]

@@ -37,6 +37,8 @@ import Testing
             let output = try run(["checkmodule", "-M", "-m", "-o", directory.appendingPathComponent("swift_passt.mod").path, source])
             #expect(output.status == 0, "\(output)")
             let types = try Package.text("Packaging/selinux/swift_passt.te")
+            // Which kind of namespace a file stands for is asked (ioctl_ns(2)).
+            #expect(types.contains("allow pasta_t nsfs_t : file { read open getattr ioctl };"))
             for line in try Package.text("Packaging/selinux/swift_passt.fc").split(separator: "\n") {
                 let type = try #require(line.split(separator: ":").dropLast().last, "\(line)")
                 #expect(types.contains("\ntype \(type);\n"), "\(line)")

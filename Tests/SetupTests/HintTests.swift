@@ -14,6 +14,12 @@ import Testing
         #expect(codes.map { $0.hintOfFilter != nil } == [false, false, false, true, false])
     }
 
+    /// Who is root needs no rights of root's; and a question that is forbidden has no answer.
+    @Test func adviceFitsWhoAsks() {
+        #expect(UserIdentity.adviceWithoutRight(user: 0).contains("--runas 0") && UserIdentity.adviceWithoutRight(user: 1000) == "--runas takes root's rights")
+        #expect([EACCES, EPERM, ENOTTY, EINVAL].map { TargetNamespace.mayBeNamespace(Errno($0)) } == [true, true, false, false])
+    }
+
     @Test func hintsNameWhatToChange() {
         func line(_ hint: String?) -> String { SetupError(.process, "Couldn't", Errno(EIO), hint: hint).message }
         #expect(line(Errno(EAGAIN).hintOfFork) == "Couldn't: Input/output error, too many processes, see 'ulimit -u' and the container's limit of pids")

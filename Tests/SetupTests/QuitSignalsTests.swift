@@ -36,6 +36,19 @@ import Testing
         }
     }
 
+    /// A caller that ignores the ends of its children would make the kernel forget ours without a word (wait(2)); the command gets that back.
+    @Test func endsOfChildrenAreHeardOf() async {
+        await #expect(processExitsWith: .success) {
+            Signals.ignore(SIGCHLD)
+            let signals = try QuitSignals.install(withCommand: true)
+            let child = try Process.fork()
+            if child == 0 { Process.exit(3) }
+            try #require(try Process.wait(for: child) == .exited(3))
+            signals.restore()
+            try #require(Signals.isIgnored(SIGCHLD))
+        }
+    }
+
     @Test func whatTheCallerIgnoredStaysIgnored() async {
         await #expect(processExitsWith: .success) {
             Signals.setDefault(SIGPIPE)

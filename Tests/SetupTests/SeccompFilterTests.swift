@@ -119,6 +119,25 @@ func verdict(_ program: [FilterInstruction], _ call: Call) -> UInt32? {
     }
 
     /// The kernel's word for it: in a child of its own, since there is no way back.
+    /// A wait that a stop has interrupted is gone on with by the kernel, as a call of its own that the filter sees as well.
+    @Test func aStopWithinAWaitIsNoOffence() throws {
+        let filter = SeccompFilter(Self.everything + SystemCall.polling)
+        let (reader, writer) = try Descriptor.pipe()
+        defer { reader.close(); writer.close() }
+        _ = reader.awaitInput(milliseconds: 0)
+        let child = try Process.fork()
+        if child == 0 {
+            guard (try? Process.forbidNewPrivileges()) != nil, (try? filter.install()) != nil else { Process.exit(2) }
+            _ = reader.awaitInput(milliseconds: 600)
+            Process.exit(0)
+        }
+        usleep(200_000)
+        #expect(Glibc.kill(child, SIGSTOP) == 0)
+        usleep(50_000)
+        #expect(Glibc.kill(child, SIGCONT) == 0)
+        #expect(try Process.wait(for: child) == .exited(0))
+    }
+
     @Test(arguments: [true, false]) func theKernelTakesTheProgram(_ allowed: Bool) throws {
         let filter = SeccompFilter(allowed ? Self.everything + SystemCall.lookingUp : Self.everything)
         let directory = try Descriptor.open("/", O_RDONLY)

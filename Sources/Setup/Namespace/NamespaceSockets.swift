@@ -77,11 +77,11 @@ public struct NamespaceSockets: Sendable {
         do throws(SetupError) {
             try Isolation.detach()
             try Isolation.hideFiles(chrootFallback: false)
-            // Numbers that the namespace's users do not have cannot be taken on in there.
-            try identity?.drop(keeping: .bindLowPorts)
         } catch {
             // Where the kernel does not allow that, what follows closes in all the same; the log was closed above.
         }
+        // Numbers that the namespace's users do not have cannot be taken on in there.
+        try? identity?.drop(keeping: .bindLowPorts)
         do throws(Errno) {
             // Nobody waits for the end of the caller's files, or for a terminal's signals, because of us.
             for number: Int32 in 0...2 { try null.replace(number) }

@@ -77,6 +77,9 @@ public enum NamespaceSpawner {
     ) -> Never {
         do throws(SetupError) {
             if let mapping {
+                // A program that has capabilities of its own (setcap), or that its user may not read, is not, and its files in /proc are root's: no map could be written.
+                // This child has no rights outside of its namespace that anybody could take from it.
+                try? Process.setDumpable(true)
                 try IDMaps.write(inside: (0, 0), outside: (mapping.user, mapping.group))
                 try UserIdentity.becomeRootInside()
             }

@@ -87,13 +87,20 @@ public struct TargetNamespace: Sendable {
         } catch {
             throw SetupError(.namespace, "Couldn't open \(name) namespace \(path)", error, hint: hint(path, error))
         }
-        let found = try? Namespaces.kind(of: descriptor)
-        guard found == kind else {
+        do throws(Errno) {
+            if try Namespaces.kind(of: descriptor) == kind { return descriptor }
+        } catch {
+            // A security module that forbids the question: entering it tells as well.
+            if mayBeNamespace(error) { return descriptor }
             descriptor.close()
-            throw SetupError(.namespace, found == nil ? "\(path) is not a namespace" : "\(path) is not a \(name) namespace")
+            throw SetupError(.namespace, "\(path) is not a namespace")
         }
-        return descriptor
+        descriptor.close()
+        throw SetupError(.namespace, "\(path) is not a \(name) namespace")
     }
+
+    /// Whether a file that does not tell its kind may be one (ioctl_ns(2)): ENOTTY is said of any other.
+    static func mayBeNamespace(_ error: Errno) -> Bool { error.code == EACCES || error.code == EPERM }
 
     /// What can be done about a file that cannot be opened.
     private static func hint(_ path: String, _ error: Errno) -> String? {

@@ -21,6 +21,8 @@ public struct QuitSignals: Sendable {
     private let maskBefore: SignalSet
     /// Those of `writing` that were not ignored before.
     private let ignored: [Int32]
+    /// Whether the caller ignores the ends of its children, which goes for ours as well (execve(2)): the kernel would take them and say nothing (wait(2)).
+    private let ignoredChildren: Bool
 
     /// What the kernel sends beside the error of a write: for a connection or pipe that nobody reads (EPIPE), and for a file that is as long as it may be
     /// (EFBIG; RLIMIT_FSIZE, `ulimit -f`, LimitFSIZE= of systemd), as a capture or a log can be.
@@ -36,7 +38,9 @@ public struct QuitSignals: Sendable {
             let descriptor = try Signals.descriptor(for: set)
             let ignored = writing.filter { !Signals.isIgnored($0) }
             for number in ignored { Signals.ignore(number) }
-            return QuitSignals(descriptor: descriptor, maskBefore: before, ignored: ignored)
+            let ignoredChildren = Signals.isIgnored(SIGCHLD)
+            if ignoredChildren { Signals.setDefault(SIGCHLD) }
+            return QuitSignals(descriptor: descriptor, maskBefore: before, ignored: ignored, ignoredChildren: ignoredChildren)
         } catch {
             throw SetupError(.process, "Couldn't take over signals", error)
         }
@@ -57,6 +61,7 @@ public struct QuitSignals: Sendable {
     /// Back to how the caller had it, in a child that becomes something else: what is ignored stays so when a program is executed (execve(2)).
     public func restore() {
         for number in ignored { Signals.setDefault(number) }
+        if ignoredChildren { Signals.ignore(SIGCHLD) }
         _ = try? Signals.setMask(maskBefore)
     }
 }

@@ -82,9 +82,15 @@ public struct UserIdentity: Equatable, Sendable {
         }
     }
 
+    /// What somebody can do who may not change users.
+    static func adviceWithoutRight(user: UInt32) -> String {
+        user == 0
+            ? "root has no right to change its user here (CAP_SETUID, CAP_SETGID), --runas 0 keeps who we are" : "--runas takes root's rights"
+    }
+
     private func refusal(_ error: Errno) -> SetupError {
         let hint: String? = switch error.code {
-        case 1: "--runas takes root's rights"  // EPERM
+        case 1: UserIdentity.adviceWithoutRight(user: Credentials.user)  // EPERM
         case 22: "this user namespace has no such number, --runas 0 keeps who we are"  // EINVAL
         default: nil
         }
