@@ -263,7 +263,21 @@ import Wire
         #expect(LocalTest.ask(services, LocalTest.rs, solicitation(from: .any, option: "")) == reply)
         #expect(LocalTest.ask(services, LocalTest.rs, solicitation(from: .any)) == nil)
         #expect(LocalTest.ask(services, LocalTest.rs, solicitation(hops: 254)) == nil)
-        #expect(LocalServices.routerAdvertisementInterval < 65535)
+    }
+
+    /// Long before what was told runs out, and not before it is time.
+    @Test func lesson49_again() throws {
+        var host = try AbuseHost()
+        for number in 1...6 {
+            let due = host.forwarder.nextAdvertisement
+            host.forwarder.advertiseRouter(now: due - 1)
+            let before = host.count(.routerAdvertisements)
+            host.forwarder.advertiseRouter(now: due)
+            let after = host.count(.routerAdvertisements)
+            let next = host.forwarder.nextAdvertisement
+            #expect(before == number - 1 && after == number)
+            #expect(next > due && next <= due + 600_000)
+        }
     }
 
     @Test func switches() throws {

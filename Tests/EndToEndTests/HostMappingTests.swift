@@ -16,6 +16,22 @@ import Testing
         }
     }
 
+    /// Where every address can be bound to, as on hosts that take over those of others, none is the host's for that.
+    @Test(arguments: Family.allCases)
+    func lesson19_addressesThatAnybodyMayBindToStayWhoseTheyAre(_ family: Family) throws {
+        try withNetwork { network in
+            try network.host.sh("for ip in ipv4 ipv6; do echo 1 >/proc/sys/net/$ip/ip_nonlocal_bind || exit; done").check()
+            try network.remote.serveTests()
+            // At the host's loopback, which the gateway's address leads to.
+            try network.host.serveTests(port: 4100)
+            let guest = try network.guest(["--config-net", "-t", "8080:4000"])
+            try guest.serveTests()
+            #expect(try guest.client("ask", family.server, 4000, "whoami").check().text == family.hostAddress)
+            #expect(try guest.client("ask", family.gateway, 4100, "whoami").check().text == family.loopback)
+            #expect(try network.remote.client("ask", family.hostAddress, 8080, "whoami").check().text == family.server)
+        }
+    }
+
     @Test(arguments: Family.allCases, [["--no-map-gw"], ["--map-host-loopback", "none"]])
     func lesson39_hostLoopbackIsClosedWhereItIsNotAskedFor(_ family: Family, _ option: [String]) throws {
         try withNetwork { network in

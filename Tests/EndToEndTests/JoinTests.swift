@@ -56,9 +56,9 @@ struct Target {
         return try host.sh("out=$(\(words) 2>&1 \(redirections)); status=$?; echo \"$out\"; exit $status", as: user, environment: environment, seconds: 10)
     }
 
-    /// In the foreground; returns when the interface is configured.
-    func joinInForeground(_ options: [String] = []) throws -> Child {
-        let words = ([Pasta.path, "--foreground", "--config-net"] + options + arguments).map { "'\($0)'" }.joined(separator: " ")
+    /// In the foreground; returns when the interface is configured. `wrapper`: what runs pasta.
+    func joinInForeground(_ options: [String] = [], wrapper: [String] = []) throws -> Child {
+        let words = (wrapper + [Pasta.path, "--foreground", "--config-net"] + options + arguments).map { "'\($0)'" }.joined(separator: " ")
         let child = try host.start(["sh", "-c", "exec \(words) \(redirections)"], as: user)
         try require("addresses") { child.poll() != nil || addresses().contains("198.51.100.1/24") }
         if child.poll() != nil { throw Failure(child.wait().description) }
@@ -198,6 +198,17 @@ struct Target {
             // An inherited descriptor has no file that could be seen to go.
             if form == .descriptor { return network.endPastas() }
             #expect(eventually(within: 5) { network.pastas().isEmpty })
+        }
+    }
+
+    /// Where the user's watches are used up, somebody looks from time to time.
+    @Test func lesson45_theEndIsNoticedWithoutInotify() throws {
+        try withNetwork { network in
+            let target = try Target(network, .mountedFile)
+            let pasta = try target.joinInForeground(wrapper: ["python3", Helpers.path("refuse.py"), "inotify"])
+            try target.remove()
+            let output = pasta.wait(seconds: 5)
+            #expect(output.ending == .exited(0), "\(output)")
         }
     }
 

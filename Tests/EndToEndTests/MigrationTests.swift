@@ -105,7 +105,7 @@ import Testing
     /// A word and its echo, and again when a file is there.
     static let wordInBetween = """
         import os, socket, sys, time
-        sock = socket.create_connection((sys.argv[1], 8080), 30)
+        sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
         sock.sendall(b"echo\\n")
         for word in (b"before", b"between"):
             sock.sendall(word)
@@ -115,7 +115,7 @@ import Testing
                 answer += sock.recv(100)
             assert answer == word, answer
             print("heard", word.decode(), flush=True)
-            while not os.path.exists(sys.argv[2]):
+            while not os.path.exists(sys.argv[3]):
                 time.sleep(0.01)
         """
 
@@ -125,7 +125,7 @@ import Testing
             try network.remote.serveTests()
             let move = try Move(network)
             let flag = network.path("flag")
-            let talks = try Family.allCases.map { try network.remote.start(["python3", "-c", MigrationTests.wordInBetween, $0.hostAddress, flag]) }
+            let talks = try Family.allCases.map { try network.remote.start(["python3", "-c", MigrationTests.wordInBetween, $0.hostAddress, "8080", flag]) }
             for talk in talks { try require("an echo") { talk.poll() != nil || talk.standardOutput.contains("heard before") } }
             try move.say("save", "saved")
             _ = try network.file("flag", "")
@@ -207,12 +207,16 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let move = try Move(network, helpers: false)
-            let transfer = try move.transfer(2048 << 20)
+            let flag = network.path("flag")
+            let talk = try move.machine.host.start(["python3", "-c", MigrationTests.wordInBetween, Family.v4.server, "4000", flag])
+            try require("an echo") { talk.poll() != nil || talk.standardOutput.contains("heard before") }
             try move.say("save", "saved")
             try move.say("go " + network.path("b"), "there")
             try move.turnRouter()
-            let output = transfer.wait(seconds: 30)
-            #expect(output.err.contains("ECONNRESET"), "\(output)")
+            // When it speaks, at the latest, it hears of that.
+            _ = try network.file("flag", "")
+            let output = talk.wait(seconds: 30)
+            #expect(output.err.contains("ConnectionResetError"), "\(output)")
             try move.machine.client("duplex", Family.v6.server, 4000, 1 << 20).check()
         }
     }

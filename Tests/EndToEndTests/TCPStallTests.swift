@@ -10,7 +10,7 @@ import Testing
             try network.remote.serveTests()
             let guest = try network.guest()
             let client = try guest.start(
-                ["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)", "5"])
+                ["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)", "12"])
             try require("\(sender) to be stopped") { client.standardOutput.contains("stopped") || client.poll() != nil }
             // Until everything in between is full.
             var before = try network.processorTicks()
@@ -54,7 +54,7 @@ import Testing
         try withNetwork { network in
             try network.remote.serveTests()
             let guest = try network.guest(["--config-net", "--mtu", "1500"])
-            try guest.client("drips", Family.v4.server, 4000, 400_000, 6, seconds: 60).check()
+            try guest.client("drips", Family.v4.server, 4000, 400_000, 6, seconds: 180).check()
         }
     }
 
@@ -96,8 +96,14 @@ import Testing
             try network.router.sh("""
                 for interface in lan0 lan1; do tc qdisc add dev $interface root tbf rate 200mbit burst 256kb latency 50ms; done
                 """).check()
-            let client = try guest.start(["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)"])
-            usleep(500_000)
+            let words = ["python3", Helpers.path("client.py"), word, Family.v4.server, "4000", "\(64 << 20)"]
+            let client = try guest.start(words, environment: ["PATIENCE": "60"])
+            let counter = word == "send" ? /bytes_acked:(\d+)/ : /bytes_received:(\d+)/
+            try require("the transfer to be under way") {
+                let sockets = (try? network.host.sh("ss -tniH dst \(Family.v4.server)"))?.out ?? ""
+                let passed = sockets.firstMatch(of: counter).flatMap { Int($0.1) } ?? 0
+                return client.poll() != nil || passed > 1 << 20
+            }
             try network.router.sh("echo 0 >/proc/sys/net/ipv4/ip_forward").check()
             usleep(4_000_000)
             #expect(client.poll() == nil)

@@ -81,6 +81,7 @@ import Testing
             try machine.host.serveTests()
             let transfer = try network.remote.start(
                 ["python3", Helpers.path("client.py"), "duplex", Family.v4.hostAddress, "8080", "\(64 << 20)"])
+            try network.remote.awaitConnections(1)
             usleep(200_000)
             machine.bridge.send(SIGSTOP)
             usleep(500_000)

@@ -102,7 +102,8 @@ import Testing
             }
             // It reads nothing for two seconds: any amount could have passed by then.
             let transfer = try network.remote.start(["python3", Helpers.path("client.py"), "late", Family.v4.hostAddress, "8080", "\(64 << 20)", "2"])
-            usleep(1_000_000)
+            try network.remote.awaitConnections(1)
+            usleep(500_000)
             machine.kill()
             #expect(transfer.wait(seconds: 10).err.contains("ECONNRESET"))
 

@@ -16,14 +16,11 @@ extension LocalServices {
     }
 
     /// The advertisement that nobody asked for, to all hosts; nil where routers are not advertised. To be sent when
-    /// the guest appears and at least every `routerAdvertisementInterval` seconds: lifetimes run out.
+    /// the guest appears and again and again: lifetimes run out. See `Forwarder.advertiseRouter`.
     public func routerAdvertisement(into reply: inout MutableRawSpan) -> Int? {
         guard !advertisement.isEmpty, reply.byteCount >= LocalServices.maximumReply else { return nil }
         return advertise(to: .allNodes, .multicast(.allNodes), &reply)
     }
-
-    /// Seconds; the default of RFC 4861, section 6.2.1.
-    public static var routerAdvertisementInterval: Int { 600 }
 
     private func advertise(to destination: IPv6Address, _ mac: MACAddress, _ reply: inout MutableRawSpan) -> Int {
         reply.store(advertisement, at: LocalFrame.icmpv6)

@@ -195,10 +195,14 @@ def drips(count, seconds):
 
     def one(sock):
         received, last, gap = b"", time.monotonic(), 0
-        while data := sock.recv(1 << 18):
-            now = time.monotonic()
-            gap, last = max(gap, now - last), now
-            received += data
+        try:
+            while data := sock.recv(1 << 18):
+                now = time.monotonic()
+                gap, last = max(gap, now - last), now
+                received += data
+        except OSError as error:
+            failures.append(f"{name(error)} behind {len(received)} bytes")
+            return
         if received != pattern(count) or gap > 0.8:
             failures.append(f"{len(received)} of {count} bytes, {gap:.3f} seconds without one")
 

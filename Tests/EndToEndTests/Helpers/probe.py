@@ -15,7 +15,7 @@ def family(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def serve(port, address):
+def bind(port, address):
     tcp = socket.socket(family(address), socket.SOCK_STREAM)
     udp = socket.socket(family(address), socket.SOCK_DGRAM)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -26,6 +26,10 @@ def serve(port, address):
     # Answers leave from the address that was asked.
     udp.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if ":" in address else (socket.IPPROTO_IP, IP_PKTINFO)), 1)
     tcp.listen()
+    return tcp, udp, address
+
+
+def serve(tcp, udp, address):
     while True:
         for sock in select.select([tcp, udp], [], [])[0]:
             if sock is tcp:
@@ -56,9 +60,13 @@ def ask(kind, port):
 
 
 if mode == "serve":
-    for address in rest[1:]:
-        threading.Thread(target=serve, args=(int(rest[0]), address), daemon=True).start()
-    time.sleep(0.05)
+    # Here and not in the threads: "ready" is for all of them.
+    try:
+        bound = [bind(int(rest[0]), address) for address in rest[1:]]
+    except OSError as error:
+        sys.exit(f"{name}, port {rest[0]}: {error}")
+    for sockets in bound:
+        threading.Thread(target=serve, args=sockets, daemon=True).start()
     print("ready", flush=True)
     while True:
         time.sleep(60)

@@ -2,6 +2,7 @@
 
   diagnosis     sockets of NETLINK_SOCK_DIAG, as under some containers' filters
   peek-offset   SO_PEEK_OFF, as kernels before 6.9 do for streams
+  inotify       watching files, as where a user has as many watches as there may be
 """
 import ctypes
 import os
@@ -10,10 +11,11 @@ import sys
 
 x86 = os.uname().machine == "x86_64"
 # The call's number, its arguments by their places, the error.
-EPERM, EOPNOTSUPP = 1, 95
+EPERM, EMFILE, EOPNOTSUPP = 1, 24, 95
 refusals = {
     "diagnosis": (41 if x86 else 198, {0: 16, 2: 4}, EPERM),  # socket: AF_NETLINK, NETLINK_SOCK_DIAG
     "peek-offset": (54 if x86 else 208, {1: 1, 2: 42}, EOPNOTSUPP),  # setsockopt: SOL_SOCKET, SO_PEEK_OFF
+    "inotify": (294 if x86 else 26, {}, EMFILE),  # inotify_init1
 }
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000

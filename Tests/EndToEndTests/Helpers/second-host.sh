@@ -11,8 +11,12 @@ END
 fi
 name=$1
 nsenter --net="/run/netns/$name-other" sh -eu -c '
-    for conf in all default lo; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done
-    echo 0 0 >/proc/sys/net/ipv4/ping_group_range'
+    cd /proc/sys/net
+    for conf in all default lo; do echo 0 >ipv6/conf/$conf/accept_dad; done
+    echo 0 0 >ipv4/ping_group_range
+    # See topology.sh.
+    echo 0 >ipv4/icmp_ratemask
+    [ ! -e ipv6/icmp/ratemask ] || echo 255 >ipv6/icmp/ratemask'
 ip link add wan0 netns "$name-other" type veth peer name lan2 netns "$name-router"
 ip -n "$name-router" link set lan2 up
 ip -n "$name-other" -batch - <<END

@@ -31,7 +31,9 @@ final class Guest {
 
     private var enter: [String] { ["nsenter", "--target", "\(pid)", "--user", "--net", "--preserve-credentials", "--"] }
 
-    func start(_ arguments: [String]) throws -> Child { try network.start(enter + arguments) }
+    func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Child {
+        try network.start(enter + arguments, environment: environment)
+    }
 
     func run(_ arguments: [String], seconds: Double = 20) throws -> Output { try start(arguments).wait(seconds: seconds) }
 

@@ -148,6 +148,9 @@ final class Network {
     /// Of them, those that forward: helpers are in the guests' namespaces.
     func daemons() -> [pid_t] { pastas().filter { ProcessTable.networkNamespace($0) == host.namespaceFile } }
 
+    /// Whatever of the program under test there is, also in the namespaces that it made: its helpers are in the guests'.
+    fileprivate func leftBehind() -> [pid_t] { processes().filter { ProcessTable.name($0).hasPrefix("pas") } }
+
     private var hosts: [Host] { [host, router, remote].compactMap(\.self) + extraHosts }
 
     fileprivate func remove() {
@@ -170,8 +173,8 @@ func withNetwork(_ shape: Shape = .complete, _ body: (Network) throws -> Void) t
         guard output.ending != nil else { throw Failure("did not end with its command: \(output)") }
     }
     for child in network.children where child.poll() == nil { child.kill() }
-    guard eventually(within: 5, { network.pastas().isEmpty }) else {
-        throw Failure("left behind: " + network.pastas().map { "\($0) \(ProcessTable.name($0))" }.joined(separator: ", "))
+    guard eventually(within: 5, { network.leftBehind().isEmpty }) else {
+        throw Failure("left behind: " + network.leftBehind().map { "\($0) \(ProcessTable.name($0))" }.joined(separator: ", "))
     }
 }
 
