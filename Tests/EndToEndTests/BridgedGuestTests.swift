@@ -5,7 +5,7 @@ import Testing
 @Suite struct BridgedGuestTests {
     /// A machine and one that is bridged behind it talk to the outside at the same time: neither gets what is for the other.
     @Test(arguments: Family.allCases)
-    func twoBehindOneLink(_ family: Family) throws {
+    func lesson66_twoBehindOneLink(_ family: Family) throws {
         try withNetwork { network in
             try network.remote.serveTests()
             let socket = network.path("s")

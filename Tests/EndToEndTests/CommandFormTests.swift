@@ -11,7 +11,7 @@ import Testing
     }
 
     /// Some shells and window managers ignore the ends of their children, and so does what they start.
-    @Test func theStatusIsTheCommandsWhateverTheCallerIgnores() throws {
+    @Test func lesson69_theStatusIsTheCommandsWhateverTheCallerIgnores() throws {
         try withNetwork { network in
             let caller = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv('\(Pasta.path)', ['pasta', '--config-net', '--', 'sh', '-c', 'sleep 0.5; exit 3'])"
             let output = try network.host.run(["python3", "-c", caller], as: .ordinary, seconds: 10)

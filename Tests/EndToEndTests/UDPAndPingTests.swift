@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Testing
 
 /// UDP, ping and ICMP errors from the guest to a remote host.
@@ -189,6 +190,41 @@ import Testing
                 _ = try? guest.run(["python3", Helpers.path("send-to-all.py"), destination, "5353"])
                 return sniffer.standardOutput.split(separator: "\n").contains { $0 == seen }
             }
+        }
+    }
+
+    /// An answer that comes while pasta is stopped (Ctrl-Z) is there when it goes on, although its flow's time is over by the clock.
+    @Test func lesson71_whatArrivesDuringAStopComesFirst() throws {
+        try withNetwork { network in
+            let server = """
+                import socket, time
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sock.bind(("", 4500))
+                print("ready", flush=True)
+                peer = sock.recvfrom(100)[1]
+                print("asked", flush=True)
+                time.sleep(1.5)
+                sock.sendto(b"answer", peer)
+                time.sleep(60)
+                """
+            let far = try network.remote.start(["python3", "-c", server])
+            try require("the server") { far.poll() != nil || far.standardOutput.contains("ready") }
+            let guest = try network.guest(["--config-net"])
+            let client = """
+                import socket
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sock.settimeout(60)
+                sock.connect(("\(Family.v4.server)", 4500))
+                sock.send(b"question")
+                print(sock.recv(100).decode())
+                """
+            let asker = try guest.start(["python3", "-c", client])
+            try require("the question") { far.standardOutput.contains("asked") }
+            guest.pasta.send(SIGSTOP)
+            // An unanswered flow lasts half a minute.
+            usleep(33_000_000)
+            guest.pasta.send(SIGCONT)
+            #expect(try asker.wait(seconds: 10).check().text == "answer")
         }
     }
 }

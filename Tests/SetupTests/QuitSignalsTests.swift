@@ -37,7 +37,7 @@ import Testing
     }
 
     /// A caller that ignores the ends of its children would make the kernel forget ours without a word (wait(2)); the command gets that back.
-    @Test func endsOfChildrenAreHeardOf() async {
+    @Test func lesson69_endsOfChildrenAreHeardOf() async {
         await #expect(processExitsWith: .success) {
             Signals.ignore(SIGCHLD)
             let signals = try QuitSignals.install(withCommand: true)

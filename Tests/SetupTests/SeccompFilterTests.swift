@@ -120,7 +120,7 @@ func verdict(_ program: [FilterInstruction], _ call: Call) -> UInt32? {
 
     /// The kernel's word for it: in a child of its own, since there is no way back.
     /// A wait that a stop has interrupted is gone on with by the kernel, as a call of its own that the filter sees as well.
-    @Test func aStopWithinAWaitIsNoOffence() throws {
+    @Test func lesson70_aStopWithinAWaitIsNoOffence() throws {
         let filter = SeccompFilter(Self.everything + SystemCall.polling)
         let (reader, writer) = try Descriptor.pipe()
         defer { reader.close(); writer.close() }

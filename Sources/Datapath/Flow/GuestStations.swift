@@ -26,7 +26,6 @@ struct GuestStations: ~Copyable {
     }
 
     /// Where `address` was last heard from.
-    @_noLocks
     func find(_ address: IPAddress) -> MACAddress? {
         guard areSeveral else { return nil }
         let first = place(address)

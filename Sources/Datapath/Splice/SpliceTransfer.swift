@@ -143,7 +143,8 @@ struct SpliceTransfer: ~Copyable {
         var flow = table[index]
         let forth = move(&flow.forth, from: flow.near, to: flow.far)
         // A server that answers and closes without having read all resets the connection behind its answer, which is still there to be read (lesson 30).
-        let back = move(&flow.back, from: flow.far, to: flow.near)
+        var back = move(&flow.back, from: flow.far, to: flow.near)
+        if forth == .failed, back != .failed { back = moveRest(&flow.back, from: flow.far, to: flow.near) }
         table[index].forth = flow.forth
         table[index].back = flow.back
         counters.add(.splicedBytes, moved)
@@ -172,6 +173,14 @@ struct SpliceTransfer: ~Copyable {
             counters.add(.spliceStarved)
         }
         return true
+    }
+
+    /// What is in the queue of a socket that takes no more: its own event may come behind the one that has found that out. The queue ends with the reset.
+    private mutating func moveRest(_ direction: inout SpliceDirection, from source: Descriptor, to sink: Descriptor) -> Turn {
+        if !direction.flags.contains(.ended) { direction.flags.insert(.readable) }
+        var turn = Turn.more
+        while turn == .more { turn = move(&direction, from: source, to: sink) }
+        return turn
     }
 
     /// One direction's turn. The pipe is emptied before it is filled again, so that its content is always all that is on the way (lesson 28), and

@@ -167,8 +167,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     ) {
         let hasFin = header.flags.contains(.fin)
         if header.payloadLength == 0 && !hasFin {
-            // A keep-alive probe is answered (lesson 8).
-            if header.sequence < table[index].expected { table[index].events.insert(.mustAcknowledge) }
+            // A keep-alive probe is answered (lesson 8), and one of a closed window, which may stand behind what was kept (`isHeldBack`).
+            if header.sequence < table[index].expected || header.sequence < table[index].acknowledged { table[index].events.insert(.mustAcknowledge) }
             return
         }
         if table[index].events.contains(.hasLeftover) {

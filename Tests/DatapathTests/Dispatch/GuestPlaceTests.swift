@@ -91,7 +91,7 @@ import Wire
     }
 
     /// Two on the guest's link: each hears what is for it, whoever spoke last.
-    @Test(arguments: [false, true]) func eachIsSentToWhereItIs(_ isFixed: Bool) throws {
+    @Test(arguments: [false, true]) func lesson66_eachIsSentToWhereItIs(_ isFixed: Bool) throws {
         var host = try Self.host(isFixed: isFixed)
         let fromGuest6 = F.ip6(17, F.udp(4000, 9))
         try host.attack([fromGuest6, Self.byOther(Self.datagram(from: Self.otherAddress))])

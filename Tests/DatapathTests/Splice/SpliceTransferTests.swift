@@ -179,6 +179,24 @@ import Wire
         #expect(count == 0)
     }
 
+    /// The client's data is told of first, and meets the reset: nobody has looked at the answer by then.
+    @Test func lesson30_anEarlyAnswerIsReadBehindAnUploadThatIsToldOfFirst() throws {
+        var lab = try SpliceLab()
+        let (client, server) = try lab.connect()
+        #expect(client.sendSome(Self.pattern[0..<10]) == 10)
+        lab.run()
+        #expect(client.sendSome(Self.pattern[0..<50_000]) == 50_000)
+        #expect(server.sendSome(Self.pattern[0..<1000]) == 1000)
+        // Ten bytes were not read.
+        server.close()
+        lab.run()
+        let answer = client.receiveSome()
+        #expect(answer.bytes == Array(Self.pattern[0..<1000]) && answer.error == ECONNRESET)
+        client.close()
+        let count = lab.transfer.table.count
+        #expect(count == 0)
+    }
+
     /// The same with an answer that a slow client has not taken yet when the reset comes: it is still in the pipe, and in the queue of the server's side.
     @Test func lesson30_aSlowClientReadsAllOfAnEarlyAnswer() throws {
         var lab = try SpliceLab()

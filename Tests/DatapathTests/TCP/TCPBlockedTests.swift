@@ -34,7 +34,7 @@ extension TCPScript {
 
     /// A receiver that stands still, as a container that is paused: a guest gives up after fifteen timeouts in vain, but waits for a window for ever. It is told of one of no size, with an
     /// acknowledgement that is news to it: Linux before 6.6 does not believe others.
-    @Test func aReceiverThatStandsStillIsWaitedFor() throws {
+    @Test func lesson67_aReceiverThatStandsStillIsWaitedFor() throws {
         var script = try TCPScript.nearlyFull(2000)
         script.tcp.sockets.all[0].farWindow = 0
         for start in [0, 1460, 2920] { script.guest("A", seq: 1 + start, ack: 1, count: 1460) }
@@ -45,6 +45,9 @@ extension TCPScript {
         #expect(told > 2001 && told < 4381)
         script.guest("A", seq: told, ack: 1, count: 4381 - told)
         let again = script.segments()
+        // And probes are answered.
+        script.guest("A", seq: told - 1, ack: 1)
+        #expect(script.segments().contains { $0.window == 0 })
         #expect(!again.isEmpty && again.allSatisfy { $0.window == 0 && $0.header!.acknowledgment - SequenceNumber(script.guestStart) == told })
         // It goes on, and the guest hears of progress and of a window.
         script.tcp.sockets.all[0].farWindow = 65535
@@ -58,7 +61,7 @@ extension TCPScript {
     }
 
     /// On a far path, what the socket holds is not acknowledged otherwise before the receiver has it.
-    @Test func aFarReceiverThatStandsStillIsWaitedFor() throws {
+    @Test func lesson67_aFarReceiverThatStandsStillIsWaitedFor() throws {
         var script = try TCPScript { $0.roundTrip = 50_000 }
         script.open()
         script.tcp.sockets.all[0].farWindow = 0

@@ -93,7 +93,7 @@ import Wire
     }
 
     /// Data and a reset have arrived together, and the guest's next data hears of the reset first: the answer says why, as that to an upload which is too large.
-    @Test(arguments: [false, true]) func hostResetsBehindAnAnswerWhileTheGuestSends(_ wasFull: Bool) throws {
+    @Test(arguments: [false, true]) func lesson68_hostResetsBehindAnAnswerWhileTheGuestSends(_ wasFull: Bool) throws {
         var script = try TCPScript()
         script.open()
         if wasFull {
@@ -258,7 +258,7 @@ import Wire
     }
 
     /// This program was stopped for hours, in which nobody could be asked: that comes first.
-    @Test func aStopIsNoSilence() throws {
+    @Test func lesson71_aStopIsNoSilence() throws {
         var script = try TCPScript()
         script.open()
         script.move(to: script.now + 5 * 3_600_000)
