@@ -16,7 +16,9 @@ extension GuestPort where Link: ~Copyable {
     /// What is too large for the guest's interface goes in parts, each of several datagrams by itself.
     mutating func sendUDP(key: FlowKey, slot: Int, payload: Int, segmentSize: Int) -> Bool {
         let isSeveral = segmentSize > 0 && payload > segmentSize
-        guard UDPHeader.length + (isSeveral ? segmentSize : payload) <= mtu.payload(to: key.guest) else {
+        // Another machine's driver may not take several at once, and a socket that gathers them goes on with that.
+        let fits = UDPHeader.length + (isSeveral ? segmentSize : payload) <= mtu.payload(to: key.guest)
+        guard fits, !isSeveral || offloads.contains(.udpSegmentation) else {
             return isSeveral ? sendEach(key: key, slot: slot, payload: payload, size: segmentSize) : sendUDPInParts(key: key, slot: slot, payload: payload)
         }
         let length = UDPHeader.length + payload
@@ -36,7 +38,8 @@ extension GuestPort where Link: ~Copyable {
         return send(slot: slot, end: start + length, offload: offload)
     }
 
-    /// Datagrams of `size` bytes, the last of which may be shorter, one by one. Headers are written over the end of the datagram before, of which the parts are copies.
+    /// Datagrams of `size` bytes, the last of which may be shorter, one by one. Headers are written over the end of the datagram before, of which the parts are copies;
+    /// links that take no several at once have copied what was sent.
     private mutating func sendEach(key: FlowKey, slot: Int, payload: Int, size: Int) -> Bool {
         var done = 0
         while done < payload {

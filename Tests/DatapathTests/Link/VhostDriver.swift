@@ -176,8 +176,15 @@ import Wire
         store(base, at: ring.used + 2)
         store(UInt16(0), at: ring.available)
         if index == 0 { toGuest = ring } else { fromGuest = ring }
+        return announce(index, base: base, addressFirst: addressFirst)
+    }
+
+    /// Says where a ring is, and starts it, whatever is in it.
+    @discardableResult
+    func announce(_ index: Int, base: UInt16, addressFirst: Bool = false) -> LinkEvent {
+        let ring = index == 0 ? toGuest : fromGuest
         let which = number(UInt32(index))
-        say(8, which + number(UInt32(size)))
+        say(8, which + number(UInt32(ring.size)))
         let address = which + number(UInt32(0)) + [ring.descriptors, ring.used, ring.available, 0].flatMap { number(VhostDriver.user($0)) }
         if addressFirst { say(9, address) }
         say(10, which + number(UInt32(base)))

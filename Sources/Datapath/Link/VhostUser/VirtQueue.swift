@@ -74,6 +74,9 @@ struct VirtQueue: BitwiseCopyable {
         guard locate(memory), let parts else { return false }
         nextUsed = memory.load16(parts.used + 2)
         published = nextUsed
+        // All that was taken has been given back, in order, so this is where to go on. Whoever connects again may say where the driver is instead (Cloud Hypervisor): all buffers
+        // up to there would never be seen, and the driver, which waits for them, puts in no others.
+        nextAvailable = nextUsed
         seenAvailable = nextAvailable
         isStarted = true
         isBroken = false
