@@ -113,7 +113,7 @@ import Wire
         driver.setUp()
         driver.lend(50, length: 2000)
         for _ in 0..<3 { #expect(driver.send(patterned(60)) == .sent) }
-        driver.link.flush(&driver.slots)
+        driver.flush()
         #expect(driver.used(&driver.toGuest).map(\.head) == [0, 1, 2])
         for ring in [0, 1] {
             driver.say(11, driver.number(UInt32(ring)) + driver.number(UInt32(0)))
@@ -126,7 +126,7 @@ import Wire
         #expect(driver.used(&driver.fromGuest).count == 1)
         let hasRoom = driver.link.hasRoom
         #expect(hasRoom && driver.send(patterned(60)) == .sent)
-        driver.link.flush(&driver.slots)
+        driver.flush()
         #expect(driver.used(&driver.toGuest).map(\.head) == [3])
     }
 
