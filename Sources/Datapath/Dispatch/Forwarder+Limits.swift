@@ -67,11 +67,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         return max(roomOfGuest, 0)
     }
 
-    /// Whether there are descriptors for a client more, by the tap or the bypass. Where there are none, the oldest connection gives way that nobody behind the guest has answered.
+    /// Whether there are descriptors for a client more, by the tap or the bypass. Where there are none, the oldest connection gives way that the guest has not answered for a second; a younger one is about to
+    /// be open, and who comes waits.
     mutating func hasRoomForClient(now: Int64) -> Bool {
         attendLimit(now: now)
         if roomOfClients < 2, tcp.postponed.closingCount > 0 { tcp.closePostponed() }
-        for _ in 0..<2 where roomOfClients < 2 { _ = tcp.endOldest(inbound: true, &port) }
+        for _ in 0..<2 where roomOfClients < 2 && tcp.hasSilentClient { _ = tcp.endOldest(inbound: true, &port) }
         return roomOfClients >= 2
     }
 

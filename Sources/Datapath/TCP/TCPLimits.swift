@@ -31,6 +31,12 @@ extension TCPTranslator where Sockets: ~Copyable {
         return true
     }
 
+    /// Whether the oldest connection that others have opened has got no answer to its first SYN.
+    var hasSilentClient: Bool {
+        guard let index = halfOpenIn.oldest else { return false }
+        return table[index].retransmissions > 0
+    }
+
     /// It is open, or gone.
     mutating func forgetHalfOpen(_ index: Int) {
         halfOpenOut.remove(index)
