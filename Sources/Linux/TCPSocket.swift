@@ -153,8 +153,8 @@ private enum TCPInfoLayout {
 extension SystemCall {
     /// With `sockets` and `pieces`.
     public static var streams: [Permission] {
-        [
-            Permission(.poll), Permission(.restart), .setting(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE, SO_KEEPALIVE),
+        polling + [
+            .setting(Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT), .setting(SOL_SOCKET, SO_PEEK_OFF, SO_OOBINLINE, SO_KEEPALIVE),
             .setting(
                 Int32(IPPROTO_TCP), TCP_NODELAY, TCP_QUICKACK, TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_RTO_MAX_MS, TCP_KEEPIDLE, TCP_KEEPINTVL),
         ]

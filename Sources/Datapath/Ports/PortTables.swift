@@ -239,17 +239,22 @@ struct PortTables: ~Copyable {
 
     func isUnclaimed(_ listener: Int) -> Bool { unclaimed[listener >> 6] & 1 << UInt64(listener & 63) != 0 }
 
+    /// Which of the places of a rule a listener of ours is at; nil: at none.
+    private func place(of entry: ListenerEntry, _ table: PortTableName, _ index: Int) -> Int? {
+        let rule = wanted[table, index]
+        guard !rule.scans, rule.isTCP == entry.isTCP, rule.first <= entry.port, entry.port <= rule.last else { return nil }
+        // Interfaces of the namespace have no numbers here.
+        guard table == .splice || interfaces[index] == entry.interface else { return nil }
+        let places = places(table, rule)
+        return entry.isPlaced(at: places.first) ? 0 : entry.isPlaced(at: places.second) ? 1 : nil
+    }
+
     /// Where a listener of ours leads by the new rules; nil: none of them wants it.
     mutating func claim(_ entry: ListenerEntry) -> ListenerTarget? {
         let table: PortTableName = entry.isOutbound ? .splice : .host
         for index in 0..<wanted.count(table) {
             let rule = wanted[table, index]
-            guard !rule.scans, rule.isTCP == entry.isTCP, rule.first <= entry.port, entry.port <= rule.last else { continue }
-            // Interfaces of the namespace have no numbers here.
-            guard table == .splice || interfaces[index] == entry.interface else { continue }
-            let places = places(table, rule)
-            let number = entry.isPlaced(at: places.first) ? 0 : entry.isPlaced(at: places.second) ? 1 : -1
-            guard number >= 0, !isMarked(table, index, number, entry.port) else { continue }
+            guard let number = place(of: entry, table, index), !isMarked(table, index, number, entry.port) else { continue }
             let target = ListenerTarget(port: rule.target(of: entry.port), address: rule.targetAddress)
             // Flows of datagrams know where they lead.
             guard entry.isTCP || target == entry.target else { continue }
@@ -264,11 +269,7 @@ struct PortTables: ~Copyable {
         let table: PortTableName = entry.isOutbound ? .splice : .host
         for index in 0..<wanted.count(table) {
             let rule = wanted[table, index]
-            guard rule.isBestEffort, !rule.scans, rule.isTCP == entry.isTCP, rule.first <= entry.port, entry.port <= rule.last else { continue }
-            guard table == .splice || interfaces[index] == entry.interface else { continue }
-            let places = places(table, rule)
-            let number = entry.isPlaced(at: places.first) ? 0 : entry.isPlaced(at: places.second) ? 1 : -1
-            guard number >= 0, isMarked(table, index, number, entry.port) else { continue }
+            guard rule.isBestEffort, let number = place(of: entry, table, index), isMarked(table, index, number, entry.port) else { continue }
             isOpen[mark(table, index, number, entry.port)] &= ~PortSet.bit(entry.port)
             bestEfforts[PortTables.group(table, rule.isTCP)] -= 1
             return true

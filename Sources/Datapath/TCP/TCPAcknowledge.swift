@@ -178,10 +178,10 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard connection.events.contains(.established), !connection.events.contains(.finFromGuest), !connection.hasHole else { return false }
         let known = connection.windowEdge - connection.expected
         // Without window scaling, little can be told.
-        let most = connection.acknowledged + 65535 << Int(connection.windowScale) - connection.expected
-        let now = min(Int(space(connection)), most)
+        let largest = 65535 << Int(connection.windowScale)
+        let now = min(Int(space(connection)), connection.acknowledged + largest - connection.expected)
         // Nor can half of what there is ever be more than half of what can be told (RFC 9293, section 3.8.6.2.1).
-        let enough = min(Int(enoughWindow(connection)), (65535 << Int(connection.windowScale)) / 2)
+        let enough = min(Int(enoughWindow(connection)), largest / 2)
         return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
 

@@ -28,7 +28,6 @@ extension TCPTranslator where Sockets: ~Copyable {
         guard TCPTranslator.isPassing(error) else {
             // EPIPE and ECONNRESET: the peer takes no more. What it sent before can still be read, as an answer that says why; the guest has it before the reset, as
             // far as its window and the link have room now.
-            table[index].events.insert(.hasFailed)
             if sendLastWords(index, &port, now: now) { endByReset(index, &port, now: now) }
             return false
         }

@@ -61,7 +61,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// The socket has failed, and with this round the connection ends: all that is in its queue goes to the guest, or as much as there is room for. False when it is gone already.
     mutating func sendLastWords<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         guard table[index].events.contains(.established), !table[index].events.contains(.finSent), !table[index].events.contains(.endOfStream) else { return true }
-        table[index].events.insert(.hasInput)
+        table[index].events.formUnion([.hasInput, .hasFailed])
         table[index].isBroken = true
         for _ in 0..<TCPTranslator.lastRounds {
             switch pumpOnce(index, &port, now: now) {
@@ -145,7 +145,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             // More to be ignored than the list can hold: it will be less once the guest has acknowledged some.
             if ignored > outcome.count { return .done }
             // Behind bytes that are ignored, the kernel shows neither an error nor an end; and behind an end, it never shows a reset that came after it.
-            if connection.isBroken || connection.events.contains(.hasFailed), ignored > 0 || connection.isBroken || sockets.connectionError(connection.socket) != nil {
+            if connection.events.contains(.hasFailed), ignored > 0 || connection.isBroken || sockets.connectionError(connection.socket) != nil {
                 endByReset(index, &port, now: now)
                 return .gone
             }
