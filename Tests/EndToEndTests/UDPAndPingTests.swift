@@ -80,6 +80,16 @@ import Testing
         }
     }
 
+    /// Not to be taken for an address of all, for which the kernel has the same error.
+    @Test(arguments: Family.allCases)
+    func lesson35_aForbiddenWayIsReportedToTheSender(_ family: Family) throws {
+        try withNetwork { network in
+            try network.host.sh("ip \(family.flag) route add prohibit \(family.server)").check()
+            let guest = try network.guest()
+            #expect(try guest.client("udp-error", family.server, 4999).check().text == (family == .v4 ? "EHOSTUNREACH" : "EACCES"))
+        }
+    }
+
     /// The host moves to another network while the guest goes on sending: with the old source address, nothing would arrive any more, or no answer.
     @Test(arguments: Family.allCases)
     func lesson55_theHostsAddressChangesUnderAFlowInUse(_ family: Family) throws {

@@ -139,8 +139,9 @@ extension UDPTranslator {
             do throws(Errno) {
                 _ = try socket.connect(peer(remote))
             } catch {
-                // EACCES: the broadcast address of a network that the host is in.
+                // EACCES: the broadcast address of a network that the host is in, or a way that is forbidden.
                 guard error.code == 13, isIPv4 else { throw error }
+                try checkBroadcast(socket, remote)
                 try prepareGroup(socket, remote.address)
                 opened.flags.insert(.group)
             }
@@ -184,6 +185,15 @@ extension UDPTranslator {
         }
         try socket.bind(SocketAddress(Endpoint(address, 0), scope: scope))
         return false
+    }
+
+    /// Throws EACCES where what `socket` was refused is no broadcast address but forbidden, by a route of type prohibit: another may go to the former.
+    private func checkBroadcast(_ socket: Descriptor, _ remote: Endpoint) throws(Errno) {
+        let probe = try Descriptor.socket(.datagram, for: remote.address)
+        defer { probe.close() }
+        if let index = translation.family(of: remote.address).outboundInterface(towards: remote.address) { try probe.bindToInterface(index: index) }
+        try probe.setBroadcast()
+        _ = try probe.connect(peer(remote))
     }
 
     private func prepareGroup(_ socket: Descriptor, _ remote: IPAddress) throws(Errno) {

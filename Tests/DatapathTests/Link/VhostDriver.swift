@@ -107,6 +107,9 @@ import Wire
         return link.attend(0, .input)
     }
 
+    /// Says that there are frames, as the event that it is.
+    func kick() { #expect(link.attend(MachineConnection.Part.first + 1, .input) == []) }
+
     /// The body of an answer to `request`, or nothing.
     func answer(to request: UInt32) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 1024)

@@ -228,6 +228,12 @@ struct VhostDevice: ~Copyable {
 
     // MARK: Rings
 
+    mutating func noteKick(_ index: Int) {
+        if index == 1 { fromGuest.queue.isKicked = true }
+    }
+
+    mutating func awaitKick() { fromGuest.queue.awaitKick(&memory) }
+
     private mutating func setAddress(_ bytes: borrowing RawSpan) -> Result {
         guard let address = VhostUserRingAddress(bytes, at: VhostMessages.body), address.ring < 2 else { return .broken }
         let index = Int(address.ring)
@@ -253,7 +259,10 @@ struct VhostDevice: ~Copyable {
         case .setRingBase:
             guard !ring.queue.isStarted else { return .broken }
             ring.queue.setBase(UInt16(truncatingIfNeeded: state.number))
-        case .setRingEnable: ring.queue.isEnabled = state.number != 0
+        case .setRingEnable:
+            ring.queue.isEnabled = state.number != 0
+            // While the ring is still there. What is in it already is looked at once more.
+            if ring.queue.isReadable, !ring.queue.isEnabled { ring.queue.awaitKick(&memory) }
         case .getRingBase: return .number(VhostUserRingState(ring: state.ring, number: UInt32(stop(&ring, index))).packed)
         default: return .broken
         }

@@ -11,11 +11,11 @@ extension VhostLink {
     }
 
     mutating func receive(into batch: inout FrameBatch) -> Bool {
-        guard device.fromGuest.queue.isReadable else { return true }
+        guard device.fromGuest.queue.isWatched else { return true }
         // To look for more costs nothing.
         batch.limit = batch.capacity
-        device.fromGuest.queue.stopKicks(&device.memory)
         let isEnabled = device.fromGuest.queue.isEnabled
+        if isEnabled { device.fromGuest.queue.stopKicks(&device.memory) }
         // Of a ring that is started but not enabled, everything is thrown away, for which nobody is to wait.
         var left = isEnabled ? batch.capacity : device.fromGuest.queue.size
         while !batch.isFull, left > 0, let (head, chain) = device.fromGuest.queue.take(device.memory) {
@@ -30,6 +30,7 @@ extension VhostLink {
             // Whatever it was, the driver has it back.
             device.fromGuest.queue.give(head, length: 0, &device.memory)
         }
+        if !isEnabled { device.awaitKick() }
         if device.fromGuest.queue.isBroken { tellBroken(device.fromGuest) }
         figures.batchesFromGuest += 1
         if device.fromGuest.queue.publish(&device.memory) { device.fromGuest.call.signal() }

@@ -85,7 +85,7 @@ struct VhostLink: GuestLink, ~Copyable {
         switch part {
         case MachineConnection.Part.listener: return connection.accept(&figures).intersection(.waits)
         case MachineConnection.Part.client where connection.client.isOpen: return serveMessages()
-        default: break  // A kick: the rings are looked at anyway.
+        default: device.noteKick(part - MachineConnection.Part.first)  // Rings that are enabled are looked at anyway.
         }
         return []
     }
@@ -158,14 +158,14 @@ struct VhostLink: GuestLink, ~Copyable {
     private func findNews() -> LinkEvent {
         var event: LinkEvent = []
         if hasLostGuest { return event }
-        if device.fromGuest.queue.isReadable, !device.fromGuest.queue.isEmpty(device.memory) { event.insert(.frames) }
+        if device.fromGuest.queue.isWatched, !device.fromGuest.queue.isEmpty(device.memory) { event.insert(.frames) }
         if wantedRoom > 0, holds(wantedRoom) { event.insert(.room) }
         return event
     }
 
     mutating func prepareToWait() -> Bool {
-        if device.fromGuest.queue.isReadable, !device.fromGuest.queue.askForKicks(&device.memory) { return false }
-        if wantedRoom > 0, device.toGuest.queue.isReadable, !device.toGuest.queue.askForKicks(&device.memory) { return false }
+        if device.fromGuest.queue.isWatched, !device.fromGuest.queue.askForKicks(&device.memory) { return false }
+        if wantedRoom > 0, device.toGuest.queue.isRunning, !device.toGuest.queue.askForKicks(&device.memory) { return false }
         return !hasNews
     }
 }

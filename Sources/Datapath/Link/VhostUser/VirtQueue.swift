@@ -31,6 +31,8 @@ struct VirtQueue: BitwiseCopyable {
     var hasEventIndex = false
     /// Frames may pass. Apart from whether it is started.
     var isEnabled = false
+    /// A kick has come for a ring that is only disabled. Without one, its memory may have become something else: drivers take it back then.
+    var isKicked = false
     private(set) var isStarted = false
     private(set) var isBroken = false
     /// Started while pages are to be noted, before the log has come: what was written now would be forgotten.
@@ -40,6 +42,8 @@ struct VirtQueue: BitwiseCopyable {
     /// What is in it may be looked at.
     var isReadable: Bool { isStarted && !isBroken && !awaitsLog && parts != nil }
     var isRunning: Bool { isReadable && isEnabled }
+    /// Whether the driver's frames are to be looked for.
+    var isWatched: Bool { isReadable && (isEnabled || isKicked) }
 
     // MARK: Set up by the front-end
 
@@ -88,6 +92,7 @@ struct VirtQueue: BitwiseCopyable {
     mutating func stop() -> UInt16 {
         isStarted = false
         isBroken = false
+        isKicked = false
         awaitsLog = false
         addresses = nil
         parts = nil
@@ -183,6 +188,12 @@ struct VirtQueue: BitwiseCopyable {
         }
         GuestMemory.fence()
         return memory.load16(parts.available + 2) == index
+    }
+
+    /// For a ring that is only disabled: from here on it is looked at after a kick, or for what has come by now.
+    mutating func awaitKick(_ memory: inout GuestMemory) {
+        _ = askForKicks(&memory)
+        isKicked = !isEmpty(memory)
     }
 
     /// We look anyway. With an index of events, passing it was the last kick.
