@@ -87,7 +87,8 @@ if Context.environment["SWIFT_PASST_SIMULATION"] != nil {
     package.targets.first { $0.name == "DatapathTests" }?.sources = [
         "Abuse/AbuseHost.swift", "Dispatch/AllocationLimit.swift", "Dispatch/AllocationTests.swift", "Dispatch/LiveConnection.swift",
         "Dispatch/LiveForwarder.swift", "Dispatch/LiveGuest.swift", "Flow/SeededRandom.swift", "Link/MachineAllocationTests.swift",
-        "Link/MachineLinkSupport.swift", "Link/VhostAllocationTests.swift", "Link/VhostDriver.swift", "LocalDHCPTests.swift",
+        "Link/MachineLinkSupport.swift", "Link/MachineRunsTests.swift", "Link/SegmentCutterTests.swift", "Link/UnlendableMemory.swift",
+        "Link/VhostAllocationTests.swift", "Link/VhostDriver.swift", "LocalDHCPTests.swift",
         "LocalDHCPv6Tests.swift", "LocalNeighbourTests.swift", "LocalTestSupport.swift", "Ports/InboundAllocationTests.swift",
         "RecordingLink.swift", "Splice/BypassAllocationTests.swift", "Splice/SocketSupplyTests.swift", "Splice/SpliceLab.swift", "TCP/FlowChecks.swift",
         "TCP/HostSocket.swift", "TCP/LossRecovery.swift", "TCP/ModelGuest+Input.swift", "TCP/ModelGuest.swift", "TCP/ScriptedSockets.swift",

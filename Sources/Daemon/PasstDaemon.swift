@@ -22,6 +22,7 @@ struct PasstDaemon: ProgramRun {
 
         try openLog()
         let network = try resolveNetwork().1.network
+        for line in network.lease { log.info(line) }
         let pidFile = try openPidFile()
         let capture = try openCapture()
         let control = try openControl()

@@ -73,7 +73,7 @@ extension PastaDaemon {
             case .quit: return 0
             case .printCounters: logCounters(worker)
             case .child: if let status = spawned?.ended() { return status }
-            case .interrupt: if let status = spawned?.interrupt() { return status }
+            case .interrupt(let isOfProcess): if let status = spawned?.interrupt(isOfProcess) { return status }
             case .suspend: spawned?.suspend()
             }
         }

@@ -5,7 +5,11 @@ public struct SignalSet: Equatable, Sendable {
     fileprivate var bits: UInt64 = 0
 
     public init(_ numbers: Int32...) {
-        for number in numbers where number > 0 && number <= 64 { bits |= 1 << UInt64(number - 1) }
+        for number in numbers { insert(number) }
+    }
+
+    public mutating func insert(_ number: Int32) {
+        if number > 0, number <= 64 { bits |= 1 << UInt64(number - 1) }
     }
 
     public func contains(_ number: Int32) -> Bool {
@@ -34,10 +38,11 @@ public enum Signals {
         try Descriptor(Errno.check(linux_signalfd(set.bits)))
     }
 
-    /// Takes the next signal from such a descriptor; nil when there is none. Allocates nothing. (read)
-    public static func next(from descriptor: Descriptor) -> Int32? {
-        let number = restarting { linux_signalfd_next(descriptor.number) }
-        return number > 0 ? number : nil
+    /// Takes the next signal from such a descriptor, and whether a process has sent it, not the kernel or a terminal; nil when there is none.
+    /// Allocates nothing. (read)
+    public static func next(from descriptor: Descriptor) -> (number: Int32, isOfProcess: Bool)? {
+        let result = restarting { linux_signalfd_next(descriptor.number) }
+        return result > 0 ? (result & ~LINUX_SIGNAL_OF_PROCESS, result & LINUX_SIGNAL_OF_PROCESS != 0) : nil
     }
 
     public static func isIgnored(_ number: Int32) -> Bool { linux_signal_is_ignored(number) != 0 }

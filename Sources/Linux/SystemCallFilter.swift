@@ -57,7 +57,7 @@ public enum SystemCallFilter {
         if result != -EFAULT { throw Errno(result < 0 ? -result : EINVAL) }
     }
 
-    /// Everything that this process calls from here on must pass the program. It cannot be undone. (seccomp)
+    /// Everything that this thread, the only one, calls from here on must pass the program. It cannot be undone. (prctl)
     public static func install(_ program: [FilterInstruction]) throws(Errno) {
         let count = UInt16(clamping: program.count)
         // SAFETY: an instruction has the layout of `struct sock_filter`, and the kernel copies them during the call.

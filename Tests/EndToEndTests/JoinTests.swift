@@ -212,6 +212,17 @@ struct Target {
         }
     }
 
+    /// As a service under systemd's groups of calls (pasta@.service). Told at once, or to a caller that has gone: the program would be lost.
+    @Test func lesson72_servicesMayFilterCallsThemselves() throws {
+        try withNetwork { network in
+            let target = try Target(network, .mountedFile)
+            let pasta = try target.joinInForeground(wrapper: ["python3", Helpers.path("refuse.py"), "seccomp"])
+            try target.remove()
+            let output = pasta.wait(seconds: 5)
+            #expect(output.ending == .exited(0), "\(output)")
+        }
+    }
+
     /// Callers that are root of the namespaces already keep their user namespace.
     @Test func netnsOnlyStaysInTheCallersUserNamespace() throws {
         try withNetwork { network in

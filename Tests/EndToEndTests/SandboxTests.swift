@@ -188,6 +188,19 @@ import Testing
             #expect(guest.pasta.wait(seconds: 5).ending == .exited(128 + SIGINT))
         }
     }
+
+    /// A service manager's or a container's signal to the one process that it knows: nobody has pressed a key, so the command has not got it.
+    @Test func interruptsOfProcessesReachTheCommand() throws {
+        try withNetwork { network in
+            let script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.1; done"
+            let pasta = try network.host.start([Pasta.path, "--config-net", "--", "sh", "-c", script], as: .ordinary)
+            try require("the command") { pasta.standardOutput.contains("ready") }
+            expectClosed(pasta.pid)
+            pasta.send(SIGINT)
+            let output = pasta.wait(seconds: 5)
+            #expect(output.ending == .exited(7) && output.out.contains("caught"), "\(output)")
+        }
+    }
 }
 
 extension Output {

@@ -46,6 +46,14 @@ private let callers: [OptionsCase] = [
         podman(&$0)
         $0.target = .path("/run/user/1000/netns/netns-5a1c7e3e")
     },
+    // podman since 2026, where the user names neither address
+    .ok("pasta --config-net --pid /run/user/1000/x/pasta.pid --dns-forward 169.254.1.1 -t none -u none -T none -U none --map-guest-addr 169.254.1.2 "
+        + "--map-host-loopback 169.254.1.2 --no-map-gw --quiet --netns /run/user/1000/netns/netns-5a1c7e3e") {
+        podman(&$0)
+        $0.pidFile = "/run/user/1000/x/pasta.pid"
+        $0.mapHostLoopback4 = .address(v4("169.254.1.2"))
+        $0.target = .path("/run/user/1000/netns/netns-5a1c7e3e")
+    },
     // podman, its second try
     .ok("pasta --config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet --netns /run/user/1000/netns/netns-5a1c7e3e") {
         podman(&$0)

@@ -49,6 +49,20 @@ import Testing
         }
     }
 
+    /// As shells without job control do for what they start in the background. Blocked, an ignored signal would come all the same.
+    @Test func ignoredSignalsAreNotRead() async {
+        await #expect(processExitsWith: .success) {
+            for number in [SIGQUIT, SIGUSR1] { Signals.ignore(number) }
+            Signals.setDefault(SIGINT)
+            let signals = try QuitSignals.install(withCommand: true)
+            for number in [SIGQUIT, SIGUSR1] { _ = raise(number) }
+            try #require(signals.next() == nil)
+            // For this thread, which is the one that holds it back.
+            _ = raise(SIGINT)
+            try #require(signals.next() == .interrupt(isOfProcess: true))
+        }
+    }
+
     @Test func whatTheCallerIgnoredStaysIgnored() async {
         await #expect(processExitsWith: .success) {
             Signals.setDefault(SIGPIPE)

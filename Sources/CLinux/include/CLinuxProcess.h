@@ -60,11 +60,13 @@ static inline int linux_sigprocmask(int how, unsigned long long set, unsigned lo
 static inline int linux_signalfd(unsigned long long set) {
     return LINUX_RESULT((int)syscall(SYS_signalfd4, -1, &set, sizeof set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
-// The number of the next signal, or -EAGAIN.
+// The number of the next signal, with LINUX_SIGNAL_OF_PROCESS where another process has sent it and not the kernel; or -EAGAIN.
+#define LINUX_SIGNAL_OF_PROCESS 256
 static inline int linux_signalfd_next(int fd) {
     struct signalfd_siginfo information;
     long result = LINUX_RESULT(read(fd, &information, sizeof information));
-    return result < 0 ? (int)result : result < (long)sizeof information ? -EIO : (int)information.ssi_signo;
+    if (result < (long)sizeof information) return result < 0 ? (int)result : -EIO;
+    return (int)information.ssi_signo | (information.ssi_code <= 0 ? LINUX_SIGNAL_OF_PROCESS : 0);
 }
 static inline int linux_signal_is_ignored(int number) {
     struct sigaction action;

@@ -25,16 +25,11 @@ extension Network {
         let given: [(option: String, address: Address?)] = [
             ("--gateway", gateway), ("--map-host-loopback", loopback.given), ("--map-guest-addr", host.given), ("--dns-forward", resolver),
         ]
-        var warnings: [String] = []
-        for (option, address) in given {
-            guard let address, address == own else { continue }
-            warnings.append("\(option) \(address) is the guest's own address: it reaches itself there and nothing else")
+        // One address for --map-host-loopback and --map-guest-addr is podman's usual line: it leads to the host's loopback, of which the manual speaks.
+        return given.compactMap { option, address in
+            guard let address, address == own else { return nil }
+            return "\(option) \(address) is the guest's own address: it reaches itself there and nothing else"
         }
-        // No error: podman names an address of its own with the second option, and people make it lead to loopback with the first.
-        if let address = loopback.given, address == host.given {
-            warnings.append("--map-host-loopback and --map-guest-addr both name \(address): it leads to the host's loopback")
-        }
-        return warnings
     }
 }
 

@@ -20,6 +20,15 @@ extension Network {
         return lines
     }
 
+    /// What DHCP offers, in the form in which callers of passt read it from the standard error (krunai): the guest's address comes of nothing else for them.
+    public var lease: [String] {
+        guard dhcp, let ipv4, let address = ipv4.address else { return [] }
+        let mask = IPv4Address(IPv4Address.mask(min(max(ipv4.prefixLength, 0), 32)))
+        let router = (ipv4.gateway ?? ipv4.standIn).map { ["    router: \($0)"] } ?? []
+        // The router last: nothing behind it is read.
+        return ["DHCP:", "    assign: \(address)", "    mask: \(mask)"] + router
+    }
+
     private static func describe<Address: CustomStringConvertible>(_ name: String, _ family: Family<Address>) -> [String] {
         var parts = [family.address.map { "guest \($0)/\(family.prefixLength)" } ?? "no address for the guest"]
         if let gateway = family.gateway { parts.append("gateway \(gateway)") }

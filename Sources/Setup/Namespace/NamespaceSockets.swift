@@ -91,6 +91,8 @@ public struct NamespaceSockets: Sendable {
         } catch {
             throw SetupError(.namespace, "Couldn't close the namespace's helper in", error)
         }
+        // A service manager ends all processes of a group, each by itself; counters are asked of pasta by name, and are not ours to print.
+        _ = try? Signals.setMask(SignalSet(SIGUSR1))
         try Isolation.close(keeping: .bindLowPorts)
     }
 

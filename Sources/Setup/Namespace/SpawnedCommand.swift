@@ -53,10 +53,14 @@ public struct SpawnedCommand: Sendable {
         try? Process.signal(hasTerminal ? processID : own, SIGSTOP)
     }
 
-    /// The terminal's interrupt key, pressed for both of us. A command that cares gets on with it. One that does not would end
-    /// anywhere else, but not as process 1, so it is ended here: then this returns the status to exit with. (pread64, kill)
-    public func interrupt() -> Int32? {
-        if let status, SpawnedCommand.handles(SIGINT, status) { return nil }
+    /// The terminal's interrupt key, pressed for both of us, or a signal that a process has sent: that is handed on, as the command may not have got it.
+    /// A command that cares gets on with it. One that does not would end anywhere else, but not as process 1, so it is ended here: then this returns the
+    /// status to exit with. (pread64, kill)
+    public func interrupt(_ isOfProcess: Bool) -> Int32? {
+        if let status, SpawnedCommand.handles(SIGINT, status) {
+            if isOfProcess { try? Process.signal(processID, SIGINT) }
+            return nil
+        }
         try? Process.signal(processID, SIGKILL)
         return 128 + SIGINT
     }
@@ -116,6 +120,6 @@ extension SpawnedCommand {
 
     /// No signal reaches any other process.
     public static func systemCalls(command: Int32, own: Int32) -> [SystemCall.Permission] {
-        SystemCall.control(of: command, from: own, signals: [SIGSTOP, SIGCONT, SIGKILL]) + SystemCall.reading
+        SystemCall.control(of: command, from: own, signals: [SIGSTOP, SIGCONT, SIGKILL, SIGINT]) + SystemCall.reading
     }
 }

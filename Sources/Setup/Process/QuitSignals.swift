@@ -10,8 +10,8 @@ public struct QuitSignals: Sendable {
         case printCounters
         /// SIGCHLD: look at the command.
         case child
-        /// SIGINT in command mode: the terminal's interrupt key.
-        case interrupt
+        /// SIGINT in command mode: the terminal's interrupt key, which the command has got as well, or what a process has sent, to us alone as far as we know.
+        case interrupt(isOfProcess: Bool)
         /// SIGTSTP in command mode: the terminal's suspend key.
         case suspend
     }
@@ -29,10 +29,10 @@ public struct QuitSignals: Sendable {
     private static var writing: [Int32] { [SIGPIPE, SIGXFSZ] }
 
     /// From here on these signals wait to be read, and writing in vain is an error instead of a signal. Without a
-    /// command SIGINT and SIGTSTP do what they always do.
+    /// command SIGINT and SIGTSTP do what they always do. What the caller ignores, but for the first two, stays ignored: blocked, it would come all the same.
     public static func install(withCommand: Bool) throws(SetupError) -> QuitSignals {
-        let plain = SignalSet(SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD)
-        let set = withCommand ? SignalSet(SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD, SIGINT, SIGTSTP) : plain
+        var set = SignalSet(SIGTERM, SIGCHLD)
+        for number in [SIGQUIT, SIGUSR1] + (withCommand ? [SIGINT, SIGTSTP] : []) where !Signals.isIgnored(number) { set.insert(number) }
         do throws(Errno) {
             let before = try Signals.block(set)
             let descriptor = try Signals.descriptor(for: set)
@@ -48,11 +48,12 @@ public struct QuitSignals: Sendable {
 
     /// The next signal; nil when there is none. Call it until then. Allocates nothing. (read)
     public func next() -> Event? {
-        switch Signals.next(from: descriptor) {
+        guard let (number, isOfProcess) = Signals.next(from: descriptor) else { return nil }
+        return switch number {
         case SIGTERM, SIGQUIT: .quit
         case SIGUSR1: .printCounters
         case SIGCHLD: .child
-        case SIGINT: .interrupt
+        case SIGINT: .interrupt(isOfProcess: isOfProcess)
         case SIGTSTP: .suspend
         default: nil
         }

@@ -3,6 +3,7 @@
   diagnosis     sockets of NETLINK_SOCK_DIAG, as under some containers' filters
   peek-offset   SO_PEEK_OFF, as kernels before 6.9 do for streams
   inotify       watching files, as where a user has as many watches as there may be
+  seccomp       the call of that name, which systemd before 254 has in no group of calls that services may do
 """
 import ctypes
 import os
@@ -16,6 +17,7 @@ refusals = {
     "diagnosis": (41 if x86 else 198, {0: 16, 2: 4}, EPERM),  # socket: AF_NETLINK, NETLINK_SOCK_DIAG
     "peek-offset": (54 if x86 else 208, {1: 1, 2: 42}, EOPNOTSUPP),  # setsockopt: SOL_SOCKET, SO_PEEK_OFF
     "inotify": (294 if x86 else 26, {}, EMFILE),  # inotify_init1
+    "seccomp": (317 if x86 else 277, {}, EPERM),
 }
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000

@@ -134,10 +134,16 @@ import Wire
         ])
         // Another address of the guest, and it can be reached.
         #expect(try resolve { $0.address4 = v4("10.0.0.2"); $0.mapGuestAddress4 = .address(v4("198.51.100.7")) }.warnings.isEmpty)
-        // As with podman's --map-guest-addr 169.254.1.2 and a user's --network=pasta:--map-host-loopback,169.254.1.2.
+        // As podman has it where the user asks for neither.
         let both = try resolve { $0.mapHostLoopback4 = .address(v4("169.254.1.2")); $0.mapGuestAddress4 = .address(v4("169.254.1.2")) }
         #expect(both.network.ipv4?.mapHostLoopback == v4("169.254.1.2"))
-        #expect(both.warnings == ["--map-host-loopback and --map-guest-addr both name 169.254.1.2: it leads to the host's loopback"])
+        #expect(both.warnings.isEmpty)
+    }
+
+    /// What krunai reads, with the router last.
+    @Test func theLeaseIsToldInLines() throws {
+        #expect(try resolve { $0.gateway4 = v4("198.51.100.9") }.network.lease == ["DHCP:", "    assign: 198.51.100.7", "    mask: 255.255.255.0", "    router: 198.51.100.9"])
+        #expect(try resolve { $0.noDHCP = true }.network.lease.isEmpty && resolve { $0.ipv6Only = true }.network.lease.isEmpty)
     }
 
     @Test func handlers() throws {
