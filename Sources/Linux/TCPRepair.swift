@@ -76,14 +76,19 @@ extension Descriptor {
         return address
     }
 
-    /// Nil where the connection is in another state than ESTABLISHED. The socket must be in repair mode.
+    /// Nil where the connection is in another state than ESTABLISHED. The socket must be in repair mode, and sends nothing from here on: with another queue
+    /// chosen than that for sending, the kernel's timers still would, behind what is told here (`tcp_write_xmit`).
     public func repairState() throws(Errno) -> TCPRepairState? {
+        try chooseQueue(.receive)
+        let receiveEnd = UInt32(bitPattern: try get(Int32(IPPROTO_TCP), TCP_QUEUE_SEQ))
+        try chooseQueue(.send)
         var info = linux_tcp_info()
         var length = UInt32(MemoryLayout<linux_tcp_info>.size)
         // SAFETY: the kernel writes at most `length` bytes and says how many.
         try Errno.check(unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_INFO, &info, &length))
         guard info.tcpi_state == 1 else { return nil }  // TCP_ESTABLISHED
         var state = TCPRepairState()
+        state.receiveEnd = receiveEnd
         state.notSent = info.tcpi_notsent_bytes
         state.options = info.tcpi_options
         // SAFETY: the structure lives as long as the calls.
@@ -93,15 +98,11 @@ extension Descriptor {
         var size = UInt32(MemoryLayout<TCPRepairState.Window>.size)
         // SAFETY: five words, as the kernel's structure has.
         try Errno.check(unsafe linux_getsockopt(number, Int32(IPPROTO_TCP), TCP_REPAIR_WINDOW, &state.window, &size))
-        try chooseQueue(.send)
         state.sendEnd = UInt32(bitPattern: try get(Int32(IPPROTO_TCP), TCP_QUEUE_SEQ))
-        try chooseQueue(.receive)
-        state.receiveEnd = UInt32(bitPattern: try get(Int32(IPPROTO_TCP), TCP_QUEUE_SEQ))
-        try chooseQueue(.none)
         return state
     }
 
-    /// All bytes of a queue, which stay in it. EFAULT, or less than there is, where `length` is too little. `inPieces`: one look may not show all of it,
+    /// All bytes of a queue, which stay in it, and which stays chosen. EFAULT, or less than there is, where `length` is too little. `inPieces`: one look may not show all of it,
     /// and the peek offset is on.
     public func peekQueue(_ queue: TCPQueue, into mapping: inout Mapping, offset: Int, length: Int, inPieces: Bool = false) throws(Errno) -> Int {
         precondition(mapping.holds(length, at: offset))
@@ -112,7 +113,6 @@ extension Descriptor {
             count = restarting { unsafe linux_recv(number, mapping.base + offset + sum, length - sum, Int32(MSG_PEEK | MSG_DONTWAIT)) }
             sum += max(count, 0)
         } while inPieces && count > 0 && sum < length
-        try chooseQueue(.none)
         if count < 0, count != -11 { try Errno.check(count) }
         return sum
     }
@@ -152,10 +152,12 @@ extension Descriptor {
         try chooseQueue(.none)
     }
 
-    /// Lets the socket take as much at once, as far as the kernel allows (net.core.wmem_max), and lets the kernel decide again from then on. (SO_BUF_LOCK, since
-    /// Linux 5.14)
-    public func enlargeSendBuffer(_ byteCount: Int) throws(Errno) {
-        try setSendBuffer(byteCount)
+    /// Lets the socket take as much at once, as far as the kernel allows (net.core.wmem_max and rmem_max), and lets the kernel decide again from then on.
+    /// (SO_BUF_LOCK, since Linux 5.14). For receiving only where it is more than buffers have from the beginning: most kernels find room for what is put in there,
+    /// Linux 6.17 does not.
+    public func enlargeBuffers(send: Int, receive: Int) throws(Errno) {
+        try setSendBuffer(send)
+        if receive > 1 << 16 { try set(SOL_SOCKET, SO_RCVBUF, Int32(clamping: receive)) }
         try set(SOL_SOCKET, 72, 0)  // SO_BUF_LOCK
     }
 
@@ -182,7 +184,7 @@ extension SystemCall {
         [
             .setting(Int32(IPPROTO_TCP), TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_TIMESTAMP, TCP_REPAIR_WINDOW),
             .setting(Int32(IPPROTO_IP), IP_MINTTL), .setting(Int32(IPPROTO_IPV6), IPV6_MINHOPCOUNT), Permission(.getpeername), Permission(.sendto),
-            .setting(SOL_SOCKET, SO_SNDBUF, 72), Permission(.ftruncate),
+            .setting(SOL_SOCKET, SO_SNDBUF, SO_RCVBUF, 72), Permission(.ftruncate),
         ]
     }
 }

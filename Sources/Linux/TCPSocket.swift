@@ -113,6 +113,9 @@ extension Descriptor {
 }
 
 extension Descriptor {
+    /// Lets the socket ask for signs of life, or not; how often stays as it was.
+    public func setKeepAlive(_ isOn: Bool) throws(Errno) { try set(SOL_SOCKET, SO_KEEPALIVE, isOn ? 1 : 0) }
+
     /// Asks the peer for a sign of life after `time` seconds without any, and every `interval` seconds from then on as long as there is none; at once where it has been silent for
     /// so long already.
     public func setKeepAlive(after time: Int32, every interval: Int32) throws(Errno) {

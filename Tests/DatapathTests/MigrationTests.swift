@@ -39,6 +39,19 @@ import Wire
         return saved
     }
 
+    /// One that stays behind is nothing to go on with, for earlier versions either, and enough to tell the guest.
+    @Test func aConnectionThatStaysBehind() throws {
+        var connection = connection().connection(.none, now: 5)
+        connection.events.insert(.finFromGuest)
+        let memory = try bytes(SavedConnection(leavingBehind: connection))
+        let read = SavedConnection(memory.bytes)
+        let back = try #require(read)
+        #expect(back.isLeftBehind && !back.isSound && back.canBeLost && back.fits)
+        let lost = back.lostConnection(now: 5)
+        #expect(lost.key == connection.key && lost.next == connection.unacknowledged && lost.expected == connection.expected && !lost.socket.isOpen)
+        #expect(!self.connection().isLeftBehind)
+    }
+
     private func bytes(_ saved: SavedConnection) throws -> Mapping {
         var memory = try Mapping(byteCount: SavedConnection.byteCount)
         var bytes = memory.mutableBytes

@@ -18,8 +18,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             migration.phase = .saved
             if !isDone { guestIsHere(now: now) }
         } else {
-            // What stands still of another machine, or of this one when it was here before.
+            // What stands still of another machine, or of this one when it was here before; and what it has here while it is set back to what it was.
             tcp.closeStill(&port)
+            tcp.abortEarlier(&port)
             isDone = loadState(pipe, now: now)
             migration.phase = .loaded
         }
@@ -45,25 +46,17 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     // MARK: Saving
 
-    /// True when the state is in the pipe, or as much of it as can be.
+    /// True when the state is in the pipe, or as much of it as can be. Of what does not move, at least the guest's end does: somebody has to tell the guest.
     private mutating func saveState(_ pipe: StatePipe) -> Bool {
         tcp.flushPending(&port, now: monotonicNanoseconds() / 1_000_000)
         if migration.helper.isThere() { tcp.standStill(&migration) }
-        let count = tcp.movable
-        guard writeHead(pipe, connections: count) else { return false }
-        var left = count
-        for index in 0..<tcp.table.highWater where left > 0 && tcp.isMovable(index) {
-            left -= 1
+        guard writeHead(pipe, connections: tcp.table.count) else { return false }
+        for index in 0..<tcp.table.highWater where tcp.table.isUsed(index) {
             // A monitor that takes so little gets the machine without the rest of its connections.
-            guard !pipe.isSlow, let saved = tcp.save(index, &migration) else {
-                // What follows would have one connection less than the head says: this one is none.
-                guard writeNothing(pipe) else { return false }
-                continue
-            }
-            guard write(saved, pipe) else { return false }
-            port.counters.add(.tcpMovedAway)
+            let saved = tcp.isMovable(index) && !pipe.isSlow ? tcp.save(index, &migration) : nil
+            guard write(saved ?? SavedConnection(leavingBehind: tcp.table[index]), pipe) else { return false }
+            if saved != nil { port.counters.add(.tcpMovedAway) }
         }
-        for _ in 0..<left where !writeNothing(pipe) { return false }
         return true
     }
 
@@ -71,11 +64,6 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         migration.write(saved)
         return pipe.write(migration.buffer, 0..<SavedConnection.byteCount) && pipe.write(migration.buffer, saved.receivedRange)
             && pipe.write(migration.buffer, saved.unsentRange)
-    }
-
-    private mutating func writeNothing(_ pipe: StatePipe) -> Bool {
-        migration.writeNothing()
-        return pipe.write(migration.buffer, 0..<SavedConnection.byteCount)
     }
 
     // MARK: Loading
@@ -92,18 +80,16 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         defer { port.counters.add(.tcpLostOnTheWay, left) }
         for _ in 0..<min(count, tcp.table.capacity) {
             guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount), let saved = SavedConnection(migration.buffer.bytes) else { break }
-            // An empty place.
-            if saved.key.guestPort == 0 {
-                left -= 1
-                continue
-            }
             guard saved.fits, migration.takesConnections, pipe.read(into: &migration.buffer, saved.receivedRange),
                 pipe.read(into: &migration.buffer, saved.unsentRange)
             else { break }
             let isBack = canMove && saved.isSound && isAllowed(saved) && hasRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
-            if isBack {
-                port.counters.add(.tcpMovedHere)
-                left -= 1
+            if isBack { port.counters.add(.tcpMovedHere) }
+            if isBack || saved.isLeftBehind { left -= 1 }
+            if isBack { continue }
+            if services.mayBeGuest(saved.key.guest) {
+                // Lesson 24: what has ended on one side ends on the other.
+                tcp.loadLost(saved, &port, now: now)
             }
         }
         return true
@@ -127,23 +113,25 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             // It has never run here, and goes on where it came from.
             migration.phase = .idle
             tcp.closeStill(&port)
-            return false
         case .saved:
             migration.phase = .left
             tcp.closeStill(&port, butMoved: migration.after == .linger)
-            return tcp.hasStill
         }
+        migration.helper.forget()
+        return tcp.hasStill
     }
 
     /// A machine has something to say, or is ready to hear: the one that was saved goes on here, the one that was loaded begins to, or another one has come, and
     /// what stands still of the last one ends in silence. Either of a machine's rings may be the first to run.
     mutating func guestIsHere(now: Int64) {
         switch migration.phase {
-        case .idle: break
+        case .idle: return
         case .saved: tcp.goOn(.offWithoutProbe, &migration, &port, now: now)
         case .loaded: tcp.goOn(.off, &migration, &port, now: now)
         case .left: tcp.closeStill(&port)
         }
         migration.phase = .idle
+        // Helpers are started for one move each, and waited for (KubeVirt).
+        migration.helper.forget()
     }
 }

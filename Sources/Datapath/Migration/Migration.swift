@@ -95,11 +95,4 @@ struct Migration: ~Copyable {
     mutating func write(_ connection: SavedConnection) {
         var bytes = buffer.mutableBytes
         connection.write(to: &bytes)
-    }
-
-    /// A place without a connection.
-    mutating func writeNothing() {
-        var bytes = buffer.mutableBytes
-        for index in 0..<SavedConnection.byteCount { bytes.store(0 as UInt8, at: index) }
-    }
-}
+    }}

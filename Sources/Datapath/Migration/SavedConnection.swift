@@ -46,6 +46,21 @@ struct SavedConnection: BitwiseCopyable, Equatable {
         self.socket = socket
     }
 
+    /// Of one that does not move, what is needed to tell the guest. No state of a socket is all zeros: whoever reads this does not go on with it.
+    init(leavingBehind connection: TCPConnection) {
+        let nobody = Endpoint(connection.key.guest.isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any), 0)
+        self.init(connection, TCPRepairState(), local: nobody, peer: nobody)
+    }
+
+    var isLeftBehind: Bool { socket.segmentSize == 0 }
+
+    /// The guest's end of a connection that is lost, without a socket.
+    func lostConnection(now: Int64) -> TCPConnection {
+        var connection = connection(.none, now: now)
+        connection.events = [.synSent, .established, .mustReset, .standsStill]
+        return connection
+    }
+
     /// The connection as the translator goes on with it, over the socket that was made for it.
     func connection(_ socket: Descriptor, now: Int64) -> TCPConnection {
         var connection = TCPConnection(key: key, socket: socket)
@@ -168,6 +183,9 @@ struct SavedConnection: BitwiseCopyable, Equatable {
 
     /// Its queues have room in the buffer.
     var fits: Bool { received < Migration.mostQueued && unsent < Migration.mostQueued }
+
+    /// A guest may have such a connection. Of a lost one, nothing else counts: its numbers are the guest's own, or the reset does not fit.
+    var canBeLost: Bool { key.guest.isIPv4 == key.remote.isIPv4 && key.guestPort != 0 && key.remotePort != 0 && !key.remote.isMulticast && !key.remote.isAny }
 
     /// Numbers that fit each other, so that no later arithmetic is surprised; a state is from another host, and may be anything.
     var isSound: Bool {

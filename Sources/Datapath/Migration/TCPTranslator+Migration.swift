@@ -56,6 +56,8 @@ extension TCPTranslator where Sockets: ~Copyable {
         var count = 0
         for index in 0..<table.highWater where table.isUsed(index) && canMove(index) {
             guard !staysHere(table[index].socket), (try? table[index].socket.dropInput()) != nil else { continue }
+            // Repair mode does not stop the kernel's own questions, to which no answer arrives any more: it would reset the connection that has moved.
+            if table[index].keepAliveTime > 0 { try? table[index].socket.setKeepAlive(false) }
             table[index].events.insert(.standsStill)
             forgetPostponed(index)
             migration.numbers[count] = table[index].socket.number
@@ -71,12 +73,9 @@ extension TCPTranslator where Sockets: ~Copyable {
     mutating func save(_ index: Int, _ migration: inout Migration) -> SavedConnection? {
         let socket = table[index].socket
         do throws(Errno) {
-            guard let state = try socket.repairState(), let local = try socket.localAddress().endpoint, let peer = try socket.peerAddress().endpoint else {
-                return nil
-            }
+            guard let local = try socket.localAddress().endpoint, let peer = try socket.peerAddress().endpoint else { return nil }
             // Interfaces have other numbers elsewhere, if they are there at all.
             if local.address.needsScope || peer.address.needsScope { return nil }
-            var saved = SavedConnection(table[index], state, local: local, peer: peer)
             // Set back where the connection goes on here.
             if table[index].hasUrgent {
                 // Behind it the queue is seen by another look only.
@@ -85,8 +84,11 @@ extension TCPTranslator where Sockets: ~Copyable {
             } else if table[index].events.contains(.peekOffset) {
                 _ = sockets.setPeekOffset(0, on: socket)
             }
-            saved.received = try socket.peekQueue(
+            let received = try socket.peekQueue(
                 .receive, into: &migration.buffer, offset: Migration.received, length: Migration.mostQueued, inPieces: table[index].hasUrgent)
+            guard let state = try socket.repairState() else { return nil }
+            var saved = SavedConnection(table[index], state, local: local, peer: peer)
+            saved.received = received
             saved.unsent = try socket.peekQueue(.send, into: &migration.buffer, offset: Migration.unsent, length: Migration.mostQueued)
             return saved.isSound ? saved : nil
         } catch {
@@ -100,7 +102,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         while first < table.highWater {
             var (count, next) = (0, first)
             while next < table.highWater, count < DescriptorPassing.most {
-                if isStill(next) {
+                if isStill(next), table[next].socket.isOpen {
                     migration.numbers[count] = table[next].socket.number
                     count += 1
                 }
@@ -124,6 +126,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let connection = table[index]
         // Repair mode takes the permission to share a port with it (SK_NO_REUSE), which a listener that is opened anew needs.
         try? connection.socket.setReuseAddress()
+        if connection.keepAliveTime > 0 { try? connection.socket.setKeepAlive(true) }
         if connection.events.contains(.peekOffset) { _ = sockets.setPeekOffset(Int(connection.peekPosition), on: connection.socket) }
         table[index].events.insert(.mustAcknowledge)
         look(index, now: now)
@@ -165,6 +168,20 @@ extension TCPTranslator where Sockets: ~Copyable {
         return true
     }
 
+    /// The guest hears of the end of a connection that has not come along, once it runs here.
+    mutating func loadLost<Link: GuestLink & ~Copyable>(_ saved: SavedConnection, _ port: inout GuestPort<Link>, now: Int64) {
+        guard saved.canBeLost, table.find(saved.key) == nil, table.insert(saved.lostConnection(now: now)) != nil else { return }
+        port.counters.add(.tcpOpened)
+    }
+
+    /// Ends what the machine has here that is loaded anew. Clients that wait for a machine to answer are not of its past.
+    mutating func abortEarlier<Link: GuestLink & ~Copyable>(_ port: inout GuestPort<Link>) {
+        for index in 0..<table.highWater where table.isUsed(index) {
+            let events = table[index].events
+            if events.contains(.established) || !events.contains(.opensToGuest) { abort(index, &port) }
+        }
+    }
+
     private func takeUp(_ saved: SavedConnection, _ socket: Descriptor, _ migration: inout Migration) throws(Errno) {
         migration.numbers[0] = socket.number
         guard migration.helper.apply(.on, to: migration.numbers, count: 1) else { throw Errno(1) }  // EPERM
@@ -177,7 +194,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             sendStart: saved.socket.sendEnd &- UInt32(truncatingIfNeeded: saved.unsent),
             receiveStart: saved.socket.receiveEnd &- UInt32(truncatingIfNeeded: saved.received))
         // Both queues must hold at once what the peer may acknowledge or has had acknowledged: there is room for as much as the kernel allows.
-        try? socket.enlargeSendBuffer(max(saved.unsent, 256 << 10))
+        try? socket.enlargeBuffers(send: max(saved.unsent, 256 << 10), receive: saved.received)
         try socket.fillQueue(.receive, migration.buffer.bytes.extracting(saved.receivedRange))
         try socket.fillQueue(.send, migration.buffer.bytes.extracting(saved.sentRange))
         try socket.setRepairWindow(saved.socket.window)
