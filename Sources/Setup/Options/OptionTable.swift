@@ -145,7 +145,7 @@ extension OptionTable {
         .init(.handler(.noDHCP), "Answer no DHCP."),
         .init(.handler(.noDHCPv6), "Answer no DHCPv6."),
         .init(.handler(.noNDP), "Answer no IPv6 neighbour discovery. Implies --no-ra."),
-        .init(.handler(.noRA), "Send no router advertisements. Implied by --config-net."),
+        .init(.handler(.noRA), "Send no router advertisements. Implied by pasta's --config-net."),
     ])
 
     static let namespace = OptionGroup(title: "The namespace", entries: [
