@@ -40,6 +40,7 @@ extension PasstDaemon {
             case .guestGone:
                 log.info("Virtual machine is gone, exiting")
                 return 0
+            case .listenersEnded(let ended): tell(ended)
             case .notice(let notice):
                 tell(notice)
             case .portsDue: break  // Nothing to look at: a machine tells nobody who listens in it.

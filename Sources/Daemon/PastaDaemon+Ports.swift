@@ -8,7 +8,7 @@ extension PastaDaemon {
     /// How to see who listens in the guest's namespace, if anything depends on it.
     func namespacePorts(_ rules: [ForwardRule], from channel: HelperChannel) throws(SetupError) -> PortSide? {
         guard looksIntoNamespace(rules) else { return nil }
-        return side(try ListenerLookup.receive(from: channel), of: "the namespace")
+        return side(try ListenerLookup.receive(from: channel), of: "the namespace", isAskedFor: rules.contains { $0.scans && $0.kind.isInbound })
     }
 
     func looksIntoNamespace(_ rules: [ForwardRule]) -> Bool { options.controlPath != nil || rules.contains { $0.scans && $0.kind.isInbound } }
@@ -16,12 +16,13 @@ extension PastaDaemon {
     /// Likewise on the host.
     func hostPorts(_ rules: [ForwardRule]) -> PortSide? {
         guard options.controlPath != nil || rules.contains(where: { $0.scans && !$0.kind.isInbound }) else { return nil }
-        return side(ListenerLookup.own(), of: "the host")
+        return side(ListenerLookup.own(), of: "the host", isAskedFor: rules.contains { $0.scans && !$0.kind.isInbound })
     }
 
-    private func side(_ opened: ListenerLookup?, of name: String) -> PortSide? {
+    private func side(_ opened: ListenerLookup?, of name: String, isAskedFor: Bool) -> PortSide? {
         guard let opened else {
-            log.warning("No automatic ports: this kernel does not tell who listens on \(name)")
+            let text = "No automatic ports: this kernel does not tell who listens on \(name)"
+            if isAskedFor { log.warning(text) } else { log.debug(text) }
             return nil
         }
         if opened.sockets.way == .tables { log.debug("Listeners of \(name) are found through /proc/net") }

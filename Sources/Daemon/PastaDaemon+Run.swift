@@ -46,6 +46,7 @@ extension PastaDaemon {
                 if watch?.isGone() == true { return ended("Namespace is gone, exiting", spawned) }
             case .guestGone:
                 return ended("Tap device is gone, exiting", spawned)
+            case .listenersEnded(let ended): tell(ended)
             case .notice(let notice):
                 tell(notice)
             case .guest(let notice):

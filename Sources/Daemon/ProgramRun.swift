@@ -41,6 +41,7 @@ extension ProgramRun {
         let nameservers = resolvers.addresses(on: host.linkOfIPv6)
         let resolved = Network.resolve(options: options, host: host, nameservers: nameservers, searchDomains: resolvers.searchDomains)
         for warning in try resolved.warnings + OutboundProbe.run(resolved.network) { log.warning(warning) }
+        for line in resolved.information { log.info(line) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }
         return (host, resolved, nameservers)
     }
@@ -67,7 +68,8 @@ extension ProgramRun {
         do throws(Errno) {
             for listener in listeners { _ = try worker.listen(on: ForwardedPort(listener)) }
         } catch {
-            throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error)
+            let hint = error.code == 28 ? "the kernel watches no more for this user, raise fs.epoll.max_user_watches with sysctl" : nil  // ENOSPC
+            throw SetupError(.sockets, "Couldn't watch \(listeners.count) forwarded ports", error, hint: hint)
         }
     }
 
@@ -145,12 +147,29 @@ extension ProgramRun {
         case .pingForbidden:
             log.warning("Pings are not forwarded: the host's net.ipv4.ping_group_range leaves this group out, sysctl can widen it")
         case .helperGone:
-            log.warning("The namespace's helper is gone: nothing on the namespace's loopback can be reached any more, and no port opened in there")
+            if options.hostLoopbackToNamespaceLoopback || options.spliceOnly {
+                log.warning("The namespace's helper is gone: nothing on the namespace's loopback can be reached any more, and no port opened in there; start pasta again")
+            } else {
+                log.warning("The namespace's helper is gone: connections of the host's loopback go by the guest's interface, and no port can be opened in there; start pasta again")
+            }
         case .addressTaken:
             log.warning("--mac-addr names the guest's own address: we use 9a:55:9a:55:9a:55 instead")
-        case .listenerEnded:
-            log.warning("Somebody has ended a socket that listened for a forwarded port (ss -K?): unless it is an automatic one, that port is not forwarded until it is taken away and added again")
+        case .descriptorsUsedUp:
+            log.warning("Descriptors are used up: new connections wait or are refused, a higher limit (ulimit -Hn, LimitNOFILE= of systemd) at the start gives more")
+        case .movesWithoutConnections:
+            log.warning("Virtual machine leaves without its TCP connections: no passt-repair that may do so (CAP_NET_ADMIN) was at the socket of --repair-path")
+        case .unknownState:
+            log.warning("Virtual machine has come without its TCP connections: its state is one of another program or version")
+        case .connectionsLost:
+            log.warning("Not all TCP connections of the virtual machine could be taken up: that takes a passt-repair at the socket of --repair-path, and on this host the addresses that they have")
         }
+    }
+
+    func tell(_ ended: EndedListeners) {
+        let text: StaticString = "Somebody has ended a socket that listened for a forwarded port (ss -K?), which must be taken away and added again: port "
+        log.write(
+            .warning, text, Int(ended.port), ended.isTCP ? " for TCP" : " for UDP", ended.count > 1 ? ended.count - 1 : nil,
+            ended.count > 1 ? " more have ended with it" : "")
     }
 
     /// When `run` has to come back: for the counters, or for a client that changes ports.
@@ -160,7 +179,8 @@ extension ProgramRun {
     }
 
     func tell(_ news: PortNews) {
-        if !log.isEnabled(.debug) { return }
+        // What is not forwarded is missed by somebody; the rest is as it should be.
+        if !log.isEnabled(news.event == .failed ? .info : .debug) { return }
         let kind: StaticString = switch (news.isTCP, news.isIPv4) {
         case (true, true): " for TCP over IPv4"
         case (true, false): " for TCP over IPv6"
@@ -172,8 +192,8 @@ extension ProgramRun {
         case (.opened, false): log.write(.debug, "To the host: opened port ", Int(news.port), kind)
         case (.closed, true): log.write(.debug, "To the guest: closed port ", Int(news.port), kind)
         case (.closed, false): log.write(.debug, "To the host: closed port ", Int(news.port), kind)
-        case (.failed, true): log.write(.debug, "To the guest: couldn't open port ", Int(news.port), kind)
-        case (.failed, false): log.write(.debug, "To the host: couldn't open port ", Int(news.port), kind)
+        case (.failed, true): log.write(.info, "To the guest: couldn't open automatic port ", Int(news.port), kind)
+        case (.failed, false): log.write(.info, "To the host: couldn't open automatic port ", Int(news.port), kind)
         }
     }
 

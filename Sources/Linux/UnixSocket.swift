@@ -48,7 +48,8 @@ public enum UnixSocket {
         case somebody
     }
 
-    /// Who holds `path`, without that anyone notices: a socket of another kind cannot connect, and the kernel's reason tells.
+    /// Who holds `path`, without that anyone notices: a socket of another kind cannot connect, and the kernel's reason tells. EACCES where the socket is another user's, who alone
+    /// may know.
     public static func holder(of path: String, for kind: Kind) throws(Errno) -> Holder {
         do throws(Errno) {
             guard try FileKind.of(path, follow: false) == .socket else { return .somebody }
@@ -61,6 +62,7 @@ public enum UnixSocket {
         var address = try self.address(path)
         // SAFETY: the address is of the announced size.
         let reason = unsafe linux_connect(socket.number, &address, socklen_t(MemoryLayout<sockaddr_un>.size))
+        if reason == -EACCES { throw Errno(EACCES) }
         return reason == -ECONNREFUSED ? .stale : reason == -ENOENT ? .nobody : .somebody
     }
 

@@ -16,8 +16,11 @@ struct PortConnection {
             socket = try Descriptor.connect(toLocal: path)
             try SocketCourier.limitWaiting(socket, milliseconds: PortConnection.patience)
         } catch {
-            // ENOENT, ECONNREFUSED
-            let hint = error.code == 2 || error.code == 111 ? "is there a pasta or passt with --conf-path \(path)?" : nil
+            let hint: String? = switch error.code {
+            case 2, 111: "is there a pasta or passt with --conf-path \(path)?"  // ENOENT, ECONNREFUSED
+            case 13: "only the user whose pasta or passt it is may connect"  // EACCES
+            default: nil
+            }
             throw SetupError(.sockets, "Couldn't connect to \(path)", error, hint: hint)
         }
         do throws(SetupError) {

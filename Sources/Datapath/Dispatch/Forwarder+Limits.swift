@@ -56,7 +56,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 
     /// Descriptors are scarce, and a frame is about to open a flow.
     mutating func admitFlow(now: Int64) {
-        if roomOfGuest <= 0 { _ = endOldest(now: now) }
+        if roomOfGuest <= 0 {
+            notices.note(.descriptorsUsedUp)
+            _ = endOldest(now: now)
+        }
         allow(max(roomOfGuest, 0))
     }
 
@@ -73,13 +76,16 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         attendLimit(now: now)
         if roomOfClients < 2, tcp.postponed.closingCount > 0 { tcp.closePostponed() }
         for _ in 0..<2 where roomOfClients < 2 && tcp.hasSilentClient { _ = tcp.endOldest(inbound: true, &port) }
-        return roomOfClients >= 2
+        if roomOfClients >= 2 { return true }
+        notices.note(.descriptorsUsedUp)
+        return false
     }
 
     private mutating func allow(_ openings: Int) { (tcp.openings, udp.openings, ping.openings) = (openings, openings, openings) }
 
     /// The kernel refuses descriptors earlier than was expected: somebody has changed the limit, or the whole system had none left for a moment.
     private mutating func learnLimit(now: Int64) {
+        notices.note(.descriptorsUsedUp)
         descriptors = min(descriptors, flowCount + notFlows)
         limitLearnedAt = now
         (tcp.lacksDescriptors, udp.lacksDescriptors, ping.lacksDescriptors) = (false, false, false)

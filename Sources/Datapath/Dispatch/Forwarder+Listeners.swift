@@ -110,9 +110,14 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             stopListening(index)
         } else {
             listeners.retire(index, in: epoll)
+            endedListeners = EndedListeners(isTCP: entry.isTCP, port: entry.port, count: endedListeners.count + 1)
         }
         port.counters.add(.listenersEnded)
-        notices.note(.listenerEnded)
+    }
+
+    mutating func takeEndedListeners() -> EndedListeners {
+        defer { endedListeners = EndedListeners() }
+        return endedListeners
     }
 
     /// A listener was told to wait, and must be told to go on.

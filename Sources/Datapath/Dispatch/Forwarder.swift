@@ -22,6 +22,7 @@ public enum Wake: Sendable, Equatable {
     case deadline
     /// Something that the user should hear of.
     case notice(WorkerNotice)
+    case listenersEnded(EndedListeners)
     /// The link has something to tell.
     case guest(GuestNotice)
     /// It is time for `followPorts`.
@@ -71,6 +72,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
     /// Rounds in which what arrived while this program was stopped is taken before any time is up; 0 otherwise.
     private var roundsBehind = 0
     var notices = WorkerNotices()
+    var endedListeners = EndedListeners()
 
     init(
         link: consuming Link, sockets: consuming Sockets, epoll: Epoll, network: Network, flows: Int, descriptors: Int = 1 << 30, now: Int64
@@ -137,6 +139,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             if now / 1_000_000 >= portWatch.due { return .portsDue }
             if ping.isForbidden { notices.note(.pingForbidden) }
             if let notice = notices.next() { return .notice(notice) }
+            if endedListeners.count > 0 { return .listenersEnded(takeEndedListeners()) }
             nextEvent = 0
             let finished = monotonicNanoseconds()
             tcp.isLate = finished - woke > TCPTranslator<Sockets>.longRound

@@ -6,8 +6,21 @@ public enum WorkerNotice: UInt8, Sendable, Equatable {
     case helperGone
     /// The guest itself has the link-layer address that was ours, and we have taken another one.
     case addressTaken
-    /// A listener of ours was ended by somebody else.
-    case listenerEnded
+    /// The kernel gives no more descriptors, or the limit is near: new flows are refused, or wait.
+    case descriptorsUsedUp
+    /// The machine leaves without its TCP connections: nobody has switched them to repair mode.
+    case movesWithoutConnections
+    /// It has come with a state that is not understood.
+    case unknownState
+    /// Not all of its TCP connections could be taken up here.
+    case connectionsLost
+}
+
+/// Listeners that somebody else has ended, and who are not opened again: the last one, and how many there were.
+public struct EndedListeners: Sendable, Equatable, BitwiseCopyable {
+    public var isTCP = false
+    public var port: UInt16 = 0
+    public var count = 0
 }
 
 /// Those that have come up, and those of them that were told.

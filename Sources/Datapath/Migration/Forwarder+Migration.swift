@@ -50,6 +50,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     private mutating func saveState(_ pipe: StatePipe) -> Bool {
         tcp.flushPending(&port, now: monotonicNanoseconds() / 1_000_000)
         if migration.helper.isThere() { tcp.standStill(&migration) }
+        if tcp.hasMovable, tcp.movable == 0 { notices.note(.movesWithoutConnections) }
         guard writeHead(pipe, connections: tcp.table.count) else { return false }
         for index in 0..<tcp.table.highWater where tcp.table.isUsed(index) {
             // A monitor that takes so little gets the machine without the rest of its connections.
@@ -73,11 +74,15 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         defer { pipe.drain(&migration.buffer) }
         guard let count = readHead(pipe) else {
             port.counters.add(.unknownStates)
+            notices.note(.unknownState)
             return true
         }
         let canMove = count > 0 && migration.helper.isThere()
         var left = count
-        defer { port.counters.add(.tcpLostOnTheWay, left) }
+        defer {
+            port.counters.add(.tcpLostOnTheWay, left)
+            if left > 0 { notices.note(.connectionsLost) }
+        }
         for _ in 0..<min(count, tcp.table.capacity) {
             guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount), let saved = SavedConnection(migration.buffer.bytes) else { break }
             guard saved.fits, migration.takesConnections, pipe.read(into: &migration.buffer, saved.receivedRange),

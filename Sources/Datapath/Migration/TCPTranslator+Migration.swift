@@ -36,6 +36,12 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Of those that stand still, it is in repair mode: the helper has done that, whatever became of the others.
     func isMovable(_ index: Int) -> Bool { isStill(index) && canMove(index) && table[index].socket.isInRepairMode }
 
+    /// Whether there are any that would be, with a helper.
+    var hasMovable: Bool {
+        for index in 0..<table.highWater where table.isUsed(index) && canMove(index) && !staysHere(table[index].socket) { return true }
+        return false
+    }
+
     /// How many of them there are.
     var movable: Int {
         var count = 0

@@ -17,6 +17,8 @@ public struct ResolvedNetwork: Sendable, Equatable {
     public var namespaceInterface: String
     /// Worth a line even with `--quiet`.
     public var warnings: [String] = []
+    /// Worth a line without.
+    public var information: [String] = []
     /// For those who want to know, as with `--debug`.
     public var notes: [String] = []
 }
@@ -54,7 +56,11 @@ extension Network {
         network.setHandlers(options)
         network.setResolvers(options, nameservers, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
-        result.warnings += network.clashes(options) + localMode(options, host, network)
+        result.warnings += network.clashes(options)
+        if let line = localMode(options, host, network) {
+            // What is not there yet, or a host without a network, which may be meant.
+            if options.interface != nil { result.warnings.append(line) } else { result.information.append(line) }
+        }
         if options.configureNetwork && network.ipv6 != nil && !network.mtuAllowsIPv6 {
             result.warnings.append("MTU \(network.mtu) is below the 1280 that IPv6 needs: IPv6 is not configured in the namespace")
         }
@@ -155,9 +161,9 @@ extension Network {
         return address.bits >> 29 == 0b110 ? 24 : 32
     }
 
-    /// What comes of an interface that was named, and has nothing to model the guest on. One family without is nothing special.
-    private static func localMode(_ options: Options, _ host: Host, _ network: Network) -> [String] {
-        guard let name = options.interface, host.template == nil, !options.spliceOnly else { return [] }
+    /// What comes of a host, or of an interface that was named, that has nothing to model the guest on. One family without is nothing special.
+    private static func localMode(_ options: Options, _ host: Host, _ network: Network) -> String? {
+        if host.template != nil || options.spliceOnly { return nil }
         var parts: [String] = []
         if let ipv4 = network.ipv4 {
             parts += (ipv4.address.map { ["address \($0)"] } ?? []) + (ipv4.gateway.map { ["router \($0)"] } ?? [])
@@ -165,7 +171,8 @@ extension Network {
         if let ipv6 = network.ipv6 {
             parts += (ipv6.address.map { ["address \($0)"] } ?? []) + (ipv6.gateway.map { ["router \($0)"] } ?? [])
         }
-        return ["--interface \(name) has no address and no route yet: the guest gets " + parts.joined(separator: ", ")]
+        let what = options.interface.map { "--interface \($0)" } ?? "The host"
+        return "\(what) has no address and no route yet: the guest gets \(parts.isEmpty ? "none" : parts.joined(separator: ", "))"
     }
 
     private static func notes(_ options: Options, _ host: Host) -> [String] {

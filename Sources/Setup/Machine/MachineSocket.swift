@@ -35,7 +35,8 @@ public struct MachineSocket: Equatable, Sendable {
                     return MachineSocket(descriptor: socket, kind: .stream, isListener: true, path: path)
                 }
             } catch {
-                last = error
+                // Another user's counts as in use, whether somebody still listens or not.
+                if error.code != EACCES { last = error }
             }
         }
         throw SetupError(
@@ -59,6 +60,7 @@ public struct MachineSocket: Equatable, Sendable {
             var events = try EventList(capacity: 2)
             try epoll.add(descriptor, .input, tag: 0)
             try epoll.add(signals.descriptor, .input, tag: 1)
+            var told: Set<Int32> = []
             while true {
                 while let event = signals.next() {
                     if event == .quit { return false }
@@ -66,7 +68,10 @@ public struct MachineSocket: Equatable, Sendable {
                 switch try descriptor.connectToSender() {
                 case .connected: return true
                 case .nobody: try events.wait(on: epoll, nanoseconds: -1)
-                case .unreachable(let error): log.warning("Turned away a virtual machine that cannot be answered: \(MachineSocket.reason(error))")
+                case .unreachable(let error):
+                    // Once: what cannot be answered is sent again and again.
+                    guard told.insert(error.code).inserted else { break }
+                    log.warning("Turned away a virtual machine that cannot be answered: \(MachineSocket.reason(error))")
                 }
             }
         } catch {

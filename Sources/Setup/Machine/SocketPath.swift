@@ -9,7 +9,8 @@ enum SocketPath {
         do throws(Errno) {
             if let socket = try UnixSocket.take(kind, path, isPrivate: isPrivate) { return socket }
         } catch {
-            throw SetupError(.sockets, what, error)
+            let isThere = (try? FileKind.of(path, follow: false)) == .socket
+            throw SetupError(.sockets, what, error, hint: error.code == EACCES && isThere ? "\(path) is another user's: remove it or name another path" : nil)
         }
         throw SetupError(.sockets, what, Errno(EADDRINUSE), hint: hint(path))
     }

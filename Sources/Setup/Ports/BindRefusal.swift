@@ -36,6 +36,10 @@ package struct BindRefusal {
             return "the \(whose) has no such address" + (freebind || running != nil ? "" : ", --freebind listens on those that are still to come")
         case ENODEV:
             return "the \(whose) has no such interface, 'ip link' shows those it has"
+        case EMFILE, ENFILE:
+            return "each port takes a file descriptor, of which there are too few: a higher limit (ulimit -Hn, LimitNOFILE= of systemd) at the start gives more"
+        case ENOTCONN:
+            return "the helper in the namespace is gone: start \(running ?? "pasta") again"
         case EAFNOSUPPORT:
             return "the guest does not have this family"
         default:
