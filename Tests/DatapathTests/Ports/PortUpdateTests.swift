@@ -98,16 +98,17 @@ import Wire
 
     /// What a rule has that may leave ports out makes way for one that is named, as it does when both are there from the start.
     @Test(arguments: [true, false]) func aNamedPortComesBeforeAll(_ isTCP: Bool) throws {
-        let all = Self.rule(20_000...20_010, at: "0.0.0.0", isTCP: isTCP, isBestEffort: true)
+        // Of all addresses, where no other test has one.
+        let all = Self.rule(21_000...21_010, at: "0.0.0.0", isTCP: isTCP, isBestEffort: true)
         let bench = try Bench([all])
-        let named = Self.rule(20_005...20_005, at: isTCP ? "127.7.0.20" : "0.0.0.0", to: 53, isTCP: isTCP)
+        let named = Self.rule(21_005...21_005, at: isTCP ? "127.7.0.20" : "0.0.0.0", to: 53, isTCP: isTCP)
         #expect(try bench.replace([all, named]) == PortControlAnswer(.done))
         let name = isTCP ? "tcp" : "udp"
-        #expect(bench.open.contains("\(name) \(isTCP ? "127.7.0.20" : "0.0.0.0") 20005>53"))
-        #expect(!bench.open.contains("\(name) 0.0.0.0 20005>20005") && bench.open.count == 11)
+        #expect(bench.open.contains("\(name) \(isTCP ? "127.7.0.20" : "0.0.0.0") 21005>53"))
+        #expect(!bench.open.contains("\(name) 0.0.0.0 21005>21005") && bench.open.count == 11)
         // And comes back with it.
         #expect(try bench.replace([all]) == PortControlAnswer(.done))
-        #expect(bench.open == Set((20_000...20_010).map { "\(name) 0.0.0.0 \($0)>\($0)" }))
+        #expect(bench.open == Set((21_000...21_010).map { "\(name) 0.0.0.0 \($0)>\($0)" }))
         try bench.end()
     }
 
