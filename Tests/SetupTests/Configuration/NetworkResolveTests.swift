@@ -189,13 +189,57 @@ import Wire
         #expect(network.ipv4?.resolvers == [v4("198.51.100.1"), v4("203.0.113.53")])
         #expect(network.ipv4?.dnsForward == v4("198.51.100.1") && network.ipv4?.dnsHost == ip("127.0.0.53"))
         #expect(network.ipv6?.resolvers == [v6("2001:db8::53"), v6("fe80::1")])
-        #expect(network.ipv6?.dnsHost == ip("2001:db8::53"))
+        // The two are not one: where queries are forwarded, the local one is asked.
+        #expect(network.ipv6?.dnsForward == v6("fe80::1") && network.ipv6?.dnsHost == ip("::1"))
+        #expect(try resolve(plainHost(), { $0.program = .passt; $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network.ipv6?.dnsHost == ip("2001:db8::5"))
 
         let named = try resolve(plainHost(), { $0.program = .passt; $0.dnsForward4 = v4("10.0.2.3") }, nameservers: ["127.0.0.53"]).network
         #expect(named.ipv4?.resolvers == [v4("10.0.2.3")] && named.ipv4?.dnsForward == v4("10.0.2.3"))
         let dropped = try resolve(plainHost(), { $0.program = .passt; $0.noMapGateway = true }, nameservers: ["127.0.0.53"])
         #expect(dropped.network.ipv4?.resolvers == [] && dropped.network.ipv4?.dnsForward == nil)
         #expect(dropped.warnings.count == 1)
+    }
+
+    /// Names have no family: a guest that has one only, or asks for the resolvers of one only, is told of one there.
+    @Test func eachFamilyHasAResolverWhereThereIsAny() throws {
+        func passt(_ nameservers: [String], _ change: (inout Options) -> Void = { _ in }) throws -> Network {
+            try resolve(plainHost(), { $0.program = .passt; change(&$0) }, nameservers: nameservers).network
+        }
+        let only6 = try passt(["2001:db8::53"])
+        #expect(only6.ipv4?.resolvers == [v4("198.51.100.1")] && only6.ipv4?.dnsForward == v4("198.51.100.1") && only6.ipv4?.dnsHost == ip("2001:db8::53"))
+        #expect(only6.ipv6?.resolvers == [v6("2001:db8::53")] && only6.ipv6?.dnsForward == nil)
+        let local = try passt(["127.0.0.53"]) { $0.ipv6Only = true }
+        #expect(local.ipv6?.resolvers == [v6("fe80::1")] && local.ipv6?.dnsForward == v6("fe80::1") && local.ipv6?.dnsHost == ip("127.0.0.53"))
+        let named = try passt(["127.0.0.53"]) { $0.ipv6Only = true; $0.dnsForward6 = v6("2001:db8::53") }
+        #expect(named.ipv6?.resolvers == [v6("2001:db8::53")] && named.ipv6?.dnsForward == v6("2001:db8::53"))
+        let unmapped = try passt(["2001:db8::53"]) { $0.noMapGateway = true }
+        #expect(unmapped.ipv4?.resolvers == [] && unmapped.ipv4?.dnsForward == nil)
+    }
+
+    /// A home router at the gateway's address, and a cache on the host: the first one has the address.
+    @Test func aResolverAtTheMappedAddressKeepsIt() throws {
+        let passt: (inout Options) -> Void = { $0.program = .passt; $0.ipv4Only = true }
+        let router = try resolve(plainHost(), passt, nameservers: ["198.51.100.1", "127.0.0.53"]).network.ipv4
+        #expect(router?.resolvers == [v4("198.51.100.1")] && router?.dnsForward == nil && router?.mappedIsResolver == true)
+        let cache = try resolve(plainHost(), passt, nameservers: ["127.0.0.53", "198.51.100.1"]).network.ipv4
+        #expect(cache?.resolvers == [v4("198.51.100.1")] && cache?.dnsForward == v4("198.51.100.1") && cache?.dnsHost == ip("127.0.0.53"))
+    }
+
+    /// The router has an address all the same, at which nothing else of the host's is found.
+    @Test func aLocalResolverNeedsNoGateway() throws {
+        var facts = plainHost()
+        facts.routes = [route("default", dev: 2), route("default", .ipv6, dev: 2)]
+        let network = try resolve(facts, { $0.program = .passt }, nameservers: ["127.0.0.53", "::1"]).network
+        #expect(network.ipv4?.resolvers == [v4("169.254.2.2")] && network.ipv4?.dnsForward == v4("169.254.2.2") && network.ipv4?.dnsHost == ip("127.0.0.53"))
+        #expect(network.ipv6?.resolvers == [network.routerLinkLocal] && network.ipv6?.dnsForward == network.routerLinkLocal)
+        #expect(network.ipv6?.dnsHost == ip("::1") && network.ipv4?.mapHostLoopback == nil && network.ipv6?.mapHostLoopback == nil)
+        for off in [{ $0.noMapGateway = true }, { $0.mapHostLoopback4 = .none; $0.mapHostLoopback6 = .none }] as [(inout Options) -> Void] {
+            let none = try resolve(facts, { $0.program = .passt; off(&$0) }, nameservers: ["127.0.0.53", "::1"])
+            #expect(none.network.ipv4?.resolvers == [] && none.network.ipv6?.resolvers == [] && none.warnings.count == 1)
+        }
+        // Without a way out there is no router.
+        facts.routes = []
+        #expect(try resolve(facts, { $0.program = .passt }, nameservers: ["127.0.0.53", "::1"]).network.ipv6?.resolvers == [])
     }
 
     @Test func resolverAtTheGuestsOwnAddressIsTheHost() throws {
