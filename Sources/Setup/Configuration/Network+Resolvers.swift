@@ -34,6 +34,10 @@ extension Network {
         if ipv4?.dnsHost == nil && ipv6?.dnsHost == nil && (ipv4?.dnsForward != nil || ipv6?.dnsForward != nil) {
             warnings.append("No resolver on the host to forward queries to, name one with --dns-host")
         }
+        // What is known of the options alone was warned of by the parser.
+        if (given4 ?? given6) != nil, advertiseResolvers, !options.spliceOnly, ipv4?.dnsForward == nil, ipv6?.dnsForward == nil {
+            warnings.append("--dns-host has no effect without --dns-forward, for the guest asks its resolvers directly")
+        }
     }
 
     /// The host's resolvers, as the guest can reach them. Without a gateway there is still the router, whose address leads nowhere else; but not for who wants nothing of the host's to be

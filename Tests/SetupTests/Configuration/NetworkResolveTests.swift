@@ -216,6 +216,30 @@ import Wire
         #expect(unmapped.ipv4?.resolvers == [] && unmapped.ipv4?.dnsForward == nil)
     }
 
+    /// Of either family, and before what the host has.
+    @Test func theResolverThatIsNamedIsAskedByBothFamilies() throws {
+        let forward: (inout Options) -> Void = { $0.dnsForward4 = v4("169.254.1.1"); $0.dnsForward6 = v6("2001:db8:9::53") }
+        let names = ["203.0.113.53", "2001:db8::53"]
+        let by6 = try resolve(plainHost(), { forward(&$0); $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network
+        #expect(by6.ipv4?.dnsHost == ip("2001:db8::5") && by6.ipv6?.dnsHost == ip("2001:db8::5"))
+        let by4 = try resolve(plainHost(), { forward(&$0); $0.dnsHost4 = v4("203.0.113.5") }, nameservers: names).network
+        #expect(by4.ipv4?.dnsHost == ip("203.0.113.5") && by4.ipv6?.dnsHost == ip("203.0.113.5"))
+        let both = try resolve(plainHost(), { forward(&$0); $0.dnsHost4 = v4("203.0.113.5"); $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network
+        #expect(both.ipv4?.dnsHost == ip("203.0.113.5") && both.ipv6?.dnsHost == ip("2001:db8::5"))
+    }
+
+    /// The guest is told of the host's resolvers as they are, and nothing is forwarded.
+    @Test func aResolverThatNobodyIsSentToIsWarnedOf() throws {
+        let passt: (inout Options) -> Void = { $0.program = .passt; $0.dnsHost4 = v4("203.0.113.5") }
+        let names = ["203.0.113.53", "2001:db8::53"]
+        #expect(try resolve(plainHost(), passt, nameservers: names).warnings.map { $0.hasPrefix("--dns-host has no effect without --dns-forward") } == [true])
+        #expect(try resolve(plainHost(), passt, nameservers: ["127.0.0.53"]).warnings.isEmpty)
+        #expect(try resolve(plainHost(), { passt(&$0); $0.dnsForward4 = v4("10.0.2.3") }, nameservers: names).warnings.isEmpty)
+        // Where it can be told of the options alone, the parser has.
+        #expect(try resolve(plainHost(), { passt(&$0); $0.dhcpDNS = false }, nameservers: names).warnings.isEmpty)
+        #expect(try resolve(plainHost(), { passt(&$0); $0.spliceOnly = true }, nameservers: names).warnings.isEmpty)
+    }
+
     /// A home router at the gateway's address, and a cache on the host: the first one has the address.
     @Test func aResolverAtTheMappedAddressKeepsIt() throws {
         let passt: (inout Options) -> Void = { $0.program = .passt; $0.ipv4Only = true }
