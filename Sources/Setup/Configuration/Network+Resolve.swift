@@ -6,7 +6,7 @@
 //     NamespacePlan       what a namespace is to be configured with: addresses, routes, link; pure
 //     NamespacePlan+Apply carries the plan out, in two round trips where nothing goes wrong
 
-internal import Linux
+public import Linux
 public import Settings
 public import Wire
 
@@ -35,9 +35,9 @@ enum LocalMode {
 
 extension Network {
     /// Options first, else what the host has, else defaults. `nameservers` and `searchDomains` are those of the
-    /// host's resolv.conf, in its order.
+    /// host's resolv.conf, in its order; `unread` is why that could not be read.
     public static func resolve(
-        options: Options, host: Host, nameservers: [IPAddress], searchDomains: [String]
+        options: Options, host: Host, nameservers: [IPAddress], searchDomains: [String], unread: Errno? = nil
     ) -> ResolvedNetwork {
         let mac = options.gatewayMAC ?? defaultGatewayMAC
         var network = Network(gatewayMAC: mac, routerLinkLocal: .any, mtu: options.mtu ?? defaultMTU)
@@ -52,7 +52,7 @@ extension Network {
         network.freebind = options.freebind
         network.retries = host.retries
         network.setHandlers(options)
-        network.setResolvers(options, nameservers, warnings: &result.warnings)
+        network.setResolvers(options, nameservers, unread, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
         result.warnings += network.clashes(options) + localMode(options, host, network)
         if options.configureNetwork && network.ipv6 != nil && !network.mtuAllowsIPv6 {

@@ -1,9 +1,11 @@
+internal import Linux
 internal import Settings
 internal import Wire
 
 extension Network {
-    /// Which resolvers the guest is told of, and where its forwarded queries go.
-    mutating func setResolvers(_ options: Options, _ nameservers: [IPAddress], warnings: inout [String]) {
+    /// Which resolvers the guest is told of, and where its forwarded queries go. `unread`: why the host's are not known.
+    mutating func setResolvers(_ options: Options, _ nameservers: [IPAddress], _ unread: Errno?, warnings: inout [String]) {
+        let reason = unread.map { " (/etc/resolv.conf: \($0.text))" } ?? ""
         advertiseResolvers = options.dhcpDNS ?? (options.program == .passt)
         let hosts4 = nameservers.compactMap(\.ipv4)
         let hosts6 = nameservers.filter { !$0.isIPv4 }.map(\.ipv6)
@@ -26,13 +28,13 @@ extension Network {
         case .unset where advertiseResolvers:
             adoptResolvers(hosts4, hosts6, options)
             if (ipv4?.resolvers ?? []).isEmpty && (ipv6?.resolvers ?? []).isEmpty {
-                warnings.append("No resolver to advertise to the guest, name one with --dns, or none at all with --dns none")
+                warnings.append("No resolver to advertise to the guest, name one with --dns, or none at all with --dns none\(reason)")
             }
         case .unset:
             break
         }
         if ipv4?.dnsHost == nil && ipv6?.dnsHost == nil && (ipv4?.dnsForward != nil || ipv6?.dnsForward != nil) {
-            warnings.append("No resolver on the host to forward queries to, name one with --dns-host")
+            warnings.append("No resolver on the host to forward queries to, name one with --dns-host\(reason)")
         }
         // What is known of the options alone was warned of by the parser.
         if (given4 ?? given6) != nil, advertiseResolvers, !options.spliceOnly, ipv4?.dnsForward == nil, ipv6?.dnsForward == nil {

@@ -310,6 +310,10 @@ import Wire
 
     @Test func forwardingWithoutResolverIsWarnedOf() throws {
         #expect(try resolve { $0.dnsForward4 = v4("169.254.1.1") }.warnings.count == 1)
+        let options = options { $0.dnsForward4 = v4("169.254.1.1"); $0.dhcpDNS = true }
+        let host = try Host(plainHost(), options: options)
+        let unread = Network.resolve(options: options, host: host, nameservers: [], searchDomains: [], unread: Errno(13))
+        #expect(unread.warnings.count == 2 && unread.warnings.allSatisfy { $0.hasSuffix(" (/etc/resolv.conf: Permission denied)") })
         let good = try resolve(plainHost(), { $0.dnsForward4 = v4("169.254.1.1") }, nameservers: ["203.0.113.53"])
         #expect(good.warnings.isEmpty && good.network.ipv4?.dnsForward == v4("169.254.1.1"))
     }
