@@ -82,7 +82,7 @@ extension Network {
 
         let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
         var family = Family(address: address, prefixLength: prefix, gateway: gateway)
-        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
+        family.leadsOut = gateway != nil || template?.leadsOut(from: IPAddress(address), prefixLength: prefix) == true
         // A gateway only to DHCP: a namespace that is configured gets the host's route as it is, and nothing is mapped to this address unasked.
         if gateway == nil && family.leadsOut { family.standIn = LocalMode.standIn(for: address) }
         family.isFixed = options.address4 != nil || options.configureNetwork
@@ -104,7 +104,7 @@ extension Network {
         let gateway = options.gateway6 ?? (template == nil ? LocalMode.router : template?.gateway?.ipv6)
         // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
         var family = Family(address: address, prefixLength: 64, gateway: gateway)
-        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
+        family.leadsOut = gateway != nil || template?.leadsOut(from: address.map { IPAddress($0) }, prefixLength: 64) == true
         family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
         family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6

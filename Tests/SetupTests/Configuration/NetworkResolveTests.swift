@@ -181,6 +181,32 @@ import Wire
         #expect(try resolve(facts).network.ipv6?.leadsOut == false)
     }
 
+    /// Some networks beyond the host's own, and no default route: the guest has no other way to them than by a router.
+    @Test(arguments: [
+        (["10.0.0.0/8 198.51.100.1"], true), (["0.0.0.0/1 198.51.100.1", "128.0.0.0/1 198.51.100.1"], true), (["198.51.0.0/16"], true),
+        (["198.51.100.0/24"], false), (["198.51.100.128/25 198.51.100.1"], false), (["169.254.0.0/16", "224.0.0.0/4"], false), ([], false),
+        (["2001:db8:2::/48 fe80::1"], true), (["2001:db8:1::/56"], true), (["2001:db8:1::/64", "2001:db8:1::7/128", "fe80::/64"], false),
+    ])
+    func whatLiesBeyondTheSubnetIsAWayOut(_ routes: [String], _ leadsOut: Bool) throws {
+        var facts = plainHost()
+        facts.routes = routes.map { text in
+            let parts = text.split(separator: " ").map(String.init)
+            return route(parts[0], dev: 2, via: parts.count > 1 ? parts[1] : nil)
+        }
+        let network = try resolve(facts) { $0.program = .passt; $0.resolvers = .none }.network
+        let isIPv6 = routes.first?.contains("::") == true
+        #expect(network.ipv4?.leadsOut == (leadsOut && !isIPv6) && network.ipv6?.leadsOut == (leadsOut && isIPv6))
+        #expect(network.ipv4?.gateway == nil && network.ipv4?.standIn == (leadsOut && !isIPv6 ? v4("169.254.2.2") : nil))
+    }
+
+    /// What is the host's own subnet is beyond that of a guest with another address.
+    @Test func theWayOutIsSeenFromTheGuest() throws {
+        var facts = plainHost()
+        facts.routes = [route("198.51.100.0/24", dev: 2)]
+        #expect(try resolve(facts) { $0.address4 = v4("10.0.2.15") }.network.ipv4?.leadsOut == true)
+        #expect(try resolve(facts) { $0.address4 = v4("198.51.100.99") }.network.ipv4?.leadsOut == false)
+    }
+
     @Test func passtAdvertisesTheHostsResolvers() throws {
         let names = ["127.0.0.53", "203.0.113.53", "2001:db8::53", "::1", "203.0.113.53"]
         let result = try resolve(plainHost(), { $0.program = .passt }, nameservers: names, search: ["example.org"])
