@@ -125,11 +125,11 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 }
 
 extension GuestPort where Link: ~Copyable {
-    /// Who has this address? Asked from the gateway's address, or as a probe where there is none (RFC 5227).
+    /// Who has this address? Not asked from nowhere: that would be a probe by somebody who wants it, a conflict to who has it (RFC 5227, section 2.1.1).
     fileprivate mutating func ask(forIPv4 address: IPv4Address, _ services: borrowing LocalServices) {
+        guard let sender = services.asker4 else { return }
         let slot = reserve()
         let start = slot + linkHeadroom
-        let sender = services.gateway4 ?? IPv4Address(0)
         let mac = gatewayMAC
         var bytes = arena.mutableBytes
         EthernetHeader(destination: .broadcast, source: mac, type: .arp).write(to: &bytes, at: start)

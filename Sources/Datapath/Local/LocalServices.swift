@@ -37,7 +37,8 @@ public struct LocalServices: Sendable {
     let guest6: IPv6Address?
     private var guestHas4 = false
     private var guestHas6 = false
-    let gateway4: IPv4Address?
+    /// From where we ask for others; nil where the guest is offered nothing.
+    let asker4: IPv4Address?
     let gateway6: IPv6Address?
     let own: OwnAddresses
     /// A whole ICMPv6 message but for its checksum; empty where routers are not advertised.
@@ -56,7 +57,7 @@ public struct LocalServices: Sendable {
         answersNDP = network.ipv6 != nil && network.ndp
         guest4 = network.ipv4?.address
         guest6 = network.ipv6?.address
-        gateway4 = network.ipv4?.gateway
+        asker4 = network.ipv4.flatMap { family in family.address.map { DHCPOffer.server(family, for: $0) } }
         gateway6 = network.ipv6?.gateway
         own = OwnAddresses(network)
         advertisement = LocalServices.routerAdvertisement(network)

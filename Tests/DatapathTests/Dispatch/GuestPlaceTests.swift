@@ -132,6 +132,19 @@ import Wire
         #expect(places == [MACAddress(0x0200_0000_0003), MACAddress(0x0200_0000_0003), Self.other])
     }
 
+    /// From no address it would be a probe, and the guest would take it for a conflict and give its own up (RFC 5227, section 2.1.1).
+    @Test(arguments: [("192.0.2.1", nil, [192, 0, 2, 1]), (nil, "169.254.2.2", [169, 254, 2, 2]), (nil, nil, [192, 0, 2, 3])] as [(String?, String?, [UInt8])])
+    func theGuestIsAskedForFromAnAddress(_ gateway: String?, _ standIn: String?, _ sender: [UInt8]) throws {
+        var network = TestHost.network()
+        network.ipv4?.gateway = gateway.flatMap { IPv4Address($0) }
+        network.ipv4?.standIn = standIn.flatMap { IPv4Address($0) }
+        var host = try AbuseHost(network: network)
+        try host.attack([Self.datagram()])
+        host.forwarder.guestArrived(now: monotonicNanoseconds() / 1_000_000)
+        let question = try #require(host.sent.last { $0.bytes[12] == 8 && $0.bytes[13] == 6 })
+        #expect(Array(question.bytes[28..<32]) == sender && Array(question.bytes[38..<42]) == F.guest)
+    }
+
     /// By packets of either family, by a question of its own, and not any more for the next machine.
     @Test func theOfferedAddressIsTheHostsUntilTheGuestHasIt() throws {
         let question = Self.arp(Self.otherAddress, F.guest)
