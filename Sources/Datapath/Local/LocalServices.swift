@@ -112,11 +112,11 @@ public struct LocalServices: Sendable {
     }
 
     /// Whether `asker`, who wants to use `address` himself, must be told that it is taken: only where that is certain. For all
-    /// others we are merely the way to them. What the host remembers of the asker, as of a machine that was on its network before, is no
-    /// conflict: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
+    /// others we are merely the way to them. What the host merely remembers, as of the asker with the network card that it had before, is no
+    /// conflict, nor what it knows of the asker: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
     func isTaken(_ address: IPAddress, for asker: MACAddress) -> Bool {
         if own.contains(address) { return true }
-        guard let mac = neighbours[address] else { return false }
+        guard let mac = neighbours.inUse(address) else { return false }
         return mac != asker
     }
 }
