@@ -71,6 +71,17 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         isGuest(ethernet, IPAddress(packet.sender), isOwn: guest.ipv4 == packet.sender, now: now)
     }
 
+    /// Whoever advertises an address has it, and may say so from any other one of his (RFC 4861, section 4.4). False for one that he cannot have.
+    mutating func learn(_ advertisement: NeighbourAdvertisement, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        let target = advertisement.target
+        guard !target.isAny, !target.isMulticast, !target.isLoopback, !target.isIPv4Mapped else { return false }
+        let isOwn = guest.ipv6 == target || guest.linkLocal == target
+        guard isOwn || services.mayBeGuest(IPAddress(target)) else { return false }
+        services.note(target)
+        isGuest(ethernet, IPAddress(target), isOwn: isOwn, now: now)
+        return true
+    }
+
     /// Whether a frame is the guest's, which then is where it comes from. Others may be bridged behind the guest, and what they say to everybody comes here, too. So who sends from
     /// another link address than before is the guest if the packet's source is the guest's own address, or if it talks to one and not to all. What goes to an address goes to where that was
     /// heard from (`GuestStations`), whoever is the guest.

@@ -121,6 +121,30 @@ import Wire
         #expect(!areSeveral)
     }
 
+    /// A solicitation is answered from any address of who has the target (RFC 4861, section 4.4): BSD does so from its link-local one.
+    @Test func whoAdvertisesAnAddressHasIt() throws {
+        let linkLocal: [UInt8] = [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [9]
+        func advertisement(_ target: [UInt8], hops: UInt8 = 255, option: [UInt8] = [2, 1] + Self.otherBytes) -> [UInt8] {
+            var frame = Self.byOther(F.ip6(58, [136, 0, 0, 0, 0x60, 0, 0, 0] + target + option, from: linkLocal))
+            frame[21] = hops
+            return frame
+        }
+        var host = try Self.host(isFixed: true)
+        let fromGuest = F.ip6(17, F.udp(4000, 9))
+        try host.attack([fromGuest, advertisement(F.address6(9)), fromGuest])
+        let places = try ["2001:db8::2", "2001:db8::9", "fe80::9"].map { try Self.place(of: $0, in: host) }
+        #expect(places == [Self.guest, Self.other, Self.other] && host.count(.droppedProtocol) == 0)
+        // Not by one from afar or one that makes no sense, and not what is ours or nobody's.
+        try host.attack([advertisement(F.address6(10), hops: 254), advertisement(F.address6(10), option: [2, 0] + Self.otherBytes)])
+        #expect(host.count(.droppedMalformed) == 2)
+        let nobodys = [[UInt8](repeating: 0, count: 16), [UInt8](repeating: 0, count: 15) + [1], F.address6(1), [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [1]]
+        try host.attack(nobodys.map { advertisement($0) })
+        #expect(host.count(.droppedAddress) == nobodys.count)
+        try host.attack([fromGuest])
+        let others = try ["2001:db8::a", "2001:db8::1", "fe80::1"].map { try Self.place(of: $0, in: host) }
+        #expect(others == [Self.guest, Self.guest, Self.guest])
+    }
+
     /// The guest's link address changes, after another one was heard: all that it is called is at the new one.
     @Test func aGuestThatMovesTakesItsAddressesAlong() throws {
         let third: [UInt8] = [2, 0, 0, 0, 0, 3]
