@@ -11,8 +11,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .ipv4: dispatchIPv4(frame, ethernet, now: now)
         case .ipv6: dispatchIPv6(frame, ethernet, now: now)
         case .arp:
-            if let packet = frame.parseARP(inbound.arena.bytes) { learn(packet, ethernet, now: now) }
-            answer(.arp, frame)
+            guard let packet = frame.parseARP(inbound.arena.bytes) else { return }
+            learn(packet, ethernet, now: now)
+            if !isForAnother(packet, ethernet, now: now) { answer(.arp, frame) }
         default: port.counters.add(.droppedProtocol)
         }
     }

@@ -71,6 +71,12 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         isGuest(ethernet, IPAddress(packet.sender), isOwn: guest.ipv4 == packet.sender, now: now)
     }
 
+    /// Whether a question is for somebody else on the guest's link, who answers himself: unlike neighbour advertisements, the answers of ARP do not say which of two counts.
+    mutating func isForAnother(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        let target = IPAddress(packet.target)
+        return packet.operation == .request && !services.own.contains(target) && port.stations.leavesQuestion(for: target, by: ethernet.source, now: now)
+    }
+
     /// Whoever advertises an address has it, and may say so from any other one of his (RFC 4861, section 4.4). False for one that he cannot have.
     mutating func learn(_ advertisement: NeighbourAdvertisement, _ ethernet: EthernetHeader, now: Int64) -> Bool {
         let target = advertisement.target

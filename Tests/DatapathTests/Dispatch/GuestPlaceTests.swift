@@ -121,6 +121,21 @@ import Wire
         #expect(!areSeveral)
     }
 
+    /// Two behind a bridge of the guest's ask for each other. Who gets no answer, because the other one has gone, is answered by us again; so is every question for what is ours.
+    @Test func whatIsBehindTheGuestAnswersForItself() throws {
+        var host = try Self.host()
+        let third = Self.arp([192, 0, 2, 3], Self.otherAddress).enumerated().map { index, byte in [11, 27].contains(index) ? 3 : byte }
+        try host.attack([Self.arp(Self.otherAddress)])
+        #expect(host.count(.arpReplies) == 1)
+        try host.attack([third])
+        #expect(host.count(.arpReplies) == 1)
+        try host.attack([third])
+        #expect(host.count(.arpReplies) == 2)
+        // The station has been heard again; and nobody claims what is ours.
+        try host.attack([Self.arp(Self.otherAddress, [192, 0, 2, 77]), third, Self.arp(F.router), third.dropLast(4) + F.router])
+        #expect(host.count(.arpReplies) == 4)
+    }
+
     /// A solicitation is answered from any address of who has the target (RFC 4861, section 4.4): BSD does so from its link-local one.
     @Test func whoAdvertisesAnAddressHasIt() throws {
         let linkLocal: [UInt8] = [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [9]
