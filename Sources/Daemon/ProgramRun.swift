@@ -39,7 +39,8 @@ extension ProgramRun {
         let host = try Host.discover(options: options)
         let resolvers = ResolvConf(path: "/etc/resolv.conf")
         let nameservers = resolvers.addresses(on: host.linkOfIPv6)
-        let resolved = Network.resolve(options: options, host: host, nameservers: nameservers, searchDomains: resolvers.searchDomains)
+        let resolved = Network.resolve(
+            options: options, host: host, nameservers: nameservers, searchDomains: resolvers.searchDomains, unread: resolvers.failure)
         for warning in try resolved.warnings + OutboundProbe.run(resolved.network) { log.warning(warning) }
         for line in resolved.information { log.info(line) }
         if options.debug { for note in resolved.notes + resolved.network.summary { log.debug(note) } }

@@ -192,4 +192,7 @@ public struct Neighbour: Sendable, Equatable, BitwiseCopyable {
     public var isValid: Bool {
         mac != nil && state & UInt16(NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT) != 0
     }
+
+    /// Not merely remembered: it was confirmed a short time ago, somebody talks to it, or it was set by hand.
+    public var isInUse: Bool { state & UInt16(NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT) != 0 }
 }

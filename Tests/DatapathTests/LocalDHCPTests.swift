@@ -202,6 +202,17 @@ import Wire
         // It leads to the host's loopback only if an option says so; being how the guest sees who comes from there opens nothing.
         let endpoint = Endpoint(IPAddress(router), 80)
         #expect(AddressTranslation(network).toHost(endpoint) == endpoint)
+        // Nor does the port of names, for a resolver there, change anything else. In IPv6 it is the router itself.
+        let resolver = IPAddress("127.0.0.53")!
+        network.ipv4?.dnsForward = router
+        network.ipv4?.dnsHost = resolver
+        network.ipv6?.gateway = nil
+        network.ipv6?.dnsForward = LocalTest.router
+        network.ipv6?.dnsHost = resolver
+        for address in [IPAddress(router), IPAddress(LocalTest.router)] {
+            #expect(AddressTranslation(network).toHost(Endpoint(address, 53)) == Endpoint(resolver, 53))
+            #expect(AddressTranslation(network).toHost(Endpoint(address, 80)) == Endpoint(address, 80))
+        }
         let loopback = IPAddress(IPv4Address.loopback)
         #expect(AddressTranslation(network).toGuest(loopback) == nil)
         network.ipv4?.mapGuestAddress = nil

@@ -1,3 +1,4 @@
+import Linux
 import Settings
 import Testing
 import Wire
@@ -89,6 +90,18 @@ import Wire
         #expect(isAnswered(other, other))
         // What is ours is taken, whoever is remembered there.
         #expect(isAnswered(own, own, target: "c0000201"))
+    }
+
+    /// The asker may have had another network card then. Who asks for somebody is told of him all the same.
+    @Test(arguments: [(0x02, true), (0x04, false), (0x08, true), (0x10, true), (0x80, true), (0x20, false)] as [(UInt16, Bool)])
+    func aProbeMeetsWhoIsThereAndNotWhoWas(_ state: UInt16, _ isTaken: Bool) {
+        var services = services
+        let mac = MACAddress("02:00:00:00:00:09")!
+        services.learn(Neighbour(index: 2, address: IPAddress("192.0.2.9")!, mac: mac, state: 0x02))
+        services.learn(Neighbour(index: 2, address: IPAddress("192.0.2.9")!, mac: mac, state: state))
+        #expect((LocalTest.ask(services, LocalTest.arp, request("c0000209", from: "00000000")) != nil) == isTaken)
+        let isKnown = LocalTest.ask(services, LocalTest.arp, request("c0000209"))?[22..<28] == LocalTest.bytes("020000000009")[...]
+        #expect(isKnown == (state != 0x20))
     }
 }
 
@@ -206,6 +219,8 @@ import Wire
         services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!)
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::10", from: .any, option: "")) == nil)
         #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::9", from: .any, option: "")) != nil)
+        services.neighbours.update(IPAddress("2001:db8::9")!, MACAddress("02:00:00:00:00:09")!, isInUse: false)
+        #expect(LocalTest.ask(services, LocalTest.ns, solicitation("2001:db8::9", from: .any, option: "")) == nil)
     }
 
     @Test func invalid() {

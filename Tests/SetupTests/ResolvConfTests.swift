@@ -1,3 +1,4 @@
+import Linux
 import Setup
 import Testing
 import Wire
@@ -64,8 +65,8 @@ struct ResolvConfTests {
         ("\n\n\nnameserver 192.0.2.1", ["192.0.2.1"]),
     ])
     func nameservers(_ text: String, _ addresses: [String]) {
-        #expect(read(text).addresses(on: nil) == addresses.map(ip))
-        #expect(read(text).nameservers.allSatisfy { $0.scope == nil })
+        #expect(read(text).nameservers == addresses.map { .init(ip($0)) })
+        #expect(read(text).addresses(on: nil) == (addresses.isEmpty ? [ip("127.0.0.1")] : addresses.map(ip)))
     }
 
     @Test func scopes() {
@@ -95,7 +96,16 @@ struct ResolvConfTests {
         #expect(ResolvConf(Array("nameserver ".utf8) + [0xff, 0xfe]) == ResolvConf())
     }
 
+    /// Where the C library asks who is at 127.0.0.1, and so does who reads on in a link to nothing.
     @Test func missingFileIsAnEmptyOne() {
         #expect(ResolvConf(path: "/nonexistent/resolv.conf") == ResolvConf())
+        #expect(ResolvConf().failure == nil && ResolvConf().addresses(on: nil) == [ip("127.0.0.1")])
+    }
+
+    /// A file that cannot be read says nothing, and that is not what an empty one says.
+    @Test func anUnreadableFileIsNone() {
+        let folder = ResolvConf(path: "/")
+        #expect(folder.failure == Errno(21) && folder.addresses(on: nil).isEmpty)
+        #expect(ResolvConf(path: "/dev/null/resolv.conf").failure == Errno(20))
     }
 }

@@ -11,8 +11,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .ipv4: dispatchIPv4(frame, ethernet, now: now)
         case .ipv6: dispatchIPv6(frame, ethernet, now: now)
         case .arp:
-            if let packet = frame.parseARP(inbound.arena.bytes) { learn(packet, ethernet, now: now) }
-            answer(.arp, frame)
+            guard let packet = frame.parseARP(inbound.arena.bytes) else { return }
+            learn(packet, ethernet, now: now)
+            if !isForAnother(packet, ethernet, now: now) { answer(.arp, frame) }
         default: port.counters.add(.droppedProtocol)
         }
     }
@@ -128,12 +129,22 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .routerSolicitation:
             answer(.router, frame)
             tcp.guestMayHaveRestarted(now: now)
+        case .neighbourAdvertisement: takeAdvertisement(payload, in: frame, now: now)
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
         case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
         case .packetTooBig: takeTooBig(Int(header.mtu), payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
+    }
+
+    /// Somebody's answer to a question of ours, or news of where he is.
+    private mutating func takeAdvertisement(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        // Only what comes from this link has all of its hops left (RFC 4861, section 7.1.2).
+        guard payload.hopLimit == 255, let ethernet = EthernetHeader(inbound.arena.bytes, at: frame.offset),
+            let advertisement = frame.parseAdvertisement(inbound.arena.bytes, payload)
+        else { return port.counters.add(.droppedMalformed) }
+        if !learn(advertisement, ethernet, now: now) { port.counters.add(.droppedAddress) }
     }
 
     private mutating func dispatchTCP(_ payload: L4Payload, in frame: Frame, now: Int64) {
@@ -180,6 +191,10 @@ extension Frame {
 
     func parseICMPv6(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv6Header? {
         ICMPv6Header(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+
+    func parseAdvertisement(_ arena: borrowing RawSpan, _ payload: L4Payload) -> NeighbourAdvertisement? {
+        NeighbourAdvertisement(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
     }
 
     func parseTCP(_ arena: borrowing RawSpan, _ payload: L4Payload) -> TCPHeader? {

@@ -71,6 +71,23 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         isGuest(ethernet, IPAddress(packet.sender), isOwn: guest.ipv4 == packet.sender, now: now)
     }
 
+    /// Whether a question is for somebody else on the guest's link, who answers himself: unlike neighbour advertisements, the answers of ARP do not say which of two counts.
+    mutating func isForAnother(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        let target = IPAddress(packet.target)
+        return packet.operation == .request && !services.own.contains(target) && port.stations.leavesQuestion(for: target, by: ethernet.source, now: now)
+    }
+
+    /// Whoever advertises an address has it, and may say so from any other one of his (RFC 4861, section 4.4). False for one that he cannot have.
+    mutating func learn(_ advertisement: NeighbourAdvertisement, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        let target = advertisement.target
+        guard !target.isAny, !target.isMulticast, !target.isLoopback, !target.isIPv4Mapped else { return false }
+        let isOwn = guest.ipv6 == target || guest.linkLocal == target
+        guard isOwn || services.mayBeGuest(IPAddress(target)) else { return false }
+        services.note(target)
+        isGuest(ethernet, IPAddress(target), isOwn: isOwn, now: now)
+        return true
+    }
+
     /// Whether a frame is the guest's, which then is where it comes from. Others may be bridged behind the guest, and what they say to everybody comes here, too. So who sends from
     /// another link address than before is the guest if the packet's source is the guest's own address, or if it talks to one and not to all. What goes to an address goes to where that was
     /// heard from (`GuestStations`), whoever is the guest.
@@ -125,11 +142,11 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
 }
 
 extension GuestPort where Link: ~Copyable {
-    /// Who has this address? Asked from the gateway's address, or as a probe where there is none (RFC 5227).
+    /// Who has this address? Not asked from nowhere: that would be a probe by somebody who wants it, a conflict to who has it (RFC 5227, section 2.1.1).
     fileprivate mutating func ask(forIPv4 address: IPv4Address, _ services: borrowing LocalServices) {
+        guard let sender = services.asker4 else { return }
         let slot = reserve()
         let start = slot + linkHeadroom
-        let sender = services.gateway4 ?? IPv4Address(0)
         let mac = gatewayMAC
         var bytes = arena.mutableBytes
         EthernetHeader(destination: .broadcast, source: mac, type: .arp).write(to: &bytes, at: start)

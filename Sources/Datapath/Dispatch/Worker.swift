@@ -61,7 +61,7 @@ public protocol Worker: ~Copyable {
 extension LocalServices {
     mutating func learn(_ neighbour: Neighbour) {
         if neighbour.isValid, let mac = neighbour.mac {
-            neighbours.update(neighbour.address, mac)
+            neighbours.update(neighbour.address, mac, isInUse: neighbour.isInUse)
         } else {
             neighbours.remove(neighbour.address)
         }

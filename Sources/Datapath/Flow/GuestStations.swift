@@ -10,6 +10,9 @@ struct GuestStations: ~Copyable {
         var address: IPAddress
         /// Zero where there is none.
         var mac: MACAddress
+        /// Whose question was left to it since, and when.
+        var asker = MACAddress.zero
+        var askedAt: Int64 = 0
     }
 
     static var capacity: Int { 1024 }
@@ -50,6 +53,22 @@ struct GuestStations: ~Copyable {
         entries[target] = Entry(address: address, mac: mac)
         return before
     }
+
+    /// Whether what `asker` wants to know of `address` is left to who was heard there. One who asks again at once has had no answer: nobody is there any more, and the address may be
+    /// somebody's outside by now.
+    mutating func leavesQuestion(for address: IPAddress, by asker: MACAddress, now: Int64) -> Bool {
+        guard areSeveral else { return false }
+        let first = place(address)
+        for place in first..<(first + GuestStations.places) where entries[place].address == address && entries[place].mac != asker {
+            let isRepeated = entries[place].asker == asker && now &- entries[place].askedAt < GuestStations.patience
+            (entries[place].asker, entries[place].askedAt) = (asker, now)
+            return !isRepeated
+        }
+        return false
+    }
+
+    /// Milliseconds in which an unanswered question comes again. Hosts ask once a second.
+    private static var patience: Int64 { 3000 }
 
     /// One of them has another link address now, and all its addresses with it.
     mutating func move(from old: MACAddress, to new: MACAddress) {

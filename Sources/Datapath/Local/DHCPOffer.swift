@@ -20,10 +20,9 @@ struct DHCPOffer: Sendable {
     init?(_ network: Network) {
         guard let family = network.ipv4, network.dhcp, let address = family.address else { return nil }
         let router = family.gateway ?? family.standIn
-        let length = min(max(family.prefixLength, 0), 32)
         self.address = address
-        prefixLength = length
-        server = router ?? DHCPOffer.neighbour(of: address, prefixLength: length)
+        prefixLength = min(max(family.prefixLength, 0), 32)
+        server = DHCPOffer.server(family, for: address)
         var options: [[UInt8]] = []
         options.append(DHCPOffer.option(DHCPOption.subnetMask, [IPv4Address(IPv4Address.mask(prefixLength))]))
         if let router { options.append(DHCPOffer.option(DHCPOption.router, [router])) }
@@ -65,6 +64,11 @@ struct DHCPOffer: Sendable {
         bytes.append(0)
         bytes.append(network: server.bits)
         return bytes
+    }
+
+    /// The address that we have towards a guest with that one: the router's, if there is one.
+    static func server(_ family: Network.Family<IPv4Address>, for address: IPv4Address) -> IPv4Address {
+        family.gateway ?? family.standIn ?? neighbour(of: address, prefixLength: min(max(family.prefixLength, 0), 32))
     }
 
     /// Where there is no router, as on a host without a way out, the server has an address all the same that the guest finds on its link: to renew its lease it asks there, and

@@ -37,7 +37,8 @@ public struct LocalServices: Sendable {
     let guest6: IPv6Address?
     private var guestHas4 = false
     private var guestHas6 = false
-    let gateway4: IPv4Address?
+    /// From where we ask for others; nil where the guest is offered nothing.
+    let asker4: IPv4Address?
     let gateway6: IPv6Address?
     let own: OwnAddresses
     /// A whole ICMPv6 message but for its checksum; empty where routers are not advertised.
@@ -56,7 +57,7 @@ public struct LocalServices: Sendable {
         answersNDP = network.ipv6 != nil && network.ndp
         guest4 = network.ipv4?.address
         guest6 = network.ipv6?.address
-        gateway4 = network.ipv4?.gateway
+        asker4 = network.ipv4.flatMap { family in family.address.map { DHCPOffer.server(family, for: $0) } }
         gateway6 = network.ipv6?.gateway
         own = OwnAddresses(network)
         advertisement = LocalServices.routerAdvertisement(network)
@@ -111,11 +112,11 @@ public struct LocalServices: Sendable {
     }
 
     /// Whether `asker`, who wants to use `address` himself, must be told that it is taken: only where that is certain. For all
-    /// others we are merely the way to them. What the host remembers of the asker, as of a machine that was on its network before, is no
-    /// conflict: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
+    /// others we are merely the way to them. What the host merely remembers, as of the asker with the network card that it had before, is no
+    /// conflict, nor what it knows of the asker: only another one's use is (RFC 4862, section 5.4.3; RFC 5227, section 2.1.1).
     func isTaken(_ address: IPAddress, for asker: MACAddress) -> Bool {
         if own.contains(address) { return true }
-        guard let mac = neighbours[address] else { return false }
+        guard let mac = neighbours.inUse(address) else { return false }
         return mac != asker
     }
 }

@@ -8,6 +8,7 @@ public struct NeighbourTable: Sendable {
     private struct Entry {
         var address: IPAddress
         var mac: MACAddress
+        var isInUse: Bool
     }
 
     /// All there at once, so that no later change allocates.
@@ -18,7 +19,7 @@ public struct NeighbourTable: Sendable {
 
     public init() {
         entries = Array(
-            repeating: Entry(address: IPAddress(IPv6Address.any), mac: .zero), count: NeighbourTable.capacity)
+            repeating: Entry(address: IPAddress(IPv6Address.any), mac: .zero, isInUse: false), count: NeighbourTable.capacity)
     }
 
     /// A host's address, nil where it is not known.
@@ -26,16 +27,23 @@ public struct NeighbourTable: Sendable {
         index(of: address).map { entries[$0].mac }
     }
 
+    /// The same, of a host that is there by all that is known: not of one that was once.
+    func inUse(_ address: IPAddress) -> MACAddress? {
+        guard let index = index(of: address), entries[index].isInUse else { return nil }
+        return entries[index].mac
+    }
+
     /// Notes what the kernel says; group addresses and zero are not anybody's.
-    public mutating func update(_ address: IPAddress, _ mac: MACAddress) {
+    public mutating func update(_ address: IPAddress, _ mac: MACAddress, isInUse: Bool = true) {
         guard !mac.isMulticast, mac != .zero, !address.isMulticast, !address.isAny else { return }
+        let entry = Entry(address: address, mac: mac, isInUse: isInUse)
         if let index = index(of: address) {
-            entries[index].mac = mac
+            entries[index] = entry
         } else if count < entries.count {
-            entries[count] = Entry(address: address, mac: mac)
+            entries[count] = entry
             count += 1
         } else {
-            entries[victim] = Entry(address: address, mac: mac)
+            entries[victim] = entry
             victim = (victim + 1) % entries.count
         }
     }

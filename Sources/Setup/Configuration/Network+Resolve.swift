@@ -6,7 +6,7 @@
 //     NamespacePlan       what a namespace is to be configured with: addresses, routes, link; pure
 //     NamespacePlan+Apply carries the plan out, in two round trips where nothing goes wrong
 
-internal import Linux
+public import Linux
 public import Settings
 public import Wire
 
@@ -37,9 +37,9 @@ enum LocalMode {
 
 extension Network {
     /// Options first, else what the host has, else defaults. `nameservers` and `searchDomains` are those of the
-    /// host's resolv.conf, in its order.
+    /// host's resolv.conf, in its order; `unread` is why that could not be read.
     public static func resolve(
-        options: Options, host: Host, nameservers: [IPAddress], searchDomains: [String]
+        options: Options, host: Host, nameservers: [IPAddress], searchDomains: [String], unread: Errno? = nil
     ) -> ResolvedNetwork {
         let mac = options.gatewayMAC ?? defaultGatewayMAC
         var network = Network(gatewayMAC: mac, routerLinkLocal: .any, mtu: options.mtu ?? defaultMTU)
@@ -54,7 +54,7 @@ extension Network {
         network.freebind = options.freebind
         network.retries = host.retries
         network.setHandlers(options)
-        network.setResolvers(options, nameservers, warnings: &result.warnings)
+        network.setResolvers(options, nameservers, unread, warnings: &result.warnings)
         network.setSearchDomains(options, searchDomains)
         result.warnings += network.clashes(options)
         if let line = localMode(options, host, network) {
@@ -88,7 +88,7 @@ extension Network {
 
         let gateway = options.gateway4 ?? (template == nil ? LocalMode.gateway : template?.gateway?.ipv4)
         var family = Family(address: address, prefixLength: prefix, gateway: gateway)
-        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
+        family.leadsOut = gateway != nil || template?.leadsOut(from: IPAddress(address), prefixLength: prefix) == true
         // A gateway only to DHCP: a namespace that is configured gets the host's route as it is, and nothing is mapped to this address unasked.
         if gateway == nil && family.leadsOut { family.standIn = LocalMode.standIn(for: address) }
         family.isFixed = options.address4 != nil || options.configureNetwork
@@ -110,7 +110,7 @@ extension Network {
         let gateway = options.gateway6 ?? (template == nil ? LocalMode.router : template?.gateway?.ipv6)
         // Hosts make addresses from advertised prefixes of 64 bits only (RFC 4862, section 5.5.3).
         var family = Family(address: address, prefixLength: 64, gateway: gateway)
-        family.leadsOut = gateway != nil || template?.hasDefaultRoute == true
+        family.leadsOut = gateway != nil || template?.leadsOut(from: address.map { IPAddress($0) }, prefixLength: 64) == true
         family.isFixed = options.address6 != nil || options.configureNetwork && address != nil
         family.mapGuestAddress = choose(options.mapGuestAddress6, default: nil)
         family.hostAddress = options.address6.flatMap { host.has(IPAddress($0)) ? $0 : nil } ?? template?.address?.address.ipv6

@@ -15,6 +15,16 @@ public struct Template: Sendable, Equatable {
     public var routes: [Route]
 
     public var hasDefaultRoute: Bool { routes.contains { $0.prefixLength == 0 } }
+
+    /// Whether more than its own subnet is reached from `address` through the interface: everything, or what other routes lead to. Link-local addresses lead no further.
+    func leadsOut(from address: IPAddress?, prefixLength: Int) -> Bool {
+        routes.contains { route in
+            guard let destination = route.destination, route.prefixLength > 0 else { return true }
+            if destination.isLinkLocal || destination.isMulticast { return false }
+            guard let address else { return true }
+            return route.prefixLength < prefixLength || !destination.isIn(address, prefix: prefixLength)
+        }
+    }
 }
 
 /// The host as this run sees it.

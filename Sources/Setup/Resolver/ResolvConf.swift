@@ -21,6 +21,8 @@ public struct ResolvConf: Sendable, Equatable {
     public var nameservers: [Nameserver] = []
     /// Those of the last `search` or `domain` line, without final dots, each once, `maximumDomains` at most.
     public var searchDomains: [String] = []
+    /// Why nothing is known of the file, which is there.
+    public private(set) var failure: Errno?
 
     /// The C library asks the first three only, but files list more.
     public static let maximumNameservers = 16
@@ -33,15 +35,21 @@ public struct ResolvConf: Sendable, Equatable {
         for line in text.split(separator: 0x0a) { read(line) }
     }
 
-    /// An unreadable file is the same as an empty one: a host need not have a resolver.
+    /// A file that does not exist is the same as an empty one, as for the C library.
     public init(path: String) {
-        self.init((try? Descriptor.contents(of: path)) ?? [])
+        do throws(Errno) {
+            self.init(try Descriptor.contents(of: path))
+        } catch {
+            self.init()
+            failure = error.code == 2 ? nil : error  // ENOENT
+        }
     }
 
     /// The addresses that mean something on this interface, which the guest's stands for, or without any: a home's router often names itself by its
-    /// link-local address.
+    /// link-local address. Where the file names nobody at all, names are asked of this host itself (resolv.conf(5)).
     public func addresses(on interface: Link?) -> [IPAddress] {
-        nameservers.filter { nameserver in
+        if nameservers.isEmpty { return failure == nil ? [IPAddress(IPv4Address.loopback)] : [] }
+        return nameservers.filter { nameserver in
             guard !nameserver.address.isIPv4, nameserver.address.isLinkLocal else { return true }
             guard let interface, let scope = nameserver.scope else { return false }
             return scope == interface.name || scope == "\(interface.index)"

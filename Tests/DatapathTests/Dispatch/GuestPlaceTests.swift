@@ -121,6 +121,45 @@ import Wire
         #expect(!areSeveral)
     }
 
+    /// Two behind a bridge of the guest's ask for each other. Who gets no answer, because the other one has gone, is answered by us again; so is every question for what is ours.
+    @Test func whatIsBehindTheGuestAnswersForItself() throws {
+        var host = try Self.host()
+        let third = Self.arp([192, 0, 2, 3], Self.otherAddress).enumerated().map { index, byte in [11, 27].contains(index) ? 3 : byte }
+        try host.attack([Self.arp(Self.otherAddress)])
+        #expect(host.count(.arpReplies) == 1)
+        try host.attack([third])
+        #expect(host.count(.arpReplies) == 1)
+        try host.attack([third])
+        #expect(host.count(.arpReplies) == 2)
+        // The station has been heard again; and nobody claims what is ours.
+        try host.attack([Self.arp(Self.otherAddress, [192, 0, 2, 77]), third, Self.arp(F.router), third.dropLast(4) + F.router])
+        #expect(host.count(.arpReplies) == 4)
+    }
+
+    /// A solicitation is answered from any address of who has the target (RFC 4861, section 4.4): BSD does so from its link-local one.
+    @Test func whoAdvertisesAnAddressHasIt() throws {
+        let linkLocal: [UInt8] = [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [9]
+        func advertisement(_ target: [UInt8], hops: UInt8 = 255, option: [UInt8] = [2, 1] + Self.otherBytes) -> [UInt8] {
+            var frame = Self.byOther(F.ip6(58, [136, 0, 0, 0, 0x60, 0, 0, 0] + target + option, from: linkLocal))
+            frame[21] = hops
+            return frame
+        }
+        var host = try Self.host(isFixed: true)
+        let fromGuest = F.ip6(17, F.udp(4000, 9))
+        try host.attack([fromGuest, advertisement(F.address6(9)), fromGuest])
+        let places = try ["2001:db8::2", "2001:db8::9", "fe80::9"].map { try Self.place(of: $0, in: host) }
+        #expect(places == [Self.guest, Self.other, Self.other] && host.count(.droppedProtocol) == 0)
+        // Not by one from afar or one that makes no sense, and not what is ours or nobody's.
+        try host.attack([advertisement(F.address6(10), hops: 254), advertisement(F.address6(10), option: [2, 0] + Self.otherBytes)])
+        #expect(host.count(.droppedMalformed) == 2)
+        let nobodys = [[UInt8](repeating: 0, count: 16), [UInt8](repeating: 0, count: 15) + [1], F.address6(1), [0xfe, 0x80] + [UInt8](repeating: 0, count: 13) + [1]]
+        try host.attack(nobodys.map { advertisement($0) })
+        #expect(host.count(.droppedAddress) == nobodys.count)
+        try host.attack([fromGuest])
+        let others = try ["2001:db8::a", "2001:db8::1", "fe80::1"].map { try Self.place(of: $0, in: host) }
+        #expect(others == [Self.guest, Self.guest, Self.guest])
+    }
+
     /// The guest's link address changes, after another one was heard: all that it is called is at the new one.
     @Test func aGuestThatMovesTakesItsAddressesAlong() throws {
         let third: [UInt8] = [2, 0, 0, 0, 0, 3]
@@ -130,6 +169,19 @@ import Wire
         try host.attack([moved])
         let places = try ["192.0.2.2", "2001:db8::2", "192.0.2.9"].map { try Self.place(of: $0, in: host) }
         #expect(places == [MACAddress(0x0200_0000_0003), MACAddress(0x0200_0000_0003), Self.other])
+    }
+
+    /// From no address it would be a probe, and the guest would take it for a conflict and give its own up (RFC 5227, section 2.1.1).
+    @Test(arguments: [("192.0.2.1", nil, [192, 0, 2, 1]), (nil, "169.254.2.2", [169, 254, 2, 2]), (nil, nil, [192, 0, 2, 3])] as [(String?, String?, [UInt8])])
+    func theGuestIsAskedForFromAnAddress(_ gateway: String?, _ standIn: String?, _ sender: [UInt8]) throws {
+        var network = TestHost.network()
+        network.ipv4?.gateway = gateway.flatMap { IPv4Address($0) }
+        network.ipv4?.standIn = standIn.flatMap { IPv4Address($0) }
+        var host = try AbuseHost(network: network)
+        try host.attack([Self.datagram()])
+        host.forwarder.guestArrived(now: monotonicNanoseconds() / 1_000_000)
+        let question = try #require(host.sent.last { $0.bytes[12] == 8 && $0.bytes[13] == 6 })
+        #expect(Array(question.bytes[28..<32]) == sender && Array(question.bytes[38..<42]) == F.guest)
     }
 
     /// By packets of either family, by a question of its own, and not any more for the next machine.

@@ -29,6 +29,22 @@ import Wire
         #expect(found == (0..<50).map { mac($0 % 2 == 0 ? 2 : 1) })
     }
 
+    /// But not a question that comes again at once, unless the station was heard in between.
+    @Test func questionsAreLeftToWhoIsThere() throws {
+        var stations = try stations()
+        func isLeft(_ asker: Int, at now: Int64, _ stations: inout GuestStations) -> Bool { stations.leavesQuestion(for: address(1), by: mac(asker), now: now) }
+        let ofNobody = isLeft(2, at: 0, &stations)
+        stations.note(address(1), at: mac(1))
+        stations.note(address(2), at: mac(2))
+        let byItself = isLeft(1, at: 0, &stations)
+        #expect(!ofNobody && !byItself)
+        let answers = [(2, 0), (2, 1000), (2, 2000), (3, 2000), (2, 2100), (2, 5100)].map { isLeft($0, at: $1, &stations) }
+        #expect(answers == [true, false, false, true, true, true])
+        stations.note(address(1), at: mac(1))
+        let heard = isLeft(2, at: 5200, &stations)
+        #expect(heard)
+    }
+
     /// A guest may claim any number of addresses: the last one is always known, and what is found is true.
     @Test func manyTakeThePlacesOfOthers() throws {
         var stations = try stations()

@@ -181,6 +181,32 @@ import Wire
         #expect(try resolve(facts).network.ipv6?.leadsOut == false)
     }
 
+    /// Some networks beyond the host's own, and no default route: the guest has no other way to them than by a router.
+    @Test(arguments: [
+        (["10.0.0.0/8 198.51.100.1"], true), (["0.0.0.0/1 198.51.100.1", "128.0.0.0/1 198.51.100.1"], true), (["198.51.0.0/16"], true),
+        (["198.51.100.0/24"], false), (["198.51.100.128/25 198.51.100.1"], false), (["169.254.0.0/16", "224.0.0.0/4"], false), ([], false),
+        (["2001:db8:2::/48 fe80::1"], true), (["2001:db8:1::/56"], true), (["2001:db8:1::/64", "2001:db8:1::7/128", "fe80::/64"], false),
+    ])
+    func whatLiesBeyondTheSubnetIsAWayOut(_ routes: [String], _ leadsOut: Bool) throws {
+        var facts = plainHost()
+        facts.routes = routes.map { text in
+            let parts = text.split(separator: " ").map(String.init)
+            return route(parts[0], dev: 2, via: parts.count > 1 ? parts[1] : nil)
+        }
+        let network = try resolve(facts) { $0.program = .passt; $0.resolvers = .none }.network
+        let isIPv6 = routes.first?.contains("::") == true
+        #expect(network.ipv4?.leadsOut == (leadsOut && !isIPv6) && network.ipv6?.leadsOut == (leadsOut && isIPv6))
+        #expect(network.ipv4?.gateway == nil && network.ipv4?.standIn == (leadsOut && !isIPv6 ? v4("169.254.2.2") : nil))
+    }
+
+    /// What is the host's own subnet is beyond that of a guest with another address.
+    @Test func theWayOutIsSeenFromTheGuest() throws {
+        var facts = plainHost()
+        facts.routes = [route("198.51.100.0/24", dev: 2)]
+        #expect(try resolve(facts) { $0.address4 = v4("10.0.2.15") }.network.ipv4?.leadsOut == true)
+        #expect(try resolve(facts) { $0.address4 = v4("198.51.100.99") }.network.ipv4?.leadsOut == false)
+    }
+
     @Test func passtAdvertisesTheHostsResolvers() throws {
         let names = ["127.0.0.53", "203.0.113.53", "2001:db8::53", "::1", "203.0.113.53"]
         let result = try resolve(plainHost(), { $0.program = .passt }, nameservers: names, search: ["example.org"])
@@ -189,13 +215,81 @@ import Wire
         #expect(network.ipv4?.resolvers == [v4("198.51.100.1"), v4("203.0.113.53")])
         #expect(network.ipv4?.dnsForward == v4("198.51.100.1") && network.ipv4?.dnsHost == ip("127.0.0.53"))
         #expect(network.ipv6?.resolvers == [v6("2001:db8::53"), v6("fe80::1")])
-        #expect(network.ipv6?.dnsHost == ip("2001:db8::53"))
+        // The two are not one: where queries are forwarded, the local one is asked.
+        #expect(network.ipv6?.dnsForward == v6("fe80::1") && network.ipv6?.dnsHost == ip("::1"))
+        #expect(try resolve(plainHost(), { $0.program = .passt; $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network.ipv6?.dnsHost == ip("2001:db8::5"))
 
         let named = try resolve(plainHost(), { $0.program = .passt; $0.dnsForward4 = v4("10.0.2.3") }, nameservers: ["127.0.0.53"]).network
         #expect(named.ipv4?.resolvers == [v4("10.0.2.3")] && named.ipv4?.dnsForward == v4("10.0.2.3"))
         let dropped = try resolve(plainHost(), { $0.program = .passt; $0.noMapGateway = true }, nameservers: ["127.0.0.53"])
         #expect(dropped.network.ipv4?.resolvers == [] && dropped.network.ipv4?.dnsForward == nil)
         #expect(dropped.warnings.count == 1)
+    }
+
+    /// Names have no family: a guest that has one only, or asks for the resolvers of one only, is told of one there.
+    @Test func eachFamilyHasAResolverWhereThereIsAny() throws {
+        func passt(_ nameservers: [String], _ change: (inout Options) -> Void = { _ in }) throws -> Network {
+            try resolve(plainHost(), { $0.program = .passt; change(&$0) }, nameservers: nameservers).network
+        }
+        let only6 = try passt(["2001:db8::53"])
+        #expect(only6.ipv4?.resolvers == [v4("198.51.100.1")] && only6.ipv4?.dnsForward == v4("198.51.100.1") && only6.ipv4?.dnsHost == ip("2001:db8::53"))
+        #expect(only6.ipv6?.resolvers == [v6("2001:db8::53")] && only6.ipv6?.dnsForward == nil)
+        let local = try passt(["127.0.0.53"]) { $0.ipv6Only = true }
+        #expect(local.ipv6?.resolvers == [v6("fe80::1")] && local.ipv6?.dnsForward == v6("fe80::1") && local.ipv6?.dnsHost == ip("127.0.0.53"))
+        let named = try passt(["127.0.0.53"]) { $0.ipv6Only = true; $0.dnsForward6 = v6("2001:db8::53") }
+        #expect(named.ipv6?.resolvers == [v6("2001:db8::53")] && named.ipv6?.dnsForward == v6("2001:db8::53"))
+        let unmapped = try passt(["2001:db8::53"]) { $0.noMapGateway = true }
+        #expect(unmapped.ipv4?.resolvers == [] && unmapped.ipv4?.dnsForward == nil)
+    }
+
+    /// Of either family, and before what the host has.
+    @Test func theResolverThatIsNamedIsAskedByBothFamilies() throws {
+        let forward: (inout Options) -> Void = { $0.dnsForward4 = v4("169.254.1.1"); $0.dnsForward6 = v6("2001:db8:9::53") }
+        let names = ["203.0.113.53", "2001:db8::53"]
+        let by6 = try resolve(plainHost(), { forward(&$0); $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network
+        #expect(by6.ipv4?.dnsHost == ip("2001:db8::5") && by6.ipv6?.dnsHost == ip("2001:db8::5"))
+        let by4 = try resolve(plainHost(), { forward(&$0); $0.dnsHost4 = v4("203.0.113.5") }, nameservers: names).network
+        #expect(by4.ipv4?.dnsHost == ip("203.0.113.5") && by4.ipv6?.dnsHost == ip("203.0.113.5"))
+        let both = try resolve(plainHost(), { forward(&$0); $0.dnsHost4 = v4("203.0.113.5"); $0.dnsHost6 = v6("2001:db8::5") }, nameservers: names).network
+        #expect(both.ipv4?.dnsHost == ip("203.0.113.5") && both.ipv6?.dnsHost == ip("2001:db8::5"))
+    }
+
+    /// The guest is told of the host's resolvers as they are, and nothing is forwarded.
+    @Test func aResolverThatNobodyIsSentToIsWarnedOf() throws {
+        let passt: (inout Options) -> Void = { $0.program = .passt; $0.dnsHost4 = v4("203.0.113.5") }
+        let names = ["203.0.113.53", "2001:db8::53"]
+        #expect(try resolve(plainHost(), passt, nameservers: names).warnings.map { $0.hasPrefix("--dns-host has no effect without --dns-forward") } == [true])
+        #expect(try resolve(plainHost(), passt, nameservers: ["127.0.0.53"]).warnings.isEmpty)
+        #expect(try resolve(plainHost(), { passt(&$0); $0.dnsForward4 = v4("10.0.2.3") }, nameservers: names).warnings.isEmpty)
+        // Where it can be told of the options alone, the parser has.
+        #expect(try resolve(plainHost(), { passt(&$0); $0.dhcpDNS = false }, nameservers: names).warnings.isEmpty)
+        #expect(try resolve(plainHost(), { passt(&$0); $0.spliceOnly = true }, nameservers: names).warnings.isEmpty)
+    }
+
+    /// A home router at the gateway's address, and a cache on the host: the first one has the address.
+    @Test func aResolverAtTheMappedAddressKeepsIt() throws {
+        let passt: (inout Options) -> Void = { $0.program = .passt; $0.ipv4Only = true }
+        let router = try resolve(plainHost(), passt, nameservers: ["198.51.100.1", "127.0.0.53"]).network.ipv4
+        #expect(router?.resolvers == [v4("198.51.100.1")] && router?.dnsForward == nil && router?.mappedIsResolver == true)
+        let cache = try resolve(plainHost(), passt, nameservers: ["127.0.0.53", "198.51.100.1"]).network.ipv4
+        #expect(cache?.resolvers == [v4("198.51.100.1")] && cache?.dnsForward == v4("198.51.100.1") && cache?.dnsHost == ip("127.0.0.53"))
+    }
+
+    /// The router has an address all the same, at which nothing else of the host's is found.
+    @Test func aLocalResolverNeedsNoGateway() throws {
+        var facts = plainHost()
+        facts.routes = [route("default", dev: 2), route("default", .ipv6, dev: 2)]
+        let network = try resolve(facts, { $0.program = .passt }, nameservers: ["127.0.0.53", "::1"]).network
+        #expect(network.ipv4?.resolvers == [v4("169.254.2.2")] && network.ipv4?.dnsForward == v4("169.254.2.2") && network.ipv4?.dnsHost == ip("127.0.0.53"))
+        #expect(network.ipv6?.resolvers == [network.routerLinkLocal] && network.ipv6?.dnsForward == network.routerLinkLocal)
+        #expect(network.ipv6?.dnsHost == ip("::1") && network.ipv4?.mapHostLoopback == nil && network.ipv6?.mapHostLoopback == nil)
+        for off in [{ $0.noMapGateway = true }, { $0.mapHostLoopback4 = .none; $0.mapHostLoopback6 = .none }] as [(inout Options) -> Void] {
+            let none = try resolve(facts, { $0.program = .passt; off(&$0) }, nameservers: ["127.0.0.53", "::1"])
+            #expect(none.network.ipv4?.resolvers == [] && none.network.ipv6?.resolvers == [] && none.warnings.count == 1)
+        }
+        // Without a way out there is no router.
+        facts.routes = []
+        #expect(try resolve(facts, { $0.program = .passt }, nameservers: ["127.0.0.53", "::1"]).network.ipv6?.resolvers == [])
     }
 
     @Test func resolverAtTheGuestsOwnAddressIsTheHost() throws {
@@ -242,6 +336,10 @@ import Wire
 
     @Test func forwardingWithoutResolverIsWarnedOf() throws {
         #expect(try resolve { $0.dnsForward4 = v4("169.254.1.1") }.warnings.count == 1)
+        let options = options { $0.dnsForward4 = v4("169.254.1.1"); $0.dhcpDNS = true }
+        let host = try Host(plainHost(), options: options)
+        let unread = Network.resolve(options: options, host: host, nameservers: [], searchDomains: [], unread: Errno(13))
+        #expect(unread.warnings.count == 2 && unread.warnings.allSatisfy { $0.hasSuffix(" (/etc/resolv.conf: Permission denied)") })
         let good = try resolve(plainHost(), { $0.dnsForward4 = v4("169.254.1.1") }, nameservers: ["203.0.113.53"])
         #expect(good.warnings.isEmpty && good.network.ipv4?.dnsForward == v4("169.254.1.1"))
     }
