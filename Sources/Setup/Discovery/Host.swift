@@ -16,11 +16,12 @@ public struct Template: Sendable, Equatable {
 
     public var hasDefaultRoute: Bool { routes.contains { $0.prefixLength == 0 } }
 
-    /// Whether more than its own subnet is reached from `address` through the interface: everything, or what other routes lead to. Link-local addresses lead no further.
+    /// Whether more than its own subnet is reached from `address` through the interface: everything, or what other routes lead to. Link-local addresses lead no further, and
+    /// unique local ones only to each other: who is told of a default router, as of one for homes with such networks, would take it for a way into the Internet.
     func leadsOut(from address: IPAddress?, prefixLength: Int) -> Bool {
         routes.contains { route in
             guard let destination = route.destination, route.prefixLength > 0 else { return true }
-            if destination.isLinkLocal || destination.isMulticast { return false }
+            if destination.isLinkLocal || destination.isMulticast || destination.isUniqueLocal { return false }
             guard let address else { return true }
             return route.prefixLength < prefixLength || !destination.isIn(address, prefix: prefixLength)
         }

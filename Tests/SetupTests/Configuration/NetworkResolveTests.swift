@@ -186,6 +186,7 @@ import Wire
         (["10.0.0.0/8 198.51.100.1"], true), (["0.0.0.0/1 198.51.100.1", "128.0.0.0/1 198.51.100.1"], true), (["198.51.0.0/16"], true),
         (["198.51.100.0/24"], false), (["198.51.100.128/25 198.51.100.1"], false), (["169.254.0.0/16", "224.0.0.0/4"], false), ([], false),
         (["2001:db8:2::/48 fe80::1"], true), (["2001:db8:1::/56"], true), (["2001:db8:1::/64", "2001:db8:1::7/128", "fe80::/64"], false),
+        (["fd00:7::/48 fe80::1"], false),
     ])
     func whatLiesBeyondTheSubnetIsAWayOut(_ routes: [String], _ leadsOut: Bool) throws {
         var facts = plainHost()
