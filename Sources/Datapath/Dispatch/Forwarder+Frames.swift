@@ -98,9 +98,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         switch header.kind {
         case .echoRequest: forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
-        case .unreachable where header.code == ICMPv4Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
         case .unreachable where header.code == ICMPv4Header.Unreachable.fragmentationNeeded:
             takeTooBig(Int(header.mtu), payload, in: frame, now: now)
+        case .unreachable: takeRefusal(isOfPort: header.code == ICMPv4Header.Unreachable.port, payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
     }
@@ -130,7 +130,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             tcp.guestMayHaveRestarted(now: now)
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
-        case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
+        case .unreachable: takeRefusal(isOfPort: header.code == ICMPv6Header.Unreachable.port, payload, in: frame, now: now)
         case .packetTooBig: takeTooBig(Int(header.mtu), payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
