@@ -51,7 +51,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return
         }
         guard guest.hasIPv6 else { return port.counters.add(.droppedDisabled) }
-        guard learn(header.source, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
+        // From here on, such a destination would be one of IPv4 (`IPAddress`). On the wire, it means nothing.
+        guard !header.destination.isIPv4Mapped, learn(header.source, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
         if upper.isFragment { return takeFragment(header, upper, in: frame, now: now) }
         let payload = L4Payload(
             proto: upper.proto, source: IPAddress(header.source), destination: IPAddress(header.destination),

@@ -72,6 +72,13 @@ import Wire
             F.ip4(6, F.tcp(9, 0, .syn)), F.ip4(17, F.udp(0, 9)), F.ip4(17, F.udp(9, 0)),
         ])
         #expect(host.count(.droppedAddress) == 12 && host.forwarder.tcp.table.count == 0 && host.forwarder.udp.table.count == 0)
+        // Addresses of IPv4 in packets of IPv6.
+        let mapped = [UInt8](repeating: 0, count: 10) + [0xff, 0xff, 192, 0, 2, 1]
+        try host.attack([
+            F.ip6(6, F.tcp(1, 9, .syn), to: mapped), F.ip6(17, F.udp(1, 9), to: mapped), F.ip6(58, [128, 0, 0, 0, 0, 1, 0, 1], to: mapped),
+            F.ip6(44, [17, 0, 0, 1, 0, 0, 0, 1] + F.udp(1, 9), to: mapped), F.ip6(132, [UInt8](repeating: 0, count: 16), to: mapped),
+        ])
+        #expect(host.count(.droppedAddress) == 17 && host.count(.droppedProtocol) == 0 && host.forwarder.tcp.table.count == 0)
         try host.converse()
     }
 
