@@ -23,7 +23,8 @@ extension GuestPort where Link: ~Copyable {
         }
         let length = UDPHeader.length + payload
         let start = writeHeaders(
-            slot: slot, source: key.remote, destination: key.guest, proto: .udp, payloadLength: length, flowLabel: key.flowLabel(seed))
+            slot: slot, source: key.remote, destination: key.guest, proto: .udp, payloadLength: length,
+            datagrams: isSeveral ? (payload + segmentSize - 1) / segmentSize : 1, flowLabel: key.flowLabel(seed))
         let partial = Checksum.pseudoHeader(key.remote, key.guest, .udp, length: length)
         var bytes = arena.mutableBytes
         UDPHeader(sourcePort: key.remotePort, destinationPort: key.guestPort, payloadLength: payload, checksum: partial)
