@@ -4,7 +4,8 @@ internal import Wire
 /// Where things lie in the slots of a `GuestPort`.
 enum SlotLayout {
     static var count: Int { 8 }
-    static var size: Int { (linkHeadroom + largestFrame + 63) & ~63 }
+    /// The most that a socket hands out in one piece has room, which is more than a frame of IPv6 carries: such a packet goes in parts.
+    static var size: Int { (ip + IPv6Header.length + 65535 + 63) & ~63 }
     /// From a slot's start to its IP header.
     static var ip: Int { linkHeadroom + EthernetHeader.length }
 
@@ -22,6 +23,9 @@ enum SlotLayout {
 
     @_noAllocation @_noLocks
     static func ipHeaderLength(_ address: IPAddress) -> Int { address.isIPv4 ? IPv4Header.length : IPv6Header.length }
+
+    /// The most that an IP packet carries. IPv4 counts its own header, IPv6 does not (RFC 8200, section 3).
+    static func mostPayload(_ address: IPAddress) -> Int { address.isIPv4 ? 65535 - IPv4Header.length : 65535 }
 }
 
 /// The one way out to the guest: slots to build frames in, Ethernet and IP headers, and the counters.

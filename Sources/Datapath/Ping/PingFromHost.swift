@@ -9,13 +9,12 @@ extension PingTranslator {
     /// Takes the replies, straight into frames.
     mutating func receive<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         let flow = table[index]
-        let header = SlotLayout.ipHeaderLength(flow.key.guest)
+        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(flow.key.guest)
+        let most = SlotLayout.mostPayload(flow.key.guest)
         for _ in 0..<PingTranslator.budget {
             let slot = port.reserve(PingTranslator.burst)
             incoming.removeAll()
-            for number in 0..<PingTranslator.burst {
-                incoming.append(port.arena, offset: slot + number * SlotLayout.size + SlotLayout.ip + header, length: 65535 - header)
-            }
+            for number in 0..<PingTranslator.burst { incoming.append(port.arena, offset: slot + number * SlotLayout.size + start, length: most) }
             let outcome = incoming.receive(on: flow.socket)
             if outcome.wouldBlock { return }
             if outcome.error != nil {

@@ -5,8 +5,11 @@ extension SlotLayout {
     /// From a slot's start to the payload of a UDP datagram.
     static func udpPayload(_ address: IPAddress) -> Int { ip + ipHeaderLength(address) + UDPHeader.length }
 
-    /// The largest payload of a UDP datagram in a slot.
-    static func mostUDPPayload(_ address: IPAddress) -> Int { 65535 - ipHeaderLength(address) - UDPHeader.length }
+    /// The largest payload of a UDP datagram.
+    static func mostUDPPayload(_ address: IPAddress) -> Int { mostPayload(address) - UDPHeader.length }
+
+    /// The largest of several in one frame.
+    static func mostUDPInFrame(_ address: IPAddress) -> Int { 65535 - ipHeaderLength(address) - UDPHeader.length }
 }
 
 extension GuestPort where Link: ~Copyable {
