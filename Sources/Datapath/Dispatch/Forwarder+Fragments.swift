@@ -9,7 +9,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         takeFragment(
             Fragment(
                 key: key, position: header.fragmentOffset, hasMore: header.moreFragments, offset: frame.offset + header.payloadOffset,
-                length: header.payloadLength, hopLimit: header.timeToLive, typeOfService: header.typeOfService), now: now)
+                length: header.payloadLength, hopLimit: header.timeToLive, typeOfService: header.typeOfService,
+                isForMany: frame.isForMany(inbound.arena.bytes)), now: now)
     }
 
     /// Precondition: `upper` is a fragment, so that its header stands right before it.
@@ -21,7 +22,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         takeFragment(
             Fragment(
                 key: key, position: part.fragmentOffset, hasMore: part.moreFragments, offset: start, length: upper.length,
-                hopLimit: header.hopLimit, typeOfService: header.trafficClass), now: now)
+                hopLimit: header.hopLimit, typeOfService: header.trafficClass, isForMany: frame.isForMany(inbound.arena.bytes)), now: now)
     }
 
     private mutating func takeFragment(_ fragment: Fragment, now: Int64) {
@@ -61,7 +62,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let flow = FlowKey(guest: key.source, guestPort: header.sourcePort, remote: key.destination, remotePort: header.destinationPort)
         let datagram = GuestDatagram(
             key: flow, payloadOffset: header.payloadOffset, payloadLength: header.payloadLength, hopLimit: packet.hopLimit,
-            typeOfService: packet.typeOfService, segmentSize: 0)
+            typeOfService: packet.typeOfService, segmentSize: 0, isForMany: packet.isForMany)
         if descriptorsAreScarce, udp.table.find(flow) == nil { admitFlow(now: now) }
         udp.fromGuest(datagram, in: fragments.arena, &port, now: now)
         // The slot is free again behind this.
@@ -80,7 +81,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let (identifier, sequence) = (fragments.arena.bytes.uint16(at: start + 4), fragments.arena.bytes.uint16(at: start + 6))
         let key = FlowKey(guest: packet.key.source, guestPort: identifier, remote: packet.key.destination, remotePort: 0)
         let echo = GuestEcho(
-            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit)
+            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit, isForMany: packet.isForMany)
         if descriptorsAreScarce, ping.table.find(key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: fragments.arena, &port, now: now)
         return true

@@ -29,6 +29,8 @@ struct Fragment: BitwiseCopyable {
     var length: Int
     var hopLimit: UInt8
     var typeOfService: UInt8
+    /// Its frame was for more than one station.
+    var isForMany = false
 }
 
 /// A packet that is being put together.
@@ -36,6 +38,8 @@ struct FragmentedPacket: BitwiseCopyable {
     var key: FragmentKey
     var hopLimit: UInt8
     var typeOfService: UInt8
+    /// Some part's frame was for more than one station.
+    fileprivate(set) var isForMany = false
     fileprivate(set) var isUsed = true
     /// Parts that are there, and their bytes.
     fileprivate(set) var parts = 0
@@ -121,6 +125,7 @@ struct FragmentTable: ~Copyable {
         place.store(batch.bytes.extracting(fragment.offset..<fragment.offset + fragment.length), at: destination)
         packets[slot].parts += 1
         packets[slot].byteCount += fragment.length
+        if fragment.isForMany { packets[slot].isForMany = true }
         packets[slot].largest = max(packets[slot].largest, fragment.length)
         packets[slot].end = max(packets[slot].end, end)
         if !fragment.hasMore { packets[slot].length = end }

@@ -27,6 +27,8 @@ struct PingFlow: FlowEntry {
     /// The remote as the host sees it.
     let remote: IPAddress
     let socket: Descriptor
+    /// Several may answer, and nobody reports errors: a group, or the broadcast address of a network that the host is in.
+    let isGroup: Bool
     /// What the socket uses now.
     var hopLimit: UInt8
     /// Something came back.

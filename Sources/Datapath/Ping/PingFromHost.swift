@@ -37,7 +37,7 @@ extension PingTranslator {
     /// The replying address as the guest sees it; nil for who was not asked. The kernel looks at the identifier only.
     private func sender(_ number: Int, _ flow: PingFlow) -> IPAddress? {
         guard let source = incoming.source(number)?.address else { return nil }
-        if flow.remote.isGroup { return translation.toGuest(source) }
+        if flow.isGroup { return translation.toGuest(source) }
         return source == flow.remote ? flow.key.remote : nil
     }
 
@@ -48,7 +48,7 @@ extension PingTranslator {
         var count = 0
         while count < PingTranslator.mostErrors, let queued = flow.socket.nextQueuedError() {
             count += 1
-            guard !flow.remote.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
+            guard !flow.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
             // The request comes back with the error, from its ICMP header on.
             let sequence = queued.quotedLength == 8 ? UInt16(truncatingIfNeeded: queued.quotedStart) : flow.sequence
             let offender = translation.offender(of: queued, towards: remote, as: flow.key.remote)

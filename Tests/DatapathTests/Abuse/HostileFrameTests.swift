@@ -57,9 +57,12 @@ import Wire
         let nowhere: [UInt8] = [203, 0, 113, 1]
         let frames = [F.ip4(17, F.udp(1, 9), to: nowhere), F.ip4(1, F.echo(1), to: nowhere)]
         try host.attack(frames.map { Self.broadcast + $0.dropFirst(6) })
-        #expect(host.count(.udpSocketFailed) == 1 && host.count(.pingSocketFailed) == 1 && host.count(.icmpErrorsToGuest) == 0)
+        let datagram = F.udp(1, 9, [UInt8](repeating: 1, count: 16))
+        let parts = [F.ip4(17, Array(datagram[..<16]), to: nowhere, fragment: 0x2000), F.ip4(17, Array(datagram[16...]), to: nowhere, fragment: 2)]
+        try host.attack(parts.map { Self.broadcast + $0.dropFirst(6) })
+        #expect(host.count(.udpSocketFailed) == 2 && host.count(.pingSocketFailed) == 1 && host.count(.icmpErrorsToGuest) == 0)
         try host.attack(frames)
-        #expect(host.count(.udpSocketFailed) == 2 && host.count(.pingSocketFailed) == 2 && host.count(.icmpErrorsToGuest) == 2)
+        #expect(host.count(.udpSocketFailed) == 3 && host.count(.pingSocketFailed) == 2 && host.count(.icmpErrorsToGuest) == 2)
     }
 
     @Test func destinationsThatCannotBe() throws {
