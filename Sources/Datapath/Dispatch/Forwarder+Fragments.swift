@@ -40,6 +40,28 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         fragments.release(slot)
     }
 
+    /// Packets of which something is missing for too long are nothing any more, and who has sent them hears of that (RFC 1122, section 3.3.2; RFC 8200, section 4.5).
+    mutating func giveUpFragments(now: Int64) {
+        while let slot = fragments.overdue(now: now) {
+            tellOfMissingParts(slot)
+            fragments.giveUp(slot)
+            port.counters.add(.droppedFragment, fragments.takeLost())
+        }
+    }
+
+    /// Only where the part is there that is quoted, and not of what was sent to many.
+    private mutating func tellOfMissingParts(_ slot: Int) {
+        let (packet, start) = (fragments[slot], fragments.start(of: slot))
+        guard packet.first >= 8, !packet.isForMany, !packet.key.destination.isGroup, !packet.key.source.isAny else { return }
+        // Ports, or what stands there in an echo request.
+        let key = FlowKey(
+            guest: packet.key.source, guestPort: fragments.arena.bytes.uint16(at: start), remote: packet.key.destination,
+            remotePort: fragments.arena.bytes.uint16(at: start + 2))
+        let kind = key.guest.isIPv4 ? ICMPv4Header.Kind.timeExceeded.number : ICMPv6Header.Kind.timeExceeded.number
+        let quoted = QuotedPacket(key: key, proto: packet.key.proto, length: packet.first, word: fragments.arena.bytes.uint32(at: start + 4))
+        port.sendICMPError(ICMPError(type: kind, code: 1), from: key.remote, quoting: quoted)
+    }
+
     /// What the guest has cut its own packet to. Of a part that a router behind it has cut once more, only the largest piece says something.
     private mutating func learnMTU(from packet: FragmentedPacket, now: Int64) {
         let headers = packet.key.source.isIPv4 ? IPv4Header.length : IPv6Header.length + IPv6FragmentHeader.length

@@ -106,6 +106,25 @@ import Wire
         try host.converse()
     }
 
+    /// Who leaves a part out hears of it, where the first one was there (RFC 1122, section 3.3.2; RFC 8200, section 4.5), and the parts are counted.
+    @Test func partsThatAreMissing() throws {
+        var host = try AbuseHost()
+        let datagram = F.udp(700, 9, [UInt8](repeating: 1, count: 16))
+        let parts4 = [F.ip4(17, Array(datagram[..<16]), fragment: 0x2000), F.ip4(17, Array(datagram[..<16]), from: [192, 0, 2, 3], fragment: 0x2001)]
+        try host.attack(parts4 + [Self.broadcast + F.ip4(17, Array(datagram[..<16]), to: [203, 0, 113, 1], fragment: 0x2000).dropFirst(6)])
+        try host.attack([F.ip6(44, [17, 0, 0, 1, 0, 0, 0, 1] + datagram[..<16]), F.ip6(44, [17, 0, 0, 9, 0, 0, 0, 2] + datagram[..<16])])
+        let now = monotonicNanoseconds() / 1_000_000
+        host.forwarder.giveUpFragments(now: now)
+        #expect(host.count(.droppedFragment) == 0 && host.sent.isEmpty)
+        host.forwarder.giveUpFragments(now: now + 30_000)
+        #expect(host.count(.droppedFragment) == 5 && host.count(.icmpErrorsToGuest) == 2 && host.sent.count == 2)
+        let errors = host.sent.map(\.icmp)
+        try #require(errors.count == 2)
+        #expect(errors.map { Array($0[..<2]) } == [[11, 1], [3, 1]])
+        #expect(Array(errors[0][28..<32]) == Array(datagram[..<4]) && Array(errors[1][48..<52]) == Array(datagram[..<4]))
+        try host.converse()
+    }
+
     @Test func badLengths() throws {
         var host = try AbuseHost()
         let syn = F.tcp(1, 9, .syn)
