@@ -10,11 +10,36 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         switch ethernet.type {
         case .ipv4: dispatchIPv4(frame, ethernet, now: now)
         case .ipv6: dispatchIPv6(frame, ethernet, now: now)
-        case .arp:
-            if let packet = frame.parseARP(inbound.arena.bytes) { learn(packet, ethernet, now: now) }
-            answer(.arp, frame)
+        case .arp: dispatchARP(frame, ethernet, now: now)
+        default: dispatchTagged(frame, ethernet, now: now)
+        }
+    }
+
+    /// A tag of VLAN 0 is no VLAN's: it tells the frame's priority, as Windows' driver does, and the frame is as any other (IEEE 802.1Q). All else is for nobody here.
+    private mutating func dispatchTagged(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
+        let tag = 4
+        let place = frame.offset + EthernetHeader.length
+        guard ethernet.type == .tagged, frame.length >= EthernetHeader.length + tag, inbound.arena.bytes.uint16(at: place) & 0xfff == 0 else {
+            return port.counters.add(.droppedProtocol)
+        }
+        let type = EtherType(inbound.arena.bytes.uint16(at: place + 2))
+        // Both addresses, to before the type.
+        inbound.arena.move(from: frame.offset, to: frame.offset + tag, count: 12)
+        var frame = frame
+        frame.offset += tag
+        frame.length -= tag
+        if frame.offload.flags.contains(.needsChecksum) { frame.offload.checksumStart &-= UInt16(tag) }
+        switch type {
+        case .ipv4: dispatchIPv4(frame, ethernet, now: now)
+        case .ipv6: dispatchIPv6(frame, ethernet, now: now)
+        case .arp: dispatchARP(frame, ethernet, now: now)
         default: port.counters.add(.droppedProtocol)
         }
+    }
+
+    private mutating func dispatchARP(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
+        if let packet = frame.parseARP(inbound.arena.bytes) { learn(packet, ethernet, now: now) }
+        answer(.arp, frame)
     }
 
     /// nil for what is not for us.

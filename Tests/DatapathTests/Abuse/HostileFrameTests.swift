@@ -125,6 +125,36 @@ import Wire
         try host.converse()
     }
 
+    /// A frame with a priority (IEEE 802.1Q) is as any other; one of a VLAN is nobody's, nor is a tag behind a tag.
+    @Test func taggedFrames() throws {
+        func tagged(_ frame: [UInt8], _ tag: [UInt8] = [0x81, 0, 0xe0, 0]) -> [UInt8] { frame[..<12] + tag + frame[12...] }
+        var host = try AbuseHost()
+        let far = try FarEnd()
+        try host.attack([tagged(F.ip4(17, F.udp(701, Int(far.endpoint.port), [7])))])
+        #expect(try far.receive(1).map(\.payload) == [[7]])
+        try host.attack([tagged(F.ip4(1, F.echo(3))), tagged(Self.arp(1, F.guest, F.guestMAC, F.router))])
+        #expect(host.count(.pingReplies) == 1 && host.count(.arpReplies) == 1)
+        let listener = try AbuseListener()
+        try host.attack([tagged(F.ip4(6, F.tcp(702, Int(listener.port), .syn)))])
+        let answer = try #require(host.segments(to: AbuseConnection(port: 702, remotePort: 0, sequence: 0, expected: 0)).first)
+        let hello = F.tcp(702, Int(listener.port), [.ack, .psh], sequence: 1001, acknowledgment: answer.tcpSequence &+ 1, Array("hello ".utf8))
+        let rest = F.tcp(702, Int(listener.port), [.ack, .psh], sequence: 1007, acknowledgment: answer.tcpSequence &+ 1, Array("there ".utf8))
+        try host.attack([tagged(F.ip4(6, hello)), F.ip4(6, rest)])
+        let peer = try #require(try listener.socket.accept()?.0)
+        defer { peer.close() }
+        try peer.setNonBlocking()
+        #expect(try peer.readAll(limit: 100) == Array("hello there ".utf8))
+        #expect(host.count(.droppedProtocol) == 0 && host.count(.droppedMalformed) == 0)
+        let echo = F.ip4(1, F.echo(4))
+        try host.attack([
+            tagged(echo, [0x81, 0, 0, 5]), tagged(echo, [0x81, 0, 0xef, 0xff]), tagged(tagged(echo)), Array(tagged(echo)[..<17]), Array(tagged(echo)[..<15]),
+        ])
+        #expect(host.count(.droppedProtocol) == 5 && host.count(.pingReplies) == 1)
+        try host.attack([Array(tagged(echo)[..<18])])
+        #expect(host.count(.droppedMalformed) == 1)
+        try host.converse()
+    }
+
     @Test func badLengths() throws {
         var host = try AbuseHost()
         let syn = F.tcp(1, 9, .syn)
