@@ -103,7 +103,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let (identifier, sequence) = (fragments.arena.bytes.uint16(at: start + 4), fragments.arena.bytes.uint16(at: start + 6))
         let key = FlowKey(guest: packet.key.source, guestPort: identifier, remote: packet.key.destination, remotePort: 0)
         let echo = GuestEcho(
-            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit, isForMany: packet.isForMany)
+            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit,
+            typeOfService: packet.typeOfService, isForMany: packet.isForMany)
         if descriptorsAreScarce, ping.table.find(key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: fragments.arena, &port, now: now)
         return true

@@ -136,7 +136,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let echo = GuestEcho(
             key: FlowKey(guest: payload.source, guestPort: identifier, remote: payload.destination, remotePort: 0), sequence: sequence,
             messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit,
-            isForMany: frame.isForMany(inbound.arena.bytes))
+            typeOfService: payload.typeOfService, isForMany: frame.isForMany(inbound.arena.bytes))
         if descriptorsAreScarce, ping.table.find(echo.key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: inbound.arena, &port, now: now)
     }
@@ -173,7 +173,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let key = FlowKey(
             guest: payload.source, guestPort: header.sourcePort, remote: payload.destination, remotePort: header.destinationPort)
         if descriptorsAreScarce, header.flags.contains(.syn), tcp.table.find(key) == nil { admitFlow(now: now) }
-        tcp.fromGuest(GuestSegment(key: key, header: header), in: inbound.arena, &port, now: now)
+        tcp.fromGuest(GuestSegment(key: key, header: header, typeOfService: payload.typeOfService), in: inbound.arena, &port, now: now)
     }
 }
 

@@ -18,6 +18,7 @@ struct GuestEcho: BitwiseCopyable {
     var messageOffset: Int
     var messageLength: Int
     var hopLimit: UInt8
+    var typeOfService: UInt8
     /// Its frame was for more than one station.
     var isForMany = false
 }
@@ -31,6 +32,7 @@ struct PingFlow: FlowEntry {
     let isGroup: Bool
     /// What the socket uses now.
     var hopLimit: UInt8
+    var typeOfService: UInt8 = 0
     /// Something came back.
     var isAnswered = false
     /// Of the last request.

@@ -65,6 +65,10 @@ struct PingTranslator: ~Copyable {
                 try? flow.socket.setHopLimit(echo.hopLimit, isIPv4: isIPv4)
             }
         }
+        if echo.typeOfService != flow.typeOfService {
+            table[index].typeOfService = echo.typeOfService
+            try? flow.socket.setTypeOfService(echo.typeOfService, isIPv4: flow.remote.isIPv4)
+        }
         outgoing.removeAll()
         _ = outgoing.append(arena, offset: echo.messageOffset, length: echo.messageLength)
         var outcome = outgoing.send(on: flow.socket)
