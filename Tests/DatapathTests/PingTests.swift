@@ -58,6 +58,7 @@ import Wire
         network.ipv4?.templateInterfaceIndex = 1  // lo
         var host = try TestHost(network: network)
         host.echo(identifier: 11, sequence: 1, to: IPAddress(IPv4Address("192.0.2.99")!))
+        try #require(host.ping.table.count == 1)
         let flow = host.ping.table[0]
         #expect(flow.isGroup && host.port.counters[.pingSocketFailed] == 0 && host.frames.isEmpty)
         // The kernel refuses to send, of which nobody is told.
@@ -69,11 +70,13 @@ import Wire
         #expect(host.frames.isEmpty)
         // All on the link are on that link, wherever the default route leads.
         host.echo(identifier: 12, sequence: 1, to: IPAddress(IPv4Address.broadcast))
+        try #require(host.ping.table.count == 2)
         let limited = host.ping.table[1]
         #expect(limited.isGroup && limited.socket.boundInterface == 1)
         host.ping.distrustSources()
         #expect(limited.socket.boundInterface == 1)
         host.echo(identifier: 13, sequence: 1, to: TestHost.mapped4)
+        try #require(host.ping.table.count == 3)
         #expect(!host.ping.table[2].isGroup)
     }
 

@@ -38,11 +38,13 @@ import Wire
         let port = Int(try #require(try listener.localAddress().endpoint).port)
         let syn = F.tcp(51_400, port, .syn)
         try host.attack([Self.mark(isIPv4 ? F.ip4(6, syn) : F.ip6(6, syn), 0xb9)])
+        try #require(host.forwarder.tcp.table.count == 1)
         // Without the bits of ECN, which each side has for itself.
         #expect(Self.value(host.forwarder.tcp.table[0].socket, isIPv4: isIPv4) == 0xb8)
         for (number, value) in [UInt8(0x20), 0x20, 0, 0x48].enumerated() {
             let echo = F.echo(0x4140, number)
             try host.attack([Self.mark(isIPv4 ? F.ip4(1, echo) : F.ip6(58, [128] + echo[1...]), value)])
+            try #require(host.forwarder.ping.table.count == 1)
             #expect(Self.value(host.forwarder.ping.table[0].socket, isIPv4: isIPv4) == value)
         }
         #expect(host.count(.pingReplies) == 4)
