@@ -11,6 +11,8 @@ public struct EtherType: Equatable, Hashable, Sendable, BitwiseCopyable {
     @inlinable public static var ipv4: EtherType { EtherType(0x0800) }
     @inlinable public static var arp: EtherType { EtherType(0x0806) }
     @inlinable public static var ipv6: EtherType { EtherType(0x86dd) }
+    /// A tag of four bytes, with the type of what follows at its end (IEEE 802.1Q).
+    @inlinable public static var tagged: EtherType { EtherType(0x8100) }
 }
 
 /// The 14 bytes in front of every frame.

@@ -80,6 +80,27 @@ import Wire
         #expect(lab.add(0..<800, now: 59_999) == .whole(0))
     }
 
+    /// A packet is waited for for as long as the first of its parts, and while none is there nothing is.
+    @Test func whatDoesNotBecomeWhole() throws {
+        var lab = try Lab(1600)
+        var due = lab.table.nextWakeUp
+        #expect(due == nil)
+        _ = lab.add(0..<800, of: Self.other(1), now: 100)
+        _ = lab.add(800..<1600, of: Self.other(2), now: 50)
+        #expect(lab.add(800..<1600, of: Self.other(1), now: 200) == .whole(0))
+        due = lab.table.nextWakeUp
+        #expect(due == 30_050)
+        lab.table.release(0)
+        due = lab.table.nextWakeUp
+        let early = lab.table.overdue(now: 30_049)
+        let late = lab.table.overdue(now: 30_050)
+        #expect(due == 30_050 && early == nil && late == 1)
+        lab.table.giveUp(1)
+        due = lab.table.nextWakeUp
+        let lost = lab.table.takeLost()
+        #expect(due == nil && lost == 1)
+    }
+
     /// What overlaps, what disagrees about the end, what is too long, and what no sender makes.
     @Test func partsThatMakeNoSense() throws {
         var lab = try Lab(65_536)

@@ -203,6 +203,34 @@ private struct LateLink: GuestLink, ~Copyable {
         #expect(packets.map(\.udpPayload) == payloads && packets.allSatisfy { $0.l4Sum == 0xffff })
     }
 
+    /// Whoever cuts several datagrams of one frame counts on from its identification, and what follows is counted behind that; TCP by itself.
+    @Test func identificationsOfSeveralAreCountedEach() throws {
+        var host = try TestHost()
+        let key = FlowKey(guest: TestHost.guest4, guestPort: 5, remote: TestHost.mapped4, remotePort: 6)
+        for (payload, size) in [(100, 0), (5000, 1000), (4001, 1000), (1000, 1000), (100, 0)] {
+            let slot = host.port.reserve()
+            let isSent = host.port.sendUDP(key: key, slot: slot, payload: payload, segmentSize: size)
+            #expect(isSent)
+            host.port.sendSegment(
+                TCPHeader(
+                    sourcePort: 6, destinationPort: 5, sequence: SequenceNumber(0), acknowledgment: SequenceNumber(0), flags: .rst, window: 0), key: key)
+        }
+        let first = try #require(host.frames.first).word(18)
+        #expect(host.frames.filter { $0.proto == 17 }.map { $0.word(18) &- first } == [0, 1, 6, 11, 12])
+    }
+
+    /// A slot holds more of IPv6 than a frame does, which counts its header: no more are joined than a frame takes.
+    @Test func asManyAreJoinedAsAFrameHolds() throws {
+        var host = try TestHost()
+        let far = try FarEnd(IPAddress(IPv6Address.loopback))
+        let source = try Self.open(&host, far, port: 41_203)
+        host.udp.table[0].burst = 8
+        for index in 0..<8 { try far.send(pattern(8190, index), to: source) }
+        try host.run(limit: 100)
+        #expect(host.frames.flatMap(\.udpDatagrams) == (0..<8).map { pattern(8190, $0) })
+        #expect(host.frames.count == 2 && host.frames.allSatisfy { $0.bytes.count <= largestFrame })
+    }
+
     /// The first identification is of this run, and those of parts follow each other.
     @Test func identifications() throws {
         let firsts = try (0..<20).map { run in

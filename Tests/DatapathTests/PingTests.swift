@@ -1,5 +1,6 @@
 import Dispatch
 import Foundation
+import Glibc
 import Linux
 import Settings
 import Synchronization
@@ -40,12 +41,43 @@ import Wire
         #expect(host.frames.first.map { Array($0.icmp[4..<8]) } == [0x23, 0x45, 0, 7])
     }
 
-    @Test func largePing() throws {
+    @Test(arguments: [(TestHost.mapped4, 60_000), (TestHost.mapped4, 65_507), (TestHost.mapped6, 65_487), (TestHost.mapped6, 65_527)])
+    func largePing(_ remote: IPAddress, _ size: Int) throws {
         var host = try TestHost()
-        let payload = pattern(60_000)
-        host.echo(identifier: 5, sequence: 1, to: TestHost.mapped4, payload: payload)
-        try host.run(untilFrames: 1)
-        #expect(host.frames.first.map { Array($0.icmp[8...]) } == payload)
+        let payload = pattern(size)
+        host.echo(identifier: 5, sequence: 1, to: remote, payload: payload)
+        try host.run(untilFrames: size == 60_000 ? 1 : 2)
+        #expect(try SentFrame.packets(host.frames).first.map { Array($0.icmp[8...]) } == payload)
+    }
+
+    /// The broadcast address of a network that the host is in, which only the kernel knows as such (see `whatIsSentToManyIsLostQuietly`).
+    @Test func everybodyOnANetworkIsAsked() throws {
+        var network = TestHost.network()
+        network.ipv4?.hostAddress = IPv4Address("127.255.255.255")!
+        network.ipv4?.mapGuestAddress = IPv4Address("192.0.2.99")!
+        network.ipv4?.templateInterfaceIndex = 1  // lo
+        var host = try TestHost(network: network)
+        host.echo(identifier: 11, sequence: 1, to: IPAddress(IPv4Address("192.0.2.99")!))
+        try #require(host.ping.table.count == 1)
+        let flow = host.ping.table[0]
+        #expect(flow.isGroup && host.port.counters[.pingSocketFailed] == 0 && host.frames.isEmpty)
+        // The kernel refuses to send, of which nobody is told.
+        var off: Int32 = 0
+        // SAFETY: the kernel reads four bytes.
+        let result = unsafe setsockopt(flow.socket.number, SOL_SOCKET, SO_BROADCAST, &off, 4)
+        try #require(result == 0)
+        host.echo(identifier: 11, sequence: 2, to: IPAddress(IPv4Address("192.0.2.99")!))
+        #expect(host.frames.isEmpty)
+        // All on the link are on that link, wherever the default route leads.
+        host.echo(identifier: 12, sequence: 1, to: IPAddress(IPv4Address.broadcast))
+        try #require(host.ping.table.count == 2)
+        let limited = host.ping.table[1]
+        #expect(limited.isGroup && limited.socket.boundInterface == 1)
+        host.ping.distrustSources()
+        #expect(limited.socket.boundInterface == 1)
+        host.echo(identifier: 13, sequence: 1, to: TestHost.mapped4)
+        try #require(host.ping.table.count == 3)
+        #expect(!host.ping.table[2].isGroup)
     }
 
     @Test func hopLimitAndExpiry() throws {

@@ -55,20 +55,22 @@ import Wire
         #expect(host.frames.first?.udpPayload == [] && host.frames.first?.word(host.frames[0].l4 + 4) == 8)
     }
 
-    @Test func largestDatagramGoesBothWays() throws {
+    /// IPv6 does not count its own header.
+    @Test(arguments: [(IPAddress(IPv4Address.loopback), 65507), (IPAddress(IPv6Address.loopback), 65527)])
+    func largestDatagramGoesBothWays(_ loopback: IPAddress, _ size: Int) throws {
         var host = try TestHost()
-        let far = try FarEnd()
-        let payload = pattern(65507)
+        let far = try FarEnd(loopback)
+        let payload = pattern(size)
         host.send(payload, from: 40004, to: far.seen)
         host.endRound()
         let received = try far.receive(1)
         #expect(received.first?.payload == payload)
         try far.send(payload, to: try #require(received.first).source)
-        // 15 bytes more than the guest's MTU.
+        // More than the guest's MTU by 15 bytes, or 55.
         try host.run(untilFrames: 2)
         let packets = try SentFrame.packets(host.frames)
         #expect(packets.first?.udpPayload == payload)
-        #expect(packets.first?.word(16) == 65535)
+        #expect(packets.first?.word(loopback.isIPv4 ? 16 : 18) == 65535 && packets.first?.l4Sum == 0xffff)
     }
 
     @Test func manyRemotesShareThePort() throws {
@@ -98,6 +100,76 @@ import Wire
         try far.send([2], to: source)
         try host.run(untilFrames: 1)
         #expect(host.frames.first?.destinationPort == other.endpoint.port)
+    }
+
+    /// Where the guest's port is another program's, all its flows have one other, and each hears its own remote (RFC 4787, REQ-1).
+    @Test func aPortThatIsNotToBeHadHasOneSubstitute() throws {
+        var host = try TestHost()
+        let taken = try FarEnd(IPAddress(IPv4Address.loopback))
+        let first = try FarEnd()
+        let second = try FarEnd()
+        let port = taken.endpoint.port
+        host.send([1], from: port, to: first.seen)
+        host.endRound()
+        let substitute = try #require(try first.receive(1).first).source
+        #expect(substitute.port != port && host.udp.table[0].flags.contains(.hasSubstitute))
+        host.send([2], from: port, to: second.seen)
+        host.endRound()
+        #expect(try second.receive(1).map(\.source) == [substitute])
+        try second.send([4], to: substitute)
+        try first.send([3], to: substitute)
+        try host.run(untilFrames: 2)
+        #expect(Set(host.frames.map { "\($0.sourcePort) \($0.destinationPort) \($0.udpPayload)" }) == ["\(first.seen.port) \(port) [3]", "\(second.seen.port) \(port) [4]"])
+        // Neither the guest's other ports nor other guests take part.
+        let other = IPAddress(IPv4Address("192.0.2.77")!)
+        host.send([5], from: port, to: first.seen, guest: other)
+        host.send([6], from: substitute.port, to: first.seen)
+        host.endRound()
+        let sources = try first.receive(2).map(\.source.port)
+        #expect(Set(sources).count == 2 && !sources.contains(substitute.port) && !sources.contains(port))
+        // It lasts as long as any of its flows.
+        host.udp.close(0, &host.port)
+        let still = host.udp.substitutes.find(TestHost.guest4, port, isIPv4: true)
+        host.udp.close(1, &host.port)
+        let none = host.udp.substitutes.find(TestHost.guest4, port, isIPv4: true)
+        #expect(still == substitute.port && none == nil)
+    }
+
+    /// What cannot be had a second time is no reason to be silent.
+    @Test func aSubstituteThatIsTakenIsLeftAlone() throws {
+        var host = try TestHost()
+        let taken = try FarEnd()
+        let far = try FarEnd()
+        let port = taken.endpoint.port
+        let isNoted = host.udp.substitutes.note(TestHost.guest4, port, isIPv4: true, port: taken.endpoint.port)
+        host.send([1], from: port, to: far.seen)
+        host.endRound()
+        let source = try #require(try far.receive(1).first).source
+        #expect(isNoted && source.port != port && !host.udp.table[0].flags.contains(.hasSubstitute))
+        host.udp.close(0, &host.port)
+        let still = host.udp.substitutes.find(TestHost.guest4, port, isIPv4: true)
+        #expect(still == port)
+    }
+
+    @Test func substitutesAreCounted() throws {
+        var substitutes = try PortSubstitutes()
+        let (guest4, guest6) = (TestHost.guest4, TestHost.guest6)
+        // A query to a resolver of the other family has a socket of that.
+        let notes = [
+            substitutes.note(guest4, 53, isIPv4: true, port: 1000), substitutes.note(guest4, 53, isIPv4: false, port: 2000),
+            substitutes.note(guest6, 53, isIPv4: false, port: 3000), substitutes.note(guest4, 53, isIPv4: true, port: 1000),
+            substitutes.note(guest4, 53, isIPv4: true, port: 1001),
+        ]
+        #expect(notes == [true, true, true, true, false])
+        let found = [substitutes.find(guest4, 53, isIPv4: true), substitutes.find(guest4, 53, isIPv4: false), substitutes.find(guest6, 53, isIPv4: false)]
+        #expect(found == [1000, 2000, 3000])
+        substitutes.release(guest4, 53, isIPv4: true)
+        let still = substitutes.find(guest4, 53, isIPv4: true)
+        substitutes.release(guest4, 53, isIPv4: true)
+        substitutes.release(guest4, 53, isIPv4: true)
+        let none = substitutes.find(guest4, 53, isIPv4: true)
+        let others = substitutes.find(guest6, 53, isIPv4: false)
+        #expect(still == 1000 && none == nil && others == 3000)
     }
 
     /// A guest that talks to its own port on the host must not hear itself.

@@ -99,7 +99,7 @@ struct TestHost: ~Copyable {
         ]
         let offset = place(header + payload)
         let key = FlowKey(guest: isIPv4 ? TestHost.guest4 : TestHost.guest6, guestPort: identifier, remote: remote, remotePort: 0)
-        let request = GuestEcho(key: key, sequence: sequence, messageOffset: offset, messageLength: 8 + payload.count, hopLimit: hopLimit)
+        let request = GuestEcho(key: key, sequence: sequence, messageOffset: offset, messageLength: 8 + payload.count, hopLimit: hopLimit, typeOfService: 0)
         ping.fromGuest(request, in: arena, &port, now: now)
     }
 

@@ -9,7 +9,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         takeFragment(
             Fragment(
                 key: key, position: header.fragmentOffset, hasMore: header.moreFragments, offset: frame.offset + header.payloadOffset,
-                length: header.payloadLength, hopLimit: header.timeToLive, typeOfService: header.typeOfService), now: now)
+                length: header.payloadLength, hopLimit: header.timeToLive, typeOfService: header.typeOfService,
+                isForMany: frame.isForMany(inbound.arena.bytes)), now: now)
     }
 
     /// Precondition: `upper` is a fragment, so that its header stands right before it.
@@ -21,7 +22,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         takeFragment(
             Fragment(
                 key: key, position: part.fragmentOffset, hasMore: part.moreFragments, offset: start, length: upper.length,
-                hopLimit: header.hopLimit, typeOfService: header.trafficClass), now: now)
+                hopLimit: header.hopLimit, typeOfService: header.trafficClass, isForMany: frame.isForMany(inbound.arena.bytes)), now: now)
     }
 
     private mutating func takeFragment(_ fragment: Fragment, now: Int64) {
@@ -37,6 +38,28 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         port.counters.add(isSound ? .reassembled : .droppedMalformed)
         if isSound { learnMTU(from: fragments[slot], now: now) }
         fragments.release(slot)
+    }
+
+    /// Packets of which something is missing for too long are nothing any more, and who has sent them hears of that (RFC 1122, section 3.3.2; RFC 8200, section 4.5).
+    mutating func giveUpFragments(now: Int64) {
+        while let slot = fragments.overdue(now: now) {
+            tellOfMissingParts(slot)
+            fragments.giveUp(slot)
+            port.counters.add(.droppedFragment, fragments.takeLost())
+        }
+    }
+
+    /// Only where the part is there that is quoted, and not of what was sent to many.
+    private mutating func tellOfMissingParts(_ slot: Int) {
+        let (packet, start) = (fragments[slot], fragments.start(of: slot))
+        guard packet.first >= 8, !packet.isForMany, !packet.key.destination.isGroup, !packet.key.source.isAny else { return }
+        // Ports, or what stands there in an echo request.
+        let key = FlowKey(
+            guest: packet.key.source, guestPort: fragments.arena.bytes.uint16(at: start), remote: packet.key.destination,
+            remotePort: fragments.arena.bytes.uint16(at: start + 2))
+        let kind = key.guest.isIPv4 ? ICMPv4Header.Kind.timeExceeded.number : ICMPv6Header.Kind.timeExceeded.number
+        let quoted = QuotedPacket(key: key, proto: packet.key.proto, length: packet.first, word: fragments.arena.bytes.uint32(at: start + 4))
+        port.sendICMPError(ICMPError(type: kind, code: 1), from: key.remote, quoting: quoted)
     }
 
     /// What the guest has cut its own packet to. Of a part that a router behind it has cut once more, only the largest piece says something.
@@ -61,7 +84,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let flow = FlowKey(guest: key.source, guestPort: header.sourcePort, remote: key.destination, remotePort: header.destinationPort)
         let datagram = GuestDatagram(
             key: flow, payloadOffset: header.payloadOffset, payloadLength: header.payloadLength, hopLimit: packet.hopLimit,
-            typeOfService: packet.typeOfService, segmentSize: 0)
+            typeOfService: packet.typeOfService, segmentSize: 0, isForMany: packet.isForMany)
         if descriptorsAreScarce, udp.table.find(flow) == nil { admitFlow(now: now) }
         udp.fromGuest(datagram, in: fragments.arena, &port, now: now)
         // The slot is free again behind this.
@@ -80,7 +103,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let (identifier, sequence) = (fragments.arena.bytes.uint16(at: start + 4), fragments.arena.bytes.uint16(at: start + 6))
         let key = FlowKey(guest: packet.key.source, guestPort: identifier, remote: packet.key.destination, remotePort: 0)
         let echo = GuestEcho(
-            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit)
+            key: key, sequence: sequence, messageOffset: start, messageLength: packet.length, hopLimit: packet.hopLimit,
+            typeOfService: packet.typeOfService, isForMany: packet.isForMany)
         if descriptorsAreScarce, ping.table.find(key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: fragments.arena, &port, now: now)
         return true

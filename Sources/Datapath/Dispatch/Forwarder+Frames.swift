@@ -10,12 +10,37 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         switch ethernet.type {
         case .ipv4: dispatchIPv4(frame, ethernet, now: now)
         case .ipv6: dispatchIPv6(frame, ethernet, now: now)
-        case .arp:
-            guard let packet = frame.parseARP(inbound.arena.bytes) else { return }
-            learn(packet, ethernet, now: now)
-            if !isForAnother(packet, ethernet, now: now) { answer(.arp, frame) }
+        case .arp: dispatchARP(frame, ethernet, now: now)
+        default: dispatchTagged(frame, ethernet, now: now)
+        }
+    }
+
+    /// A tag of VLAN 0 is no VLAN's: it tells the frame's priority, as Windows' driver does, and the frame is as any other (IEEE 802.1Q). All else is for nobody here.
+    private mutating func dispatchTagged(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
+        let tag = 4
+        let place = frame.offset + EthernetHeader.length
+        guard ethernet.type == .tagged, frame.length >= EthernetHeader.length + tag, inbound.arena.bytes.uint16(at: place) & 0xfff == 0 else {
+            return port.counters.add(.droppedProtocol)
+        }
+        let type = EtherType(inbound.arena.bytes.uint16(at: place + 2))
+        // Both addresses, to before the type.
+        inbound.arena.move(from: frame.offset, to: frame.offset + tag, count: 12)
+        var frame = frame
+        frame.offset += tag
+        frame.length -= tag
+        if frame.offload.flags.contains(.needsChecksum) { frame.offload.checksumStart &-= UInt16(tag) }
+        switch type {
+        case .ipv4: dispatchIPv4(frame, ethernet, now: now)
+        case .ipv6: dispatchIPv6(frame, ethernet, now: now)
+        case .arp: dispatchARP(frame, ethernet, now: now)
         default: port.counters.add(.droppedProtocol)
         }
+    }
+
+    private mutating func dispatchARP(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {
+        guard let packet = frame.parseARP(inbound.arena.bytes) else { return port.counters.add(.droppedMalformed) }
+        learn(packet, ethernet, now: now)
+        if !isForAnother(packet, ethernet, now: now) { answer(.arp, frame) }
     }
 
     /// nil for what is not for us.
@@ -52,7 +77,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             return
         }
         guard guest.hasIPv6 else { return port.counters.add(.droppedDisabled) }
-        guard learn(header.source, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
+        // From here on, such a destination would be one of IPv4 (`IPAddress`). On the wire, it means nothing.
+        guard !header.destination.isIPv4Mapped, learn(header.source, ethernet, now: now) else { return port.counters.add(.droppedAddress) }
         if upper.isFragment { return takeFragment(header, upper, in: frame, now: now) }
         let payload = L4Payload(
             proto: upper.proto, source: IPAddress(header.source), destination: IPAddress(header.destination),
@@ -99,9 +125,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         switch header.kind {
         case .echoRequest: forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
-        case .unreachable where header.code == ICMPv4Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
         case .unreachable where header.code == ICMPv4Header.Unreachable.fragmentationNeeded:
             takeTooBig(Int(header.mtu), payload, in: frame, now: now)
+        case .unreachable: takeRefusal(isOfPort: header.code == ICMPv4Header.Unreachable.port, payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
     }
@@ -111,7 +137,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let echo = GuestEcho(
             key: FlowKey(guest: payload.source, guestPort: identifier, remote: payload.destination, remotePort: 0), sequence: sequence,
             messageOffset: frame.offset + payload.offset, messageLength: payload.end - payload.offset, hopLimit: payload.hopLimit,
-            isForMany: frame.isForMany(inbound.arena.bytes))
+            typeOfService: payload.typeOfService, isForMany: frame.isForMany(inbound.arena.bytes))
         if descriptorsAreScarce, ping.table.find(echo.key) == nil { admitFlow(now: now) }
         ping.fromGuest(echo, in: inbound.arena, &port, now: now)
     }
@@ -132,7 +158,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .neighbourAdvertisement: takeAdvertisement(payload, in: frame, now: now)
         case .echoRequest:
             forwardEcho(identifier: header.identifier, sequence: header.sequence, payload, in: frame, now: now)
-        case .unreachable where header.code == ICMPv6Header.Unreachable.port: takeRefusal(payload, in: frame, now: now)
+        case .unreachable: takeRefusal(isOfPort: header.code == ICMPv6Header.Unreachable.port, payload, in: frame, now: now)
         case .packetTooBig: takeTooBig(Int(header.mtu), payload, in: frame, now: now)
         default: port.counters.add(.droppedProtocol)
         }
@@ -158,7 +184,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let key = FlowKey(
             guest: payload.source, guestPort: header.sourcePort, remote: payload.destination, remotePort: header.destinationPort)
         if descriptorsAreScarce, header.flags.contains(.syn), tcp.table.find(key) == nil { admitFlow(now: now) }
-        tcp.fromGuest(GuestSegment(key: key, header: header), in: inbound.arena, &port, now: now)
+        tcp.fromGuest(GuestSegment(key: key, header: header, typeOfService: payload.typeOfService), in: inbound.arena, &port, now: now)
     }
 }
 

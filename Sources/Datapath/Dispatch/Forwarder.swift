@@ -230,6 +230,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
             tcp.expireTimers(&port, now: now)
             udp.expireTimers(&port, now: now)
             ping.expireTimers(&port, now: now)
+            giveUpFragments(now: now)
         }
         tcp.endRound(&port, now: now)
         bypass.endRound(&port.counters, now: now, timeIsUp: timeIsUp)
@@ -244,6 +245,7 @@ struct Forwarder<Link: GuestLink & ~Copyable, Sockets: HostSockets & ~Copyable>:
         if let wake = tcp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = udp.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         if let wake = ping.timers.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
+        if let wake = fragments.nextWakeUp { due = min(due ?? .max, wake * 1_000_000) }
         let bypassWake = bypass.nextWakeUp(now: now / 1_000_000)
         if bypassWake != .max { due = min(due ?? .max, bypassWake * 1_000_000) }
         if listenersResumeAt != .max { due = min(due ?? .max, listenersResumeAt * 1_000_000) }

@@ -114,7 +114,7 @@ struct AddressTranslation: BitwiseCopyable {
         let address = remote.address
         guard family.isOn, !address.isAny else { return nil }
         // The guest's own loopback is no address of this link.
-        if address.isLoopback || (!address.isIPv4 && address.ipv6.isIPv4Mapped) { return nil }
+        if address.isLoopback { return nil }
         if remote.isDNS, address == family.dnsForward {
             guard let host = family.dnsHost else { return nil }
             return Endpoint(host, remote.port)

@@ -4,7 +4,8 @@ internal import Wire
 /// Where things lie in the slots of a `GuestPort`.
 enum SlotLayout {
     static var count: Int { 8 }
-    static var size: Int { (linkHeadroom + largestFrame + 63) & ~63 }
+    /// The most that a socket hands out in one piece has room, which is more than a frame of IPv6 carries: such a packet goes in parts.
+    static var size: Int { (ip + IPv6Header.length + 65535 + 63) & ~63 }
     /// From a slot's start to its IP header.
     static var ip: Int { linkHeadroom + EthernetHeader.length }
 
@@ -22,6 +23,9 @@ enum SlotLayout {
 
     @_noAllocation @_noLocks
     static func ipHeaderLength(_ address: IPAddress) -> Int { address.isIPv4 ? IPv4Header.length : IPv6Header.length }
+
+    /// The most that an IP packet carries. IPv4 counts its own header, IPv6 does not (RFC 8200, section 3).
+    static func mostPayload(_ address: IPAddress) -> Int { address.isIPv4 ? 65535 - IPv4Header.length : 65535 }
 }
 
 /// The one way out to the guest: slots to build frames in, Ethernet and IP headers, and the counters.
@@ -51,7 +55,9 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
     private var nextSlot = 0
     /// Where the next part goes, from `SlotLayout.parts`.
     private var nextPart = 0
-    private var identification: UInt16 = 0
+    private var segmentIdentification: UInt16 = 0
+    /// Of all packets but TCP's, which may be cut behind the guest (RFC 6864, section 4.3).
+    private var identification: UInt16 = 1
     /// The same of packets that go in parts, counted by themselves: among TCP's, the 16 bits of IPv4 would come again within milliseconds, while parts of an earlier
     /// packet still wait for the rest. The first one can be told by who knows the key only.
     var partsIdentification: UInt32
@@ -136,14 +142,13 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         return stations.find(destination) ?? guestMAC
     }
 
-    /// Writes Ethernet and IP headers into the slot; returns where the L4 header starts.
+    /// Writes Ethernet and IP headers into the slot; returns where the L4 header starts. `datagrams`: as many packets are made of it by whoever cuts it.
     mutating func writeHeaders(
-        slot: Int, source: IPAddress, destination: IPAddress, proto: IPProtocol, payloadLength: Int,
+        slot: Int, source: IPAddress, destination: IPAddress, proto: IPProtocol, payloadLength: Int, datagrams: Int = 1,
         flowLabel: UInt32 = 0, hopLimit: UInt8 = 64, typeOfService: UInt8 = 0
     ) -> Int {
         let mac = linkAddress(of: destination)
-        identification &+= 1
-        let (identification, gatewayMAC) = (identification, gatewayMAC)
+        let (identification, gatewayMAC) = (identify(proto, datagrams), gatewayMAC)
         var bytes = arena.mutableBytes
         let ip = slot + SlotLayout.ip
         guard let source4 = source.ipv4, let destination4 = destination.ipv4 else {
@@ -162,6 +167,16 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
             dontFragment: proto == .tcp
         ).write(to: &bytes, at: ip)
         return ip + IPv4Header.length
+    }
+
+    /// The identification of a packet, or of the first of several, which those behind it are counted from.
+    private mutating func identify(_ proto: IPProtocol, _ count: Int) -> UInt16 {
+        if proto == .tcp {
+            segmentIdentification &+= 1
+            return segmentIdentification
+        }
+        defer { identification &+= UInt16(truncatingIfNeeded: count) }
+        return identification
     }
 
     /// Sends the frame that was built in `slot` and ends at `end`. True when the link took it.

@@ -29,6 +29,8 @@ struct Fragment: BitwiseCopyable {
     var length: Int
     var hopLimit: UInt8
     var typeOfService: UInt8
+    /// Its frame was for more than one station.
+    var isForMany = false
 }
 
 /// A packet that is being put together.
@@ -36,12 +38,15 @@ struct FragmentedPacket: BitwiseCopyable {
     var key: FragmentKey
     var hopLimit: UInt8
     var typeOfService: UInt8
+    /// Some part's frame was for more than one station.
+    fileprivate(set) var isForMany = false
     fileprivate(set) var isUsed = true
     /// Parts that are there, and their bytes.
     fileprivate(set) var parts = 0
     fileprivate(set) var byteCount = 0
-    /// Bytes of the largest of them.
+    /// Bytes of the largest of them, and of the one that begins the packet; 0: that is not there.
     fileprivate(set) var largest = 0
+    fileprivate(set) var first = 0
     /// Behind the last byte that is there, and how many there will be; 0: not known yet.
     fileprivate(set) var end = 0
     fileprivate(set) var length = 0
@@ -78,6 +83,8 @@ struct FragmentTable: ~Copyable {
     private(set) var arena: Mapping
     private var packets: FixedTable<FragmentedPacket>
     private var present: FixedTable<UInt64>
+    /// Packets that are not whole yet.
+    private var count = 0
     /// Parts of packets that were given up since this was last taken.
     private var lost = 0
 
@@ -121,21 +128,45 @@ struct FragmentTable: ~Copyable {
         place.store(batch.bytes.extracting(fragment.offset..<fragment.offset + fragment.length), at: destination)
         packets[slot].parts += 1
         packets[slot].byteCount += fragment.length
+        if fragment.isForMany { packets[slot].isForMany = true }
         packets[slot].largest = max(packets[slot].largest, fragment.length)
         packets[slot].end = max(packets[slot].end, end)
         if !fragment.hasMore { packets[slot].length = end }
-        if fragment.position == 0 { (packets[slot].hopLimit, packets[slot].typeOfService) = (fragment.hopLimit, fragment.typeOfService) }
+        if fragment.position == 0 {
+            packets[slot].first = fragment.length
+            (packets[slot].hopLimit, packets[slot].typeOfService) = (fragment.hopLimit, fragment.typeOfService)
+        }
         return packets[slot].isWhole ? .whole(slot) : .waits
     }
 
-    mutating func release(_ slot: Int) { packets[slot].isUsed = false }
+    mutating func release(_ slot: Int) {
+        packets[slot].isUsed = false
+        count -= 1
+    }
 
     /// Nothing is kept for a guest that is gone.
     mutating func removeAll() {
         for slot in 0..<FragmentTable.slots where packets[slot].isUsed { giveUp(slot) }
     }
 
-    private mutating func giveUp(_ slot: Int) {
+    // MARK: What does not become whole
+
+    /// When the next packet has waited long enough; nil: none waits.
+    var nextWakeUp: Int64? {
+        guard count > 0 else { return nil }
+        var since = Int64.max
+        for slot in 0..<FragmentTable.slots where packets[slot].isUsed { since = min(since, packets[slot].since) }
+        return since + FragmentTable.patience
+    }
+
+    /// The slot of a packet that has waited long enough, for `giveUp`.
+    func overdue(now: Int64) -> Int? {
+        guard count > 0 else { return nil }
+        for slot in 0..<FragmentTable.slots where packets[slot].isUsed && now - packets[slot].since >= FragmentTable.patience { return slot }
+        return nil
+    }
+
+    mutating func giveUp(_ slot: Int) {
         lost += packets[slot].parts
         release(slot)
     }
@@ -159,6 +190,7 @@ struct FragmentTable: ~Copyable {
         }
         if packets[chosen].isUsed { giveUp(chosen) }
         packets[chosen] = FragmentedPacket(fragment, now: now)
+        count += 1
         for word in 0..<FragmentTable.words { present[chosen * FragmentTable.words + word] = 0 }
         return chosen
     }

@@ -18,6 +18,7 @@ struct GuestEcho: BitwiseCopyable {
     var messageOffset: Int
     var messageLength: Int
     var hopLimit: UInt8
+    var typeOfService: UInt8
     /// Its frame was for more than one station.
     var isForMany = false
 }
@@ -27,8 +28,11 @@ struct PingFlow: FlowEntry {
     /// The remote as the host sees it.
     let remote: IPAddress
     let socket: Descriptor
+    /// Several may answer, and nobody reports errors: a group, or the broadcast address of a network that the host is in.
+    let isGroup: Bool
     /// What the socket uses now.
     var hopLimit: UInt8
+    var typeOfService: UInt8 = 0
     /// Something came back.
     var isAnswered = false
     /// Of the last request.

@@ -9,13 +9,12 @@ extension PingTranslator {
     /// Takes the replies, straight into frames.
     mutating func receive<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         let flow = table[index]
-        let header = SlotLayout.ipHeaderLength(flow.key.guest)
+        let start = SlotLayout.ip + SlotLayout.ipHeaderLength(flow.key.guest)
+        let most = SlotLayout.mostPayload(flow.key.guest)
         for _ in 0..<PingTranslator.budget {
             let slot = port.reserve(PingTranslator.burst)
             incoming.removeAll()
-            for number in 0..<PingTranslator.burst {
-                incoming.append(port.arena, offset: slot + number * SlotLayout.size + SlotLayout.ip + header, length: 65535 - header)
-            }
+            for number in 0..<PingTranslator.burst { incoming.append(port.arena, offset: slot + number * SlotLayout.size + start, length: most) }
             let outcome = incoming.receive(on: flow.socket)
             if outcome.wouldBlock { return }
             if outcome.error != nil {
@@ -38,7 +37,7 @@ extension PingTranslator {
     /// The replying address as the guest sees it; nil for who was not asked. The kernel looks at the identifier only.
     private func sender(_ number: Int, _ flow: PingFlow) -> IPAddress? {
         guard let source = incoming.source(number)?.address else { return nil }
-        if flow.remote.isGroup { return translation.toGuest(source) }
+        if flow.isGroup { return translation.toGuest(source) }
         return source == flow.remote ? flow.key.remote : nil
     }
 
@@ -49,7 +48,7 @@ extension PingTranslator {
         var count = 0
         while count < PingTranslator.mostErrors, let queued = flow.socket.nextQueuedError() {
             count += 1
-            guard !flow.remote.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
+            guard !flow.isGroup, let error = ICMPError(queued, isIPv4: flow.key.guest.isIPv4) else { continue }
             // The request comes back with the error, from its ICMP header on.
             let sequence = queued.quotedLength == 8 ? UInt16(truncatingIfNeeded: queued.quotedStart) : flow.sequence
             let offender = translation.offender(of: queued, towards: remote, as: flow.key.remote)

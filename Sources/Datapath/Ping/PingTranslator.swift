@@ -65,6 +65,10 @@ struct PingTranslator: ~Copyable {
                 try? flow.socket.setHopLimit(echo.hopLimit, isIPv4: isIPv4)
             }
         }
+        if echo.typeOfService != flow.typeOfService {
+            table[index].typeOfService = echo.typeOfService
+            try? flow.socket.setTypeOfService(echo.typeOfService, isIPv4: flow.remote.isIPv4)
+        }
         outgoing.removeAll()
         _ = outgoing.append(arena, offset: echo.messageOffset, length: echo.messageLength)
         var outcome = outgoing.send(on: flow.socket)
@@ -74,7 +78,7 @@ struct PingTranslator: ~Copyable {
             if outcome.error?.mayBeLostSource == true { reconnect(index) }
             outcome = outgoing.send(on: flow.socket)
         }
-        if let error = outcome.error, let problem = Unreachable(error) { report(problem, echo, &port) }
+        if let error = outcome.error, !flow.isGroup, let problem = Unreachable(error) { report(problem, echo, &port) }
     }
 
     /// The host has lost `address`: flows that send from it choose another (`UDPSource`).
@@ -98,9 +102,15 @@ struct PingTranslator: ~Copyable {
 
     private func reconnect(_ index: Int) {
         let remote = table[index].remote
+        guard translation.family(of: remote).outboundAddress == nil else { return }
+        try? table[index].socket.reconnect(to: peer(remote), over: interface(towards: remote))
+    }
+
+    /// What a flow's socket is bound to. All are those on one link, whatever the routes say.
+    private func interface(towards remote: IPAddress) -> Int32? {
         let family = translation.family(of: remote)
-        guard family.outboundAddress == nil else { return }
-        try? table[index].socket.reconnect(to: peer(remote), over: family.outboundInterface(towards: remote))
+        if remote == IPAddress(IPv4Address.broadcast), family.linkInterface > 0 { return family.linkInterface }
+        return family.outboundInterface(towards: remote)
     }
 
     /// What a flow's socket is connected to.
@@ -152,18 +162,18 @@ struct PingTranslator: ~Copyable {
             return nil
         }
         do throws(Errno) {
-            let socket: Descriptor
+            let opened: (socket: Descriptor, isGroup: Bool)
             do throws(Errno) {
-                socket = try openSocket(to: remote, identifier: key.guestPort)
+                opened = try openSocket(to: remote, identifier: key.guestPort)
             } catch {
                 // Another flow may hold what is missing.
                 guard error.isLackOfDescriptors else { throw error }
                 lacksDescriptors = true
                 guard endOldest(&port) else { throw error }
-                socket = try openSocket(to: remote, identifier: key.guestPort)
+                opened = try openSocket(to: remote, identifier: key.guestPort)
             }
             openings -= 1
-            return try insert(echo, remote, socket, &port, now: now)
+            return try insert(echo, remote, opened.socket, isGroup: opened.isGroup, &port, now: now)
         } catch {
             port.counters.add(.pingSocketFailed)
             report(Unreachable(error) ?? .prohibited, echo, &port)
@@ -172,9 +182,9 @@ struct PingTranslator: ~Copyable {
     }
 
     private mutating func insert<Link: GuestLink & ~Copyable>(
-        _ echo: GuestEcho, _ remote: IPAddress, _ socket: Descriptor, _ port: inout GuestPort<Link>, now: Int64
+        _ echo: GuestEcho, _ remote: IPAddress, _ socket: Descriptor, isGroup: Bool, _ port: inout GuestPort<Link>, now: Int64
     ) throws(Errno) -> Int {
-        let flow = PingFlow(key: echo.key, remote: remote, socket: socket, hopLimit: 0, sequence: echo.sequence, usedAt: now)
+        let flow = PingFlow(key: echo.key, remote: remote, socket: socket, isGroup: isGroup, hopLimit: 0, sequence: echo.sequence, usedAt: now)
         guard let index = table.insert(flow) else {
             socket.close()
             throw Errno(12)  // ENOMEM
@@ -192,7 +202,7 @@ struct PingTranslator: ~Copyable {
         return index
     }
 
-    private mutating func openSocket(to remote: IPAddress, identifier: UInt16) throws(Errno) -> Descriptor {
+    private mutating func openSocket(to remote: IPAddress, identifier: UInt16) throws(Errno) -> (socket: Descriptor, isGroup: Bool) {
         let socket: Descriptor
         do throws(Errno) {
             socket = try Descriptor.socket(.ping, for: remote)
@@ -207,13 +217,23 @@ struct PingTranslator: ~Copyable {
             // Ping sockets share identifiers unless told not to, and then one gets the other's replies.
             try socket.setReuseAddress(false)
             try bind(socket, identifier, towards: remote)
-            if remote.isGroup {
-                if isIPv4 { try socket.setBroadcast() }
+            var isGroup = remote.isGroup
+            if remote.isMulticast {
                 let interface = translation.family(of: remote).linkInterface
-                if remote.isMulticast, interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
+                if interface > 0 { try socket.setMulticastInterface(index: interface, isIPv4: isIPv4) }
+            } else if isGroup {
+                try socket.setBroadcast()
             }
-            _ = try socket.connect(peer(remote))
-            return socket
+            do throws(Errno) {
+                _ = try socket.connect(peer(remote))
+            } catch {
+                // EACCES: the broadcast address of a network that the host is in, or a way that is forbidden, which it still is then.
+                guard error.code == 13, isIPv4, !isGroup else { throw error }
+                try socket.setBroadcast()
+                _ = try socket.connect(peer(remote))
+                isGroup = true
+            }
+            return (socket, isGroup)
         } catch {
             socket.close()
             throw error
@@ -223,7 +243,7 @@ struct PingTranslator: ~Copyable {
     private func bind(_ socket: Descriptor, _ identifier: UInt16, towards remote: IPAddress) throws(Errno) {
         let family = translation.family(of: remote)
         var address = remote.isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
-        if let index = family.outboundInterface(towards: remote) { try socket.bindToInterface(index: index) }
+        if let index = interface(towards: remote) { try socket.bindToInterface(index: index) }
         if !remote.isLoopback, let outbound = family.outboundAddress { address = outbound }
         let scope = translation.scope(of: address)
         do throws(Errno) {

@@ -3,8 +3,8 @@ internal import Wire
 
 /// What the TCP translator asks of the host's kernel. The kernel answers in the daemon, a script in the simulation.
 protocol HostSockets: ~Copyable {
-    /// Starts connecting to `remote`; the event for `tag` tells when it is done. `family` says what to bind to.
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor
+    /// Starts connecting to `remote`; the event for `tag` tells when it is done. `family` says what to bind to. `typeOfService`: what all packets to there are marked with.
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, typeOfService: UInt8, tag: UInt64) throws(Errno) -> Descriptor
     /// Watches an accepted socket, which has its options from the one that listens.
     mutating func adopt(_ socket: Descriptor, tag: UInt64) throws(Errno)
     /// The outcome of `connect`, once an event told that there is one.
@@ -69,7 +69,7 @@ struct KernelSockets: HostSockets, ~Copyable {
     /// edge that cannot be used is remembered in the connection.
     private static var watched: Epoll.Events { [.input, .priority, .output, .readHangUp, .edge] }
 
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor {
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, typeOfService: UInt8, tag: UInt64) throws(Errno) -> Descriptor {
         let socket = try Descriptor.socket(.stream, for: remote.address)
         do {
             socket.prepareStream()
@@ -79,6 +79,8 @@ struct KernelSockets: HostSockets, ~Copyable {
                 socket.choosePortLate()
                 try socket.bind(SocketAddress(Endpoint(address, 0), scope: address.needsScope ? family.linkInterface : 0))
             }
+            // Most have none, and then it costs no call.
+            if typeOfService != 0 { try? socket.setTypeOfService(typeOfService, isIPv4: remote.address.isIPv4) }
             _ = try socket.connect(SocketAddress(remote, scope: remote.address.needsScope ? family.linkInterface : 0))
             try epoll.add(socket, KernelSockets.watched, tag: tag)
             return socket

@@ -38,7 +38,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             return
         }
         do throws(Errno) {
-            table[index].socket = try connect(index, to: remote, &port)
+            // The last two bits are ECN's, which is the kernel's matter on each side.
+            table[index].socket = try connect(index, to: remote, typeOfService: segment.typeOfService & ~3, &port)
             openings -= 1
             halfOpenOut.use(index)
             port.counters.add(.tcpOpened)

@@ -45,21 +45,21 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// A socket that connects, for which an older one may have to go.
     mutating func connect<Link: GuestLink & ~Copyable>(
-        _ index: Int, to remote: Endpoint, _ port: inout GuestPort<Link>
+        _ index: Int, to remote: Endpoint, typeOfService: UInt8, _ port: inout GuestPort<Link>
     ) throws(Errno) -> Descriptor {
         let family = translation.family(of: remote.address)
         let tag = TCPTranslator.tag(index, generation: table.generation(of: index))
         do throws(Errno) {
-            return try sockets.connect(to: remote, family, tag: tag)
+            return try sockets.connect(to: remote, family, typeOfService: typeOfService, tag: tag)
         } catch {
             guard error.isLackOfDescriptors else { throw error }
             lacksDescriptors = true
             if postponed.closingCount > 0 {
                 closePostponed()
-                return try sockets.connect(to: remote, family, tag: tag)
+                return try sockets.connect(to: remote, family, typeOfService: typeOfService, tag: tag)
             }
             guard endOldest(inbound: halfOpenIn.count > halfOpenOut.count, &port) else { throw error }
-            return try sockets.connect(to: remote, family, tag: tag)
+            return try sockets.connect(to: remote, family, typeOfService: typeOfService, tag: tag)
         }
     }
 }

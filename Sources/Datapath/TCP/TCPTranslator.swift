@@ -6,6 +6,7 @@ internal import Wire
 struct GuestSegment: BitwiseCopyable {
     var key: FlowKey
     var header: TCPHeader
+    var typeOfService: UInt8 = 0
 }
 
 /// All TCP connections of a worker.

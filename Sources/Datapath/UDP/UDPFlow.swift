@@ -19,6 +19,7 @@
 //   UDPOpening      sockets: made, bound, connected
 //   UDPTransfer     TFTP, whose answers come from other ports
 //   PortClaims      which ports are ours and may be shared
+//   PortSubstitutes which port stands for one that is not to be had
 //   SegmentRun      which datagrams leave as one message
 //   UDPOutput       building frames
 //   UsageOrder      which flow was idle the longest
@@ -45,7 +46,7 @@ struct GuestDatagram: BitwiseCopyable {
 
 struct UDPFlow: FlowEntry {
     struct Flags: OptionSet, BitwiseCopyable {
-        let rawValue: UInt8
+        let rawValue: UInt16
         /// The remote is a group: not connected, anybody may answer.
         static var group: Flags { Flags(rawValue: 1 << 0) }
         /// Something came back.
@@ -62,6 +63,8 @@ struct UDPFlow: FlowEntry {
         static var staysWithListener: Flags { Flags(rawValue: 1 << 6) }
         /// The remote is a TFTP server: not connected, any port of its may answer.
         static var transfer: Flags { Flags(rawValue: 1 << 7) }
+        /// The socket's port stands for the guest's, and is noted as such.
+        static var hasSubstitute: Flags { Flags(rawValue: 1 << 8) }
     }
 
     let key: FlowKey

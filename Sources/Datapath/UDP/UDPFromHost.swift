@@ -49,7 +49,7 @@ extension UDPTranslator {
         var run = DatagramRun(size: incoming.length(first))
         guard first + 1 < count, port.offloads.contains(.udpSegmentation), isPlain(first, flow) else { return run }
         let start = slot + SlotLayout.udpPayload(flow.key.guest)
-        let most = SlotLayout.mostUDPPayload(flow.key.guest)
+        let most = SlotLayout.mostUDPInFrame(flow.key.guest)
         while first + run.count < count, run.mayGrow {
             let next = first + run.count
             let length = incoming.length(next)
@@ -83,12 +83,15 @@ extension UDPTranslator {
     func pass<Link: GuestLink & ~Copyable>(_ number: Int, slot: Int, _ key: FlowKey, _ port: inout GuestPort<Link>) {
         var length = incoming.length(number)
         let segmentSize = incoming.segmentSize(number)
-        if incoming.isTruncated(number) {
+        // Several go as one frame, which may hold less than the slot.
+        let most = segmentSize > 0 ? max(SlotLayout.mostUDPInFrame(key.guest), segmentSize) : length
+        if incoming.isTruncated(number) || length > most {
             // Whole datagrams only.
             guard segmentSize > 0, length >= segmentSize else {
                 port.counters.add(.udpTooLong)
                 return
             }
+            length = min(length, most)
             length -= length % segmentSize
         }
         if port.sendUDP(key: key, slot: slot, payload: length, segmentSize: segmentSize) { port.counters.add(.udpDatagramsToGuest) }

@@ -5,8 +5,8 @@ internal import Wire
 /// (`UDPSeparation`).
 extension UDPTranslator {
     private static var inboundBudget: Int { 4 }
-    /// IPv4's limit; IPv6's is lower here, for it shares the frame with a longer header.
-    private static var mostInbound: Int { 65507 }
+    /// IPv6's limit; IPv4's is lower.
+    private static var mostInbound: Int { 65527 }
 
     mutating func receiveInbound<Link: GuestLink & ~Copyable>(
         on listener: ListenerEntry, _ index: Int, _ guest: GuestIdentity, _ bypass: inout Bypass, _ port: inout GuestPort<Link>, now: Int64

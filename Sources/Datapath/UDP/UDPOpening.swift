@@ -70,6 +70,9 @@ extension UDPTranslator {
             throw error
         }
         if opened.flags.contains(.claimsPort) { ports.claim(key.guestPort, isIPv4: isIPv4) }
+        if opened.substitute != 0, substitutes.note(key.guest, key.guestPort, isIPv4: isIPv4, port: opened.substitute) {
+            table[index].flags.insert(.hasSubstitute)
+        }
         if opened.origin.isListener {
             listenerFlows[Int(opened.origin.number)] += 1
             if isOwn { separated[Int(opened.origin.number)] += 1 }
@@ -97,12 +100,14 @@ extension UDPTranslator {
         var socket: Descriptor
         var flags: UDPFlow.Flags
         var origin = UDPOrigin()
+        /// The port that it has instead of the guest's; 0: it has that, or is not to be like others.
+        var substitute: UInt16 = 0
     }
 
     private func openSocket(_ datagram: GuestDatagram, _ remote: Endpoint, coalesces: Bool) throws(Errno) -> OpenSocket {
         let opened = try openSocket(datagram, remote, keepsPort: true, coalesces: coalesces)
         // On the host itself, the guest's port may be the very one that it talks to: such a socket would hear itself.
-        let mayBeSelf = remote.address.isLoopback || remote.port == datagram.key.guestPort
+        let mayBeSelf = remote.address.isLoopback || remote.port == datagram.key.guestPort || remote.port == opened.substitute
         guard mayBeSelf, !opened.flags.contains(.group), (try? opened.socket.localAddress().endpoint) == remote else { return opened }
         opened.socket.close()
         return try openSocket(datagram, remote, keepsPort: false, coalesces: coalesces)
@@ -119,20 +124,15 @@ extension UDPTranslator {
             // What the guest has cut is put together before it gets here: what is too large for the way is cut here or on it.
             try socket.setMayFragment(isIPv4: isIPv4)
             if coalesces { try? socket.setCoalescing() }
-            // Where a transfer was asked for by another port of the host's than the guest's, it goes on by that one.
-            let begun = keepsPort ? portOfRequest(key) : nil
-            let isOurs = begun != nil || ports.isOurs(key.guestPort, isIPv4: isIPv4)
-            if try bind(socket, keepsPort ? begun ?? key.guestPort : 0, isOurs: isOurs, towards: remote.address), begun == nil {
-                opened.flags.insert(.claimsPort)
-                if ports.isListened(key.guestPort, isIPv4: isIPv4) { opened.flags.insert(.besideListener) }
-            }
+            let place = try prepareBinding(socket, towards: remote.address)
+            if keepsPort { try bind(&opened, key, place, isIPv4: isIPv4) } else { try socket.bind(place.at(0)) }
             if remote.address.isGroup {
                 try prepareGroup(socket, remote.address)
                 opened.flags.insert(.group)
                 return opened
             }
             if beginsTransfer(datagram) {
-                try prepareTransfer(socket, isIPv4: isIPv4)
+                try prepareUnconnected(socket, isIPv4: isIPv4)
                 opened.flags.insert(.transfer)
                 return opened
             }
@@ -152,39 +152,66 @@ extension UDPTranslator {
         }
     }
 
-    /// Binds to what the options ask for, and to `port` if it is free or ours: whether it is bound to it.
-    private func bind(_ socket: Descriptor, _ port: UInt16, isOurs: Bool, towards remote: IPAddress) throws(Errno) -> Bool {
+    /// An address to bind to.
+    private struct Place {
+        var address: IPAddress
+        var scope: Int32 = 0
+
+        func at(_ port: UInt16) -> SocketAddress { SocketAddress(Endpoint(address, port), scope: scope) }
+    }
+
+    /// Does what the options ask for.
+    private func prepareBinding(_ socket: Descriptor, towards remote: IPAddress) throws(Errno) -> Place {
         let family = translation.family(of: remote)
         let isIPv4 = remote.isIPv4
-        var address = isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any)
-        var scope: Int32 = 0
         if let index = family.outboundInterface(towards: remote) { try socket.bindToInterface(index: index) }
         if !remote.isLoopback {
             if translation.freebind { try socket.setFreebind(isIPv4: isIPv4) }
-            if let outbound = family.outboundAddress {
-                address = outbound
-                scope = translation.scope(of: outbound)
-            }
+            if let outbound = family.outboundAddress { return Place(address: outbound, scope: translation.scope(of: outbound)) }
         }
-        if port != 0 {
-            if isOurs { try socket.setReuseAddress() }
-            do throws(Errno) {
-                let place = SocketAddress(Endpoint(address, port), scope: scope)
-                if isOurs {
-                    try sharing.share(port) { () throws(Errno) in try socket.bind(place) }
-                } else {
-                    try socket.bind(place)
-                    // Only now: who has the port before us keeps it for itself, while our own later sockets may share it.
-                    try socket.setReuseAddress()
-                }
-                return true
-            } catch {
-                // EADDRINUSE; EACCES below 1024 without privilege. Any other port will do.
-                guard error.code == 98 || error.code == 13 || error.code == 1 else { throw error }
+        return Place(address: isIPv4 ? IPAddress(IPv4Address.any) : IPAddress(IPv6Address.any))
+    }
+
+    /// Binds to the guest's port if it is free or ours, else to the one that other flows have instead of it, or that the kernel chooses (`PortSubstitutes`). While there is such a
+    /// one, all flows have it, although the guest's may be free again.
+    private func bind(_ opened: inout OpenSocket, _ key: FlowKey, _ place: Place, isIPv4: Bool) throws(Errno) {
+        let socket = opened.socket
+        if let substitute = substitutes.find(key.guest, key.guestPort, isIPv4: isIPv4) {
+            if try bind(socket, place, substitute, isOurs: true) {
+                opened.substitute = substitute
+                return
             }
+        } else if try bind(socket, place, key.guestPort, isOurs: ports.isOurs(key.guestPort, isIPv4: isIPv4)) {
+            opened.flags.insert(.claimsPort)
+            if ports.isListened(key.guestPort, isIPv4: isIPv4) { opened.flags.insert(.besideListener) }
+            return
         }
-        try socket.bind(SocketAddress(Endpoint(address, 0), scope: scope))
-        return false
+        // The kernel would choose one that others share, too.
+        try socket.setReuseAddress(false)
+        try socket.bind(place.at(0))
+        // For those that follow.
+        try socket.setReuseAddress()
+        opened.substitute = try socket.localAddress().endpoint?.port ?? 0
+    }
+
+    /// False where `port` is not to be had.
+    private func bind(_ socket: Descriptor, _ place: Place, _ port: UInt16, isOurs: Bool) throws(Errno) -> Bool {
+        let place = place.at(port)
+        if isOurs { try socket.setReuseAddress() }
+        do throws(Errno) {
+            if isOurs {
+                try sharing.share(port) { () throws(Errno) in try socket.bind(place) }
+            } else {
+                try socket.bind(place)
+                // Only now: who has the port before us keeps it for itself, while our own later sockets may share it.
+                try socket.setReuseAddress()
+            }
+            return true
+        } catch {
+            // EADDRINUSE; EACCES below 1024 without privilege. Any other port will do.
+            guard error.code == 98 || error.code == 13 || error.code == 1 else { throw error }
+            return false
+        }
     }
 
     /// Throws EACCES where what `socket` was refused is no broadcast address but forbidden, by a route of type prohibit: another may go to the former.

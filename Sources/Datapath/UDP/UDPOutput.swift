@@ -5,8 +5,11 @@ extension SlotLayout {
     /// From a slot's start to the payload of a UDP datagram.
     static func udpPayload(_ address: IPAddress) -> Int { ip + ipHeaderLength(address) + UDPHeader.length }
 
-    /// The largest payload of a UDP datagram in a slot.
-    static func mostUDPPayload(_ address: IPAddress) -> Int { 65535 - ipHeaderLength(address) - UDPHeader.length }
+    /// The largest payload of a UDP datagram.
+    static func mostUDPPayload(_ address: IPAddress) -> Int { mostPayload(address) - UDPHeader.length }
+
+    /// The largest of several in one frame.
+    static func mostUDPInFrame(_ address: IPAddress) -> Int { 65535 - ipHeaderLength(address) - UDPHeader.length }
 }
 
 extension GuestPort where Link: ~Copyable {
@@ -23,7 +26,8 @@ extension GuestPort where Link: ~Copyable {
         }
         let length = UDPHeader.length + payload
         let start = writeHeaders(
-            slot: slot, source: key.remote, destination: key.guest, proto: .udp, payloadLength: length, flowLabel: key.flowLabel(seed))
+            slot: slot, source: key.remote, destination: key.guest, proto: .udp, payloadLength: length,
+            datagrams: isSeveral ? (payload + segmentSize - 1) / segmentSize : 1, flowLabel: key.flowLabel(seed))
         let partial = Checksum.pseudoHeader(key.remote, key.guest, .udp, length: length)
         var bytes = arena.mutableBytes
         UDPHeader(sourcePort: key.remotePort, destinationPort: key.guestPort, payloadLength: payload, checksum: partial)

@@ -11,7 +11,7 @@ internal import Wire
 // What comes from q before the second socket is there waits in the queue of the first one, and is passed on from there whenever that is read. What comes between the
 // second one's bind and its connect is in its own queue, and from its remote by the time that it is read (lesson 32). To the guest, all of it is from q.
 //
-// Where p is somebody else's on the host, the first socket has another port, which the second one is then bound to as well.
+// Where p is somebody else's on the host, both sockets have another port, as all flows of p (`PortSubstitutes`).
 
 extension UDPTranslator {
     private static var requestPort: UInt16 { 69 }
@@ -19,20 +19,6 @@ extension UDPTranslator {
     /// Whether the answer may come from another port. From port 69 of its own, the guest might speak to itself: such a flow is as any other.
     func beginsTransfer(_ datagram: GuestDatagram) -> Bool {
         datagram.key.remotePort == UDPTranslator.requestPort && datagram.key.guestPort != UDPTranslator.requestPort && !datagram.isForMany
-    }
-
-    /// For a socket that is bound and will not be connected.
-    func prepareTransfer(_ socket: Descriptor, isIPv4: Bool) throws(Errno) {
-        try prepareUnconnected(socket, isIPv4: isIPv4)
-        // For the second socket. One that is bound to the guest's port has the option already.
-        try socket.setReuseAddress()
-    }
-
-    /// The host's port of a request that the guest has sent from the same port to the same remote, where that is another one; nil otherwise.
-    func portOfRequest(_ key: FlowKey) -> UInt16? {
-        let request = FlowKey(guest: key.guest, guestPort: key.guestPort, remote: key.remote, remotePort: UDPTranslator.requestPort)
-        guard let index = table.find(request), table[index].flags.contains(.transfer), !table[index].flags.contains(.claimsPort) else { return nil }
-        return try? table[index].socket.localAddress().endpoint?.port
     }
 
     /// A transfer flow's key with the sender's port; nil for who was not asked.

@@ -27,6 +27,7 @@ struct UDPTranslator: ~Copyable {
     /// The kernel has refused a descriptor since this was last looked at.
     var lacksDescriptors = false
     var ports: PortClaims
+    var substitutes: PortSubstitutes
     var sharing: PortSharing
     /// The guest's datagrams of this round, and the messages made of them.
     var outgoing: SendBatch
@@ -55,6 +56,7 @@ struct UDPTranslator: ~Copyable {
         let sharedAnswered = try UsageOrder(capacity: capacity)
         let sharedWaiting = try UsageOrder(capacity: capacity)
         let ports = try PortClaims()
+        let substitutes = try PortSubstitutes()
         let sharing = try PortSharing()
         let outgoing = try SendBatch(payloads: UDPTranslator.mostPending, messages: 64)
         let pending = try FixedTable<PendingDatagram>(count: UDPTranslator.mostPending)
@@ -69,6 +71,7 @@ struct UDPTranslator: ~Copyable {
         self.sharedAnswered = sharedAnswered
         self.sharedWaiting = sharedWaiting
         self.ports = ports
+        self.substitutes = substitutes
         self.sharing = sharing
         self.outgoing = outgoing
         self.pending = pending
@@ -185,6 +188,7 @@ struct UDPTranslator: ~Copyable {
             if isOwn { separated[Int(flow.origin.number)] -= 1 }
         }
         if flow.flags.contains(.claimsPort) { ports.release(flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
+        if flow.flags.contains(.hasSubstitute) { substitutes.release(flow.key.guest, flow.key.guestPort, isIPv4: flow.remote.address.isIPv4) }
         timers.cancel(index)
         forgetUse(index)
         if flow.flags.contains(.inbound) { inboundCount -= 1 }

@@ -57,9 +57,12 @@ import Wire
         let nowhere: [UInt8] = [203, 0, 113, 1]
         let frames = [F.ip4(17, F.udp(1, 9), to: nowhere), F.ip4(1, F.echo(1), to: nowhere)]
         try host.attack(frames.map { Self.broadcast + $0.dropFirst(6) })
-        #expect(host.count(.udpSocketFailed) == 1 && host.count(.pingSocketFailed) == 1 && host.count(.icmpErrorsToGuest) == 0)
+        let datagram = F.udp(1, 9, [UInt8](repeating: 1, count: 16))
+        let parts = [F.ip4(17, Array(datagram[..<16]), to: nowhere, fragment: 0x2000), F.ip4(17, Array(datagram[16...]), to: nowhere, fragment: 2)]
+        try host.attack(parts.map { Self.broadcast + $0.dropFirst(6) })
+        #expect(host.count(.udpSocketFailed) == 2 && host.count(.pingSocketFailed) == 1 && host.count(.icmpErrorsToGuest) == 0)
         try host.attack(frames)
-        #expect(host.count(.udpSocketFailed) == 2 && host.count(.pingSocketFailed) == 2 && host.count(.icmpErrorsToGuest) == 2)
+        #expect(host.count(.udpSocketFailed) == 3 && host.count(.pingSocketFailed) == 2 && host.count(.icmpErrorsToGuest) == 2)
     }
 
     @Test func destinationsThatCannotBe() throws {
@@ -72,6 +75,13 @@ import Wire
             F.ip4(6, F.tcp(9, 0, .syn)), F.ip4(17, F.udp(0, 9)), F.ip4(17, F.udp(9, 0)),
         ])
         #expect(host.count(.droppedAddress) == 12 && host.forwarder.tcp.table.count == 0 && host.forwarder.udp.table.count == 0)
+        // Addresses of IPv4 in packets of IPv6.
+        let mapped = [UInt8](repeating: 0, count: 10) + [0xff, 0xff, 192, 0, 2, 1]
+        try host.attack([
+            F.ip6(6, F.tcp(1, 9, .syn), to: mapped), F.ip6(17, F.udp(1, 9), to: mapped), F.ip6(58, [128, 0, 0, 0, 0, 1, 0, 1], to: mapped),
+            F.ip6(44, [17, 0, 0, 1, 0, 0, 0, 1] + F.udp(1, 9), to: mapped), F.ip6(132, [UInt8](repeating: 0, count: 16), to: mapped),
+        ])
+        #expect(host.count(.droppedAddress) == 17 && host.count(.droppedProtocol) == 0 && host.forwarder.tcp.table.count == 0)
         try host.converse()
     }
 
@@ -93,6 +103,55 @@ import Wire
             F.ip6(43, [6, 0, 0, 1, 0, 0, 0, 0] + syn), F.ip6(0, chain(8000, 0)),
         ])
         #expect(host.count(.droppedMalformed) == 6 && host.forwarder.tcp.table.count == 0)
+        try host.converse()
+    }
+
+    /// Who leaves a part out hears of it, where the first one was there (RFC 1122, section 3.3.2; RFC 8200, section 4.5), and the parts are counted.
+    @Test func partsThatAreMissing() throws {
+        var host = try AbuseHost()
+        let datagram = F.udp(700, 9, [UInt8](repeating: 1, count: 16))
+        let parts4 = [F.ip4(17, Array(datagram[..<16]), fragment: 0x2000), F.ip4(17, Array(datagram[..<16]), from: [192, 0, 2, 3], fragment: 0x2001)]
+        try host.attack(parts4 + [Self.broadcast + F.ip4(17, Array(datagram[..<16]), to: [203, 0, 113, 1], fragment: 0x2000).dropFirst(6)])
+        try host.attack([F.ip6(44, [17, 0, 0, 1, 0, 0, 0, 1] + datagram[..<16]), F.ip6(44, [17, 0, 0, 9, 0, 0, 0, 2] + datagram[..<16])])
+        let now = monotonicNanoseconds() / 1_000_000
+        host.forwarder.giveUpFragments(now: now)
+        #expect(host.count(.droppedFragment) == 0 && host.sent.isEmpty)
+        host.forwarder.giveUpFragments(now: now + 30_000)
+        #expect(host.count(.droppedFragment) == 5 && host.count(.icmpErrorsToGuest) == 2 && host.sent.count == 2)
+        let errors = host.sent.map(\.icmp)
+        try #require(errors.count == 2)
+        #expect(errors.map { Array($0[..<2]) } == [[11, 1], [3, 1]])
+        #expect(Array(errors[0][28..<32]) == Array(datagram[..<4]) && Array(errors[1][48..<52]) == Array(datagram[..<4]))
+        try host.converse()
+    }
+
+    /// A frame with a priority (IEEE 802.1Q) is as any other; one of a VLAN is nobody's, nor is a tag behind a tag.
+    @Test func taggedFrames() throws {
+        func tagged(_ frame: [UInt8], _ tag: [UInt8] = [0x81, 0, 0xe0, 0]) -> [UInt8] { frame[..<12] + tag + frame[12...] }
+        var host = try AbuseHost()
+        let far = try FarEnd()
+        try host.attack([tagged(F.ip4(17, F.udp(701, Int(far.endpoint.port), [7])))])
+        #expect(try far.receive(1).map(\.payload) == [[7]])
+        try host.attack([tagged(F.ip4(1, F.echo(3))), tagged(Self.arp(1, F.guest, F.guestMAC, F.router))])
+        #expect(host.count(.pingReplies) == 1 && host.count(.arpReplies) == 1)
+        let listener = try AbuseListener()
+        try host.attack([tagged(F.ip4(6, F.tcp(702, Int(listener.port), .syn)))])
+        let answer = try #require(host.segments(to: AbuseConnection(port: 702, remotePort: 0, sequence: 0, expected: 0)).first)
+        let hello = F.tcp(702, Int(listener.port), [.ack, .psh], sequence: 1001, acknowledgment: answer.tcpSequence &+ 1, Array("hello ".utf8))
+        let rest = F.tcp(702, Int(listener.port), [.ack, .psh], sequence: 1007, acknowledgment: answer.tcpSequence &+ 1, Array("there ".utf8))
+        try host.attack([tagged(F.ip4(6, hello)), F.ip4(6, rest)])
+        let peer = try #require(try listener.socket.accept()?.0)
+        defer { peer.close() }
+        try peer.setNonBlocking()
+        #expect(try peer.readAll(limit: 100) == Array("hello there ".utf8))
+        #expect(host.count(.droppedProtocol) == 0 && host.count(.droppedMalformed) == 0)
+        let echo = F.ip4(1, F.echo(4))
+        try host.attack([
+            tagged(echo, [0x81, 0, 0, 5]), tagged(echo, [0x81, 0, 0xef, 0xff]), tagged(tagged(echo)), Array(tagged(echo)[..<17]), Array(tagged(echo)[..<15]),
+        ])
+        #expect(host.count(.droppedProtocol) == 5 && host.count(.pingReplies) == 1)
+        try host.attack([Array(tagged(echo)[..<18])])
+        #expect(host.count(.droppedMalformed) == 1)
         try host.converse()
     }
 

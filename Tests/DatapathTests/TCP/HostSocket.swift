@@ -11,6 +11,7 @@ struct HostSocket {
     let number: Int
     var tag: UInt64 = 0
     var remote: Endpoint?
+    var typeOfService: UInt8 = 0
     var isConnected = false
     var isAccepted = false
 

@@ -186,13 +186,14 @@ struct ScriptedSockets: HostSockets, ~Copyable {
         return index
     }
 
-    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, tag: UInt64) throws(Errno) -> Descriptor {
+    mutating func connect(to remote: Endpoint, _ family: AddressTranslation.Family, typeOfService: UInt8, tag: UInt64) throws(Errno) -> Descriptor {
         if let refusal, refusals > 0 {
             refusals -= 1
             throw refusal
         }
         let index = make()
         all[index].remote = remote
+        all[index].typeOfService = typeOfService
         all[index].tag = tag
         if connectsAtOnce { succeed(index) }
         return Descriptor(ScriptedSockets.base + Int32(index))

@@ -76,7 +76,7 @@ struct TCPScript: ~Copyable {
         deliver(header, Stream.fromGuest[max(seq - 1, 0)..<(max(seq - 1, 0) + count)], TCPScript.key(guestPort))
     }
 
-    mutating func deliver(_ header: TCPHeader, _ payload: ArraySlice<UInt8>, _ key: FlowKey) {
+    mutating func deliver(_ header: TCPHeader, _ payload: ArraySlice<UInt8>, _ key: FlowKey, typeOfService: UInt8 = 0) {
         var header = header
         if used + payload.count > arena.byteCount { tcp.flushPending(&port, now: now); used = 0 }
         header.payloadOffset = used
@@ -84,7 +84,7 @@ struct TCPScript: ~Copyable {
         arena.put(payload, at: used)
         used += payload.count
         port.link.now = now
-        tcp.fromGuest(GuestSegment(key: key, header: header), in: arena, &port, now: now)
+        tcp.fromGuest(GuestSegment(key: key, header: header, typeOfService: typeOfService), in: arena, &port, now: now)
     }
 
     // MARK: Rounds
