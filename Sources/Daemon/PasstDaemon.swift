@@ -22,7 +22,6 @@ struct PasstDaemon: ProgramRun {
 
         try openLog()
         let network = try resolveNetwork().1.network
-        for line in network.lease { log.info(line) }
         let pidFile = try openPidFile()
         let capture = try openCapture()
         let control = try openControl()
@@ -30,6 +29,7 @@ struct PasstDaemon: ProgramRun {
         let machine = if let inherited { inherited } else { try MachineSocket.listen(at: options.socketPath) }
         made.note(machine.path)
         let repair = try openRepair(machine)
+        for line in network.lease { log.info(line) }
         if let path = machine.path { log.info("Listening for a virtual machine on \(path)") }
         try identity?.drop(keeping: [])
 

@@ -133,7 +133,7 @@ import Testing
             own.kill()
             try require("port 4000") { (try? Self.listeners(network.host).isSuperset(of: Self.both(4000))) == true }
             #expect(try network.remote.client("ask", Family.v4.hostAddress, 4000, "whoami").check().text == Family.v4.server)
-            let told = guest.pasta.standardError.split(separator: "\n").filter { $0.contains("couldn't open port 4000 for TCP over IPv4") }
+            let told = guest.pasta.standardError.split(separator: "\n").filter { $0.contains("couldn't open automatic port 4000 for TCP over IPv4") }
             #expect(told.count == 1)
         }
     }

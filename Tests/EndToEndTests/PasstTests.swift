@@ -295,6 +295,16 @@ import Testing
         }
     }
 
+    /// krunai reads them from its pipe, before any machine is there, and nothing behind the router.
+    @Test func theLeaseIsToldAtTheStart() throws {
+        try withNetwork { network in
+            let passt = try network.passt(["-f", "--socket", network.path("s")])
+            try require("a router") { passt.standardError.contains("    router: ") }
+            let lines = passt.standardError.split(separator: "\n").prefix(4)
+            #expect(lines == ["DHCP:", "    assign: 198.51.100.1", "    mask: 255.255.255.0", "    router: 198.51.100.254"])
+        }
+    }
+
     @Test func optionsOfTheOtherProgramAreRefused() throws {
         try withNetwork { network in
             for (options, words) in [
