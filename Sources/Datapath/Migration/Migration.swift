@@ -95,4 +95,5 @@ struct Migration: ~Copyable {
     mutating func write(_ connection: SavedConnection) {
         var bytes = buffer.mutableBytes
         connection.write(to: &bytes)
-    }}
+    }
+}

@@ -50,6 +50,9 @@ extension Network {
         let router6 = options.noMapGateway || options.mapHostLoopback6 == .none || ipv6?.gateway != nil || ipv6?.leadsOut != true ? nil : routerLinkLocal
         ipv4?.adopt(hosts4, router: router4, hostIsGiven: hostIsGiven) { IPAddress($0) }
         ipv6?.adopt(hosts6, router: router6, hostIsGiven: hostIsGiven) { IPAddress($0) }
+        // Clients of DHCP often know IPv4 only. Who has IPv6 has the other as well, if the guest does, and needs no second way to the same resolver.
+        ipv4?.adoptOther(router: router4)
+        if (ipv4?.resolvers ?? []).isEmpty { ipv6?.adoptOther(router: router6) }
     }
 
     mutating func setSearchDomains(_ options: Options, _ domains: [String]) {
@@ -66,7 +69,6 @@ extension Network.Family {
     /// Takes over the host's resolvers. One that the guest cannot reach under its own address, because it is the
     /// host's loopback or the address that the guest has itself, is advertised as the address whose queries are forwarded, and is whom they are forwarded to where no option says so.
     /// Where no such address is named, it is the one that stands for host loopback, or else `router`; without any, the resolver is left out.
-    /// Where none is left, names are still asked of those of the other family.
     fileprivate mutating func adopt(_ nameservers: [Address], router: Address?, hostIsGiven: Bool, _ convert: (Address) -> IPAddress) {
         let forwarded = dnsForward ?? mapHostLoopback ?? router
         for nameserver in nameservers {
@@ -80,9 +82,12 @@ extension Network.Family {
             if !hostIsGiven && dnsForward == nil { dnsHost = convert(nameserver) }
             dnsForward = forwarded
         }
-        if resolvers.isEmpty, dnsHost != nil, let forwarded {
-            resolvers = [forwarded]
-            dnsForward = forwarded
-        }
+    }
+
+    /// Where there is none of this family, names are asked of one of the other, by the same address.
+    fileprivate mutating func adoptOther(router: Address?) {
+        guard resolvers.isEmpty, dnsHost != nil, let forwarded = dnsForward ?? mapHostLoopback ?? router else { return }
+        resolvers = [forwarded]
+        dnsForward = forwarded
     }
 }

@@ -235,6 +235,10 @@ import Wire
         let only6 = try passt(["2001:db8::53"])
         #expect(only6.ipv4?.resolvers == [v4("198.51.100.1")] && only6.ipv4?.dnsForward == v4("198.51.100.1") && only6.ipv4?.dnsHost == ip("2001:db8::53"))
         #expect(only6.ipv6?.resolvers == [v6("2001:db8::53")] && only6.ipv6?.dnsForward == nil)
+        for address in ["203.0.113.53", "127.0.0.53"] {
+            let only4 = try passt([address])
+            #expect(only4.ipv4?.resolvers.count == 1 && only4.ipv6?.resolvers == [] && only4.ipv6?.dnsForward == nil)
+        }
         let local = try passt(["127.0.0.53"]) { $0.ipv6Only = true }
         #expect(local.ipv6?.resolvers == [v6("fe80::1")] && local.ipv6?.dnsForward == v6("fe80::1") && local.ipv6?.dnsHost == ip("127.0.0.53"))
         let named = try passt(["127.0.0.53"]) { $0.ipv6Only = true; $0.dnsForward6 = v6("2001:db8::53") }
