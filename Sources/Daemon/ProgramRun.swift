@@ -180,8 +180,8 @@ extension ProgramRun {
     }
 
     func tell(_ news: PortNews) {
-        // What is not forwarded is missed by somebody; the rest is as it should be.
-        if !log.isEnabled(news.event == .failed ? .info : .debug) { return }
+        // Not at any other level: who listens in a namespace could fill a log.
+        if !log.isEnabled(.debug) { return }
         let kind: StaticString = switch (news.isTCP, news.isIPv4) {
         case (true, true): " for TCP over IPv4"
         case (true, false): " for TCP over IPv6"
@@ -193,8 +193,8 @@ extension ProgramRun {
         case (.opened, false): log.write(.debug, "To the host: opened port ", Int(news.port), kind)
         case (.closed, true): log.write(.debug, "To the guest: closed port ", Int(news.port), kind)
         case (.closed, false): log.write(.debug, "To the host: closed port ", Int(news.port), kind)
-        case (.failed, true): log.write(.info, "To the guest: couldn't open automatic port ", Int(news.port), kind)
-        case (.failed, false): log.write(.info, "To the host: couldn't open automatic port ", Int(news.port), kind)
+        case (.failed, true): log.write(.debug, "To the guest: couldn't open automatic port ", Int(news.port), kind)
+        case (.failed, false): log.write(.debug, "To the host: couldn't open automatic port ", Int(news.port), kind)
         }
     }
 

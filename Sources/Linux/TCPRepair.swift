@@ -152,12 +152,10 @@ extension Descriptor {
         try chooseQueue(.none)
     }
 
-    /// Lets the socket take as much at once, as far as the kernel allows (net.core.wmem_max and rmem_max), and lets the kernel decide again from then on.
-    /// (SO_BUF_LOCK, since Linux 5.14). For receiving only where it is more than buffers have from the beginning: most kernels find room for what is put in there,
-    /// Linux 6.17 does not.
-    public func enlargeBuffers(send: Int, receive: Int) throws(Errno) {
-        try setSendBuffer(send)
-        if receive > 1 << 16 { try set(SOL_SOCKET, SO_RCVBUF, Int32(clamping: receive)) }
+    /// Lets the socket take as much at once, as far as the kernel allows (net.core.wmem_max), and lets the kernel decide again from then on. (SO_BUF_LOCK, since
+    /// Linux 5.14)
+    public func enlargeSendBuffer(_ byteCount: Int) throws(Errno) {
+        try setSendBuffer(byteCount)
         try set(SOL_SOCKET, 72, 0)  // SO_BUF_LOCK
     }
 
@@ -184,7 +182,7 @@ extension SystemCall {
         [
             .setting(Int32(IPPROTO_TCP), TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_TIMESTAMP, TCP_REPAIR_WINDOW),
             .setting(Int32(IPPROTO_IP), IP_MINTTL), .setting(Int32(IPPROTO_IPV6), IPV6_MINHOPCOUNT), Permission(.getpeername), Permission(.sendto),
-            .setting(SOL_SOCKET, SO_SNDBUF, SO_RCVBUF, 72), Permission(.ftruncate),
+            .setting(SOL_SOCKET, SO_SNDBUF, 72), Permission(.ftruncate),
         ]
     }
 }

@@ -35,12 +35,11 @@ import Testing
             try network.remote.serveTests()
             try network.remote.ignore(4500)
             let guest = try network.guest(["--config-net", "--foreground", "--stats", "1"], descriptors: 4096)
-            // A connection from before the attack is there after it.
-            let before = try guest.start(["python3", Helpers.path("client.py"), "first", attack.family.server, "4000", "2000000"])
-            try require("a connection that is open") {
-                (try? guest.run(["ss", "-tHn", "state", "established"]).text.contains(":4000")) == true || before.poll() != nil
-            }
+            // Connections from before the attack are there after it.
+            let before = try guest.start(["python3", Helpers.path("client.py"), "hold", attack.family.server, "4000", "3", network.path("flag")])
+            try require("connections that are open") { before.standardOutput.contains("held") || before.poll() != nil }
             try guest.abuse(attack.what, attack.count, attack.family).check()
+            _ = try network.file("flag", "")
             try before.wait(seconds: 30).check()
             try expectGood(guest)
             guest.expectCalm()

@@ -218,10 +218,14 @@ import Testing
     }
 
     /// Without anybody who may take sockets apart, the machine moves and its connections do not: it hears of that, also where it would wait for ever.
-    @Test func withoutAHelper() throws {
+    @Test(arguments: [[], ["--repair-path", "none"]] as [[String]]) func withoutAHelper(_ options: [String]) throws {
         try withNetwork { network in
             try network.remote.serveTests()
-            let move = try Move(network, helpers: false)
+            try network.router.sh("ip route add blackhole 203.0.113.77").check()
+            let move = try Move(network, options: options, helpers: false)
+            // One that nobody has answered yet is not refused: it is asked for again, from there.
+            let asking = try move.machine.host.start(["python3", "-c", MigrationTests.asking])
+            try require("a SYN on its way") { (try? network.host.sh("ss -tn state syn-sent").text.contains("203.0.113.77")) == true || asking.poll() != nil }
             let waiter = try move.machine.host.start(["python3", "-c", MigrationTests.waiting, Family.v4.server, "4000"])
             try require("an echo") { waiter.poll() != nil || waiter.standardOutput.contains("waits") }
             try move.say("save", "saved")
@@ -229,6 +233,7 @@ import Testing
             try move.turnRouter()
             #expect(try waiter.wait(seconds: 10).check().out.contains("ECONNRESET"))
             try move.machine.client("duplex", Family.v6.server, 4000, 1 << 20).check()
+            #expect(try asking.wait(seconds: 20).check().text == "TimeoutError")
         }
     }
 
@@ -244,6 +249,14 @@ import Testing
             for transfer in transfers { try transfer.wait(seconds: 60).check() }
         }
     }
+
+    static let asking = """
+        import socket
+        try:
+            socket.create_connection(("203.0.113.77", 4500), 8)
+        except OSError as error:
+            print(type(error).__name__)
+        """
 
     /// Waits for a word that never comes, and tells how the connection ends.
     static let waiting = """

@@ -10,9 +10,10 @@ struct GuestStations: ~Copyable {
         var address: IPAddress
         /// Zero where there is none.
         var mac: MACAddress
-        /// Whose question was left to it since, and when.
+        /// Whose question was left to it last since then, when, and how many were in a row.
         var asker = MACAddress.zero
         var askedAt: Int64 = 0
+        var askedCount: UInt8 = 0
     }
 
     static var capacity: Int { 1024 }
@@ -60,8 +61,11 @@ struct GuestStations: ~Copyable {
         guard areSeveral else { return false }
         let first = place(address)
         for place in first..<(first + GuestStations.places) where entries[place].address == address && entries[place].mac != asker {
-            let isRepeated = entries[place].asker == asker && now &- entries[place].askedAt < GuestStations.patience
+            if now &- entries[place].askedAt >= GuestStations.patience { entries[place].askedCount = 0 }
+            // Several who ask in turn are not answered either.
+            let isRepeated = entries[place].askedCount > 0 && entries[place].asker == asker || entries[place].askedCount >= 2
             (entries[place].asker, entries[place].askedAt) = (asker, now)
+            entries[place].askedCount = min(entries[place].askedCount + 1, 2)
             return !isRepeated
         }
         return false

@@ -50,9 +50,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     private mutating func saveState(_ pipe: StatePipe) -> Bool {
         tcp.flushPending(&port, now: monotonicNanoseconds() / 1_000_000)
         if migration.helper.isThere() { tcp.standStill(&migration) }
-        if tcp.hasMovable, tcp.movable == 0 { notices.note(.movesWithoutConnections) }
-        guard writeHead(pipe, connections: tcp.table.count) else { return false }
-        for index in 0..<tcp.table.highWater where tcp.table.isUsed(index) {
+        if migration.takesConnections, tcp.hasMovable, tcp.movable == 0 { notices.note(.movesWithoutConnections) }
+        guard writeHead(pipe, connections: tcp.known) else { return false }
+        for index in 0..<tcp.table.highWater where tcp.isKnown(index) {
             // A monitor that takes so little gets the machine without the rest of its connections.
             let saved = tcp.isMovable(index) && !pipe.isSlow ? tcp.save(index, &migration) : nil
             guard write(saved ?? SavedConnection(leavingBehind: tcp.table[index]), pipe) else { return false }
@@ -85,10 +85,9 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         for _ in 0..<min(count, tcp.table.capacity) {
             guard pipe.read(into: &migration.buffer, 0..<SavedConnection.byteCount), let saved = SavedConnection(migration.buffer.bytes) else { break }
-            guard saved.fits, migration.takesConnections, pipe.read(into: &migration.buffer, saved.receivedRange),
-                pipe.read(into: &migration.buffer, saved.unsentRange)
-            else { break }
-            let isBack = canMove && saved.isSound && isAllowed(saved) && hasRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
+            let fits = migration.takesConnections && saved.fits
+            guard fits ? readQueues(of: saved, pipe) : pipe.skip(saved.received + saved.unsent, &migration.buffer) else { break }
+            let isBack = canMove && fits && saved.isSound && isAllowed(saved) && hasRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
             if isBack { port.counters.add(.tcpMovedHere) }
             if isBack || saved.isLeftBehind { left -= 1 }
             if isBack { continue }
@@ -98,6 +97,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             }
         }
         return true
+    }
+
+    private mutating func readQueues(of saved: SavedConnection, _ pipe: StatePipe) -> Bool {
+        pipe.read(into: &migration.buffer, saved.receivedRange) && pipe.read(into: &migration.buffer, saved.unsentRange)
     }
 
     private func isAllowed(_ saved: SavedConnection) -> Bool {
@@ -122,7 +125,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             migration.phase = .left
             tcp.closeStill(&port, butMoved: migration.after == .linger)
         }
-        migration.helper.forget()
+        migration.helper.letGo()
         return tcp.hasStill
     }
 
@@ -137,6 +140,6 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         }
         migration.phase = .idle
         // Helpers are started for one move each, and waited for (KubeVirt).
-        migration.helper.forget()
+        migration.helper.letGo()
     }
 }

@@ -38,7 +38,14 @@ struct RepairHelper: BitwiseCopyable {
         return true
     }
 
-    mutating func forget() {
+    /// A move is over, and with it the work of all helpers, also of those that were not needed.
+    mutating func letGo() {
+        forget()
+        guard listener.isOpen else { return }
+        while let (socket, _) = try? listener.accept() { socket.close() }
+    }
+
+    private mutating func forget() {
         if helper.isOpen { helper.close() }
         helper = .none
     }

@@ -44,6 +44,17 @@ struct StatePipe: BitwiseCopyable {
         return true
     }
 
+    /// Reads so many bytes, and forgets them. False when there are less.
+    func skip(_ count: Int, _ buffer: inout Mapping) -> Bool {
+        var left = count
+        while left > 0 {
+            let piece = min(left, buffer.byteCount)
+            guard read(into: &buffer, 0..<piece) else { return false }
+            left -= piece
+        }
+        return true
+    }
+
     /// Takes what is left, so that nobody fails to write it; in a time of its own, since that is a machine's failure.
     func drain(_ buffer: inout Mapping) {
         let deadline = monotonicNanoseconds() + StatePipe.limit

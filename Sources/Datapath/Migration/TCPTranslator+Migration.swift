@@ -36,6 +36,15 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// Of those that stand still, it is in repair mode: the helper has done that, whatever became of the others.
     func isMovable(_ index: Int) -> Bool { isStill(index) && canMove(index) && table[index].socket.isInRepairMode }
 
+    /// The guest has heard of it from us. One that it merely asks for, it asks for again, wherever it is by then.
+    func isKnown(_ index: Int) -> Bool { table.isUsed(index) && !table[index].events.isDisjoint(with: [.synSent, .established]) }
+
+    var known: Int {
+        var count = 0
+        for index in 0..<table.highWater where isKnown(index) { count += 1 }
+        return count
+    }
+
     /// Whether there are any that would be, with a helper.
     var hasMovable: Bool {
         for index in 0..<table.highWater where table.isUsed(index) && canMove(index) && !staysHere(table[index].socket) { return true }
@@ -200,7 +209,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             sendStart: saved.socket.sendEnd &- UInt32(truncatingIfNeeded: saved.unsent),
             receiveStart: saved.socket.receiveEnd &- UInt32(truncatingIfNeeded: saved.received))
         // Both queues must hold at once what the peer may acknowledge or has had acknowledged: there is room for as much as the kernel allows.
-        try? socket.enlargeBuffers(send: max(saved.unsent, 256 << 10), receive: saved.received)
+        try? socket.enlargeSendBuffer(max(saved.unsent, 256 << 10))
         try socket.fillQueue(.receive, migration.buffer.bytes.extracting(saved.receivedRange))
         try socket.fillQueue(.send, migration.buffer.bytes.extracting(saved.sentRange))
         try socket.setRepairWindow(saved.socket.window)

@@ -38,10 +38,14 @@ import Wire
         stations.note(address(2), at: mac(2))
         let byItself = isLeft(1, at: 0, &stations)
         #expect(!ofNobody && !byItself)
-        let answers = [(2, 0), (2, 1000), (2, 2000), (3, 2000), (2, 2100), (2, 5100)].map { isLeft($0, at: $1, &stations) }
-        #expect(answers == [true, false, false, true, true, true])
+        let answers = [(2, 0), (2, 1000), (2, 2000), (2, 5000)].map { isLeft($0, at: $1, &stations) }
+        #expect(answers == [true, false, false, true])
+        // Several who ask in turn have no answer either.
         stations.note(address(1), at: mac(1))
-        let heard = isLeft(2, at: 5200, &stations)
+        let inTurn = [(2, 5000), (3, 5100), (2, 5200), (3, 5300)].map { isLeft($0, at: $1, &stations) }
+        #expect(inTurn == [true, true, false, false])
+        stations.note(address(1), at: mac(1))
+        let heard = isLeft(2, at: 5400, &stations)
         #expect(heard)
     }
 

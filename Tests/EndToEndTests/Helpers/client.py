@@ -10,7 +10,7 @@
   late N S        as duplex, but reads nothing for S seconds
   urgent N        N bytes from and to a server, some of them urgent   tiny N S        as stop-peer, N bytes in pieces of one
   drips N S       five times N bytes that come one at a time, reading nothing for S seconds; then none may stand still
-  hold N FILE     N connections until FILE is there, then closes  turns N         N connections, one after the other
+  hold N FILE     N connections until FILE is there, still in use turns N         N connections, one after the other
   udp-flows N     N sockets, each gets its own answer             udp-burst N M   N datagrams of M bytes in a row
   downloads N M   N times four sources at once, of about M bytes, none of which may stand still for five seconds
 """
@@ -228,6 +228,9 @@ def hold(count, path):
     while not os.path.exists(path):
         time.sleep(0.02)
     for sock in socks:
+        sock.sendall(b"y")
+    for sock in socks:
+        assert sock.recv(1) == b"y"
         sock.close()
 
 

@@ -261,6 +261,7 @@ struct VhostDevice: ~Copyable {
             ring.queue.setBase(UInt16(truncatingIfNeeded: state.number))
         case .setRingEnable:
             ring.queue.isEnabled = state.number != 0
+            ring.queue.isKicked = false
             // While the ring is still there. What is in it already is looked at once more.
             if ring.queue.isReadable, !ring.queue.isEnabled { ring.queue.awaitKick(&memory) }
         case .getRingBase: return .number(VhostUserRingState(ring: state.ring, number: UInt32(stop(&ring, index))).packed)
