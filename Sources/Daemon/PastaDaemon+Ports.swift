@@ -8,15 +8,18 @@ extension PastaDaemon {
     /// How to see who listens in the guest's namespace, if anything depends on it.
     func namespacePorts(_ rules: [ForwardRule], from channel: HelperChannel) throws(SetupError) -> PortSide? {
         guard looksIntoNamespace(rules) else { return nil }
-        return side(try ListenerLookup.receive(from: channel), of: "the namespace", isAskedFor: rules.contains { $0.scans && $0.kind.isInbound })
+        return side(try ListenerLookup.receive(from: channel), of: "the namespace", isAskedFor: scans(rules, inbound: true))
     }
 
-    func looksIntoNamespace(_ rules: [ForwardRule]) -> Bool { options.controlPath != nil || rules.contains { $0.scans && $0.kind.isInbound } }
+    func looksIntoNamespace(_ rules: [ForwardRule]) -> Bool { options.controlPath != nil || scans(rules, inbound: true) }
+
+    private func scans(_ rules: [ForwardRule], inbound: Bool) -> Bool { rules.contains { $0.scans && $0.kind.isInbound == inbound } }
 
     /// Likewise on the host.
     func hostPorts(_ rules: [ForwardRule]) -> PortSide? {
-        guard options.controlPath != nil || rules.contains(where: { $0.scans && !$0.kind.isInbound }) else { return nil }
-        return side(ListenerLookup.own(), of: "the host", isAskedFor: rules.contains { $0.scans && !$0.kind.isInbound })
+        let isAskedFor = scans(rules, inbound: false)
+        guard options.controlPath != nil || isAskedFor else { return nil }
+        return side(ListenerLookup.own(), of: "the host", isAskedFor: isAskedFor)
     }
 
     private func side(_ opened: ListenerLookup?, of name: String, isAskedFor: Bool) -> PortSide? {

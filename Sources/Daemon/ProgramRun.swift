@@ -168,9 +168,11 @@ extension ProgramRun {
 
     func tell(_ ended: EndedListeners) {
         let text: StaticString = "Somebody has ended a socket that listened for a forwarded port (ss -K?), which must be taken away and added again: port "
-        log.write(
-            .warning, text, Int(ended.port), ended.isTCP ? " for TCP" : " for UDP", ended.count > 1 ? ended.count - 1 : nil,
-            ended.count > 1 ? " more have ended with it" : "")
+        if ended.count == 1 {
+            log.write(.warning, text, Int(ended.port), ended.isTCP ? " for TCP" : " for UDP")
+        } else {
+            log.write(.warning, text, Int(ended.port), ended.isTCP ? " for TCP, and so many others: " : " for UDP, and so many others: ", ended.count - 1)
+        }
     }
 
     /// When `run` has to come back: for the counters, or for a client that changes ports.

@@ -15,6 +15,8 @@ public struct Network: Sendable, Equatable {
         public var gateway: Address?
         /// The router that DHCP names where the host's way out has none, as through a tunnel: we answer for its address, and nothing of the host's is there.
         public var standIn: Address?
+        /// Whom the guest takes for its router.
+        public var router: Address? { gateway ?? standIn }
         /// The host has a way out of this family, with a gateway or, as through a tunnel, without.
         public var leadsOut: Bool
         /// Guest to this address becomes host loopback, and host loopback sources appear as it.

@@ -7,12 +7,18 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         port.counters.add(.framesFromGuest)
         port.counters.add(.bytesFromGuest, frame.length)
         guard let ethernet = parseEthernet(frame) else { return }
-        switch ethernet.type {
+        if !dispatch(frame, of: ethernet.type, ethernet, now: now) { dispatchTagged(frame, ethernet, now: now) }
+    }
+
+    /// False for a type that is nobody's here.
+    private mutating func dispatch(_ frame: Frame, of type: EtherType, _ ethernet: EthernetHeader, now: Int64) -> Bool {
+        switch type {
         case .ipv4: dispatchIPv4(frame, ethernet, now: now)
         case .ipv6: dispatchIPv6(frame, ethernet, now: now)
         case .arp: dispatchARP(frame, ethernet, now: now)
-        default: dispatchTagged(frame, ethernet, now: now)
+        default: return false
         }
+        return true
     }
 
     /// A tag of VLAN 0 is no VLAN's: it tells the frame's priority, as Windows' driver does, and the frame is as any other (IEEE 802.1Q). All else is for nobody here.
@@ -29,12 +35,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         frame.offset += tag
         frame.length -= tag
         if frame.offload.flags.contains(.needsChecksum) { frame.offload.checksumStart &-= UInt16(tag) }
-        switch type {
-        case .ipv4: dispatchIPv4(frame, ethernet, now: now)
-        case .ipv6: dispatchIPv6(frame, ethernet, now: now)
-        case .arp: dispatchARP(frame, ethernet, now: now)
-        default: port.counters.add(.droppedProtocol)
-        }
+        if !dispatch(frame, of: type, ethernet, now: now) { port.counters.add(.droppedProtocol) }
     }
 
     private mutating func dispatchARP(_ frame: Frame, _ ethernet: EthernetHeader, now: Int64) {

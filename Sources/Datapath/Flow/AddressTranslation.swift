@@ -59,7 +59,7 @@ struct AddressTranslation: BitwiseCopyable {
         result.hasGuest = family.address != nil
         result.mapHostLoopback = family.mapHostLoopback.map(convert)
         result.mapGuestAddress = family.mapGuestAddress.map(convert)
-        result.router = (family.gateway ?? family.standIn).map(convert)
+        result.router = family.router.map(convert)
         result.dnsForward = family.dnsForward.map(convert)
         result.dnsHost = family.dnsHost
         result.outboundAddress = family.outboundAddress.map(convert)

@@ -19,15 +19,14 @@ struct DHCPOffer: Sendable {
     /// Nil where no DHCP is served: switched off, or nothing to give.
     init?(_ network: Network) {
         guard let family = network.ipv4, network.dhcp, let address = family.address else { return nil }
-        let router = family.gateway ?? family.standIn
         self.address = address
         prefixLength = min(max(family.prefixLength, 0), 32)
         server = DHCPOffer.server(family, for: address)
         var options: [[UInt8]] = []
         options.append(DHCPOffer.option(DHCPOption.subnetMask, [IPv4Address(IPv4Address.mask(prefixLength))]))
-        if let router { options.append(DHCPOffer.option(DHCPOption.router, [router])) }
+        if let router = family.router { options.append(DHCPOffer.option(DHCPOption.router, [router])) }
         if !server.isIn(address, prefix: prefixLength) {
-            options.append(DHCPOffer.routes(toOffLink: server, isRouter: router != nil))
+            options.append(DHCPOffer.routes(toOffLink: server, isRouter: family.router != nil))
         }
         if network.mtu >= 68 {
             options.append([DHCPOption.mtu, 2, UInt8(truncatingIfNeeded: network.mtu >> 8), UInt8(truncatingIfNeeded: network.mtu)])
@@ -68,7 +67,7 @@ struct DHCPOffer: Sendable {
 
     /// The address that we have towards a guest with that one: the router's, if there is one.
     static func server(_ family: Network.Family<IPv4Address>, for address: IPv4Address) -> IPv4Address {
-        family.gateway ?? family.standIn ?? neighbour(of: address, prefixLength: min(max(family.prefixLength, 0), 32))
+        family.router ?? neighbour(of: address, prefixLength: min(max(family.prefixLength, 0), 32))
     }
 
     /// Where there is no router, as on a host without a way out, the server has an address all the same that the guest finds on its link: to renew its lease it asks there, and

@@ -88,10 +88,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
             let fits = migration.takesConnections && saved.fits
             guard fits ? readQueues(of: saved, pipe) : pipe.skip(saved.received + saved.unsent, &migration.buffer) else { break }
             let isBack = canMove && fits && saved.isSound && isAllowed(saved) && hasRoomForLoaded() && tcp.load(saved, &migration, &port, now: now)
-            if isBack { port.counters.add(.tcpMovedHere) }
             if isBack || saved.isLeftBehind { left -= 1 }
-            if isBack { continue }
-            if services.mayBeGuest(saved.key.guest) {
+            if isBack {
+                port.counters.add(.tcpMovedHere)
+            } else if services.mayBeGuest(saved.key.guest) {
                 // Lesson 24: what has ended on one side ends on the other.
                 tcp.loadLost(saved, &port, now: now)
             }

@@ -24,7 +24,7 @@ extension Network {
     public var lease: [String] {
         guard dhcp, let ipv4, let address = ipv4.address else { return [] }
         let mask = IPv4Address(IPv4Address.mask(min(max(ipv4.prefixLength, 0), 32)))
-        let router = (ipv4.gateway ?? ipv4.standIn).map { ["    router: \($0)"] } ?? []
+        let router = ipv4.router.map { ["    router: \($0)"] } ?? []
         // The router last: nothing behind it is read.
         return ["DHCP:", "    assign: \(address)", "    mask: \(mask)"] + router
     }

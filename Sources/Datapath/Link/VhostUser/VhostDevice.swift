@@ -228,12 +228,6 @@ struct VhostDevice: ~Copyable {
 
     // MARK: Rings
 
-    mutating func noteKick(_ index: Int) {
-        if index == 1 { fromGuest.queue.isKicked = true }
-    }
-
-    mutating func awaitKick() { fromGuest.queue.awaitKick(&memory) }
-
     private mutating func setAddress(_ bytes: borrowing RawSpan) -> Result {
         guard let address = VhostUserRingAddress(bytes, at: VhostMessages.body), address.ring < 2 else { return .broken }
         let index = Int(address.ring)

@@ -30,7 +30,7 @@ extension VhostLink {
             // Whatever it was, the driver has it back.
             device.fromGuest.queue.give(head, length: 0, &device.memory)
         }
-        if !isEnabled { device.awaitKick() }
+        if !isEnabled { device.fromGuest.queue.awaitKick(&device.memory) }
         if device.fromGuest.queue.isBroken { tellBroken(device.fromGuest) }
         figures.batchesFromGuest += 1
         if device.fromGuest.queue.publish(&device.memory) { device.fromGuest.call.signal() }

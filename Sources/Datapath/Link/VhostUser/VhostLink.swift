@@ -85,7 +85,8 @@ struct VhostLink: GuestLink, ~Copyable {
         switch part {
         case MachineConnection.Part.listener: return connection.accept(&figures).intersection(.waits)
         case MachineConnection.Part.client where connection.client.isOpen: return serveMessages()
-        default: device.noteKick(part - MachineConnection.Part.first)  // Rings that are enabled are looked at anyway.
+        case MachineConnection.Part.first + 1: device.fromGuest.queue.isKicked = true
+        default: break  // The guest's buffers are looked at when there is something for them.
         }
         return []
     }
