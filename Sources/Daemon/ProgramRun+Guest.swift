@@ -10,7 +10,8 @@ extension ProgramRun {
         case .arrived: log.info("Virtual machine connected")
         case .left: log.info("Virtual machine disconnected")
         case .brokeFraming: log.warning("Virtual machine sent a frame of impossible length: its connection is closed")
-        case .brokeProtocol: log.warning("Virtual machine sent a message of vhost-user that cannot be served: its connection is closed")
+        case .brokeProtocol(let request):
+            log.warning("Virtual machine sent a message of vhost-user that cannot be served: its connection is closed; number ", Int(request))
         case .brokeRing: log.warning("Virtual machine's driver put something impossible into a ring: nothing passes by it until the driver starts anew")
         case .turnedAway: log.info("Turned away: one virtual machine is connected already")
         case .unwatched(let error): tellOfWatch(error)

@@ -68,7 +68,11 @@ public enum UnixSocket {
 
     /// A socket bound to `path`, in place of what a process left behind that has ended. nil where somebody else is.
     public static func take(_ kind: Kind, _ path: String, isPrivate: Bool = false) throws(Errno) -> Descriptor? {
-        switch try holder(of: path, for: kind) {
+        var found = try holder(of: path, for: kind)
+        let lock = found == .stale ? folderLock(of: path) : nil
+        defer { lock?.close() }
+        if lock != nil { found = try holder(of: path, for: kind) }
+        switch found {
         case .somebody: return nil
         case .stale: try remove(path)
         case .nobody: break
@@ -79,6 +83,21 @@ public enum UnixSocket {
             if error.code == EADDRINUSE { return nil }
             throw error
         }
+    }
+
+    /// Of two processes that start at once and find the same stale socket, the second would remove what the first has just put in its place: so they do it one after
+    /// the other. nil where the folder cannot be read, or others hold its lock for longer than that takes (a fifth of a second).
+    private static func folderLock(of path: String) -> Descriptor? {
+        let name = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        guard let folder = try? Descriptor.open(name, O_RDONLY | O_DIRECTORY) else { return nil }
+        for _ in 0..<200 {
+            let result = linux_flock(folder.number, LOCK_EX | LOCK_NB)
+            if result == 0 { return folder }
+            guard result == -EWOULDBLOCK || result == -EINTR else { break }
+            linux_pause(1)
+        }
+        folder.close()
+        return nil
     }
 
     public static func remove(_ path: String) throws(Errno) {

@@ -90,8 +90,9 @@ extension IPv6Address: CustomStringConvertible {
     /// The canonical form of RFC 5952; mapped IPv4 addresses keep their IPv4 tail.
     public var description: String {
         if isIPv4Mapped { return "::ffff:\(IPv4Address(UInt32(truncatingIfNeeded: low)))" }
-        let groups = (0..<8).map { index in
-            UInt16(truncatingIfNeeded: (index < 4 ? high : low) >> UInt64(48 - index % 4 * 16))
+        let groups = (0..<8).map { (index: Int) -> UInt16 in
+            let half = index < 4 ? high : low
+            return UInt16(truncatingIfNeeded: half >> (48 - index % 4 * 16))
         }
         // The first longest run of at least two zero groups becomes "::".
         var best = 0..<0

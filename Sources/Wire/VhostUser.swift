@@ -62,6 +62,7 @@ public enum VhostUserRequest: UInt32, Sendable {
     case getQueueCount = 17
     case setRingEnable = 18
     case sendRARP = 19
+    case setBackendRequestDescriptor = 21
     case setDeviceStateDescriptor = 42
     case checkDeviceState = 43
 }
@@ -214,4 +215,6 @@ public struct VhostUserFeatures: OptionSet, Equatable, Sendable, BitwiseCopyable
     @inlinable public static var deviceState: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 19) }
     /// Any message may ask to be confirmed.
     @inlinable public static var confirmation: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 3) }
+    /// There is a channel by which the back-end could ask something of the front-end.
+    @inlinable public static var backendRequests: VhostUserFeatures { VhostUserFeatures(rawValue: 1 << 5) }
 }

@@ -170,10 +170,11 @@ import Wire
         let far = try FarEnd()
         // As few packets, or the far end's queue would be what is tested.
         try far.socket.setCoalescing()
-        for index in 0..<300 { host.send([UInt8(index & 0xff), UInt8(index >> 8)], from: 40105, to: far.seen) }
+        let payloads = (0..<300).map { index in [UInt8(truncatingIfNeeded: index), UInt8(truncatingIfNeeded: index >> 8)] }
+        for payload in payloads { host.send(payload, from: 40105, to: far.seen) }
         host.endRound()
         let received = try far.receive(5).flatMap(\.payload)
-        #expect(received == (0..<300).flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] })
+        #expect(received == Array(payloads.joined()))
     }
 
     // MARK: Towards the guest

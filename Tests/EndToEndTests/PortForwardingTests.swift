@@ -131,11 +131,11 @@ import Testing
             let guest = try network.guest(["--config-net", "-t", spec, "-u", spec])
             try guest.sh("ip addr add 198.51.100.9/24 dev wan0 && ip addr add 2001:db8:1::9/64 dev wan0 nodad").check()
             let serve = ["python3", Helpers.path("probe.py"), "serve"]
-            let servers = try (4000...4002).flatMap { port in
-                [
-                    try guest.start(serve + ["\(port)", "\(port)"] + Family.allCases.map(\.hostAddress)),
-                    try guest.start(serve + ["\(port)b", "\(port)", "198.51.100.9", "2001:db8:1::9"]),
-                ]
+            let own = Family.allCases.map(\.hostAddress)
+            var servers: [Child] = []
+            for port in 4000...4002 {
+                servers.append(try guest.start(serve + ["\(port)", "\(port)"] + own))
+                servers.append(try guest.start(serve + ["\(port)b", "\(port)", "198.51.100.9", "2001:db8:1::9"]))
             }
             for server in servers { try require("a server") { server.standardOutput.contains("ready") } }
             for family in Family.allCases {

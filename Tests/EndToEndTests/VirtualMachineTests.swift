@@ -2,24 +2,38 @@ import Foundation
 import Glibc
 import Testing
 
-/// A real guest: QEMU without any help of the processor boots Debian's kernel with a file system that is made here.
+/// Real guests: QEMU without any help of the processor boots Debian's kernel, and User-Mode Linux is a kernel that runs as a process, with a file system that is made here.
 @Suite(.serialized) struct VirtualMachineTests {
     private static var guest: String {
         URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent(".build/guest").path
     }
 
-    /// How a machine is connected.
+    /// What machine it is, and how it is connected.
     enum Link: CaseIterable {
-        /// Frames over a stream.
+        /// QEMU, frames over a stream.
         case stream
-        /// Memory that is shared (vhost-user).
+        /// QEMU, memory that is shared (vhost-user).
         case memory
+        /// User-Mode Linux, a message for each frame (bess).
+        case messages
+        /// User-Mode Linux, memory that is shared.
+        case ownMemory
 
-        var options: [String] { self == .stream ? [] : ["--vhost-user"] }
+        var isUserModeLinux: Bool { self == .messages || self == .ownMemory }
+
+        func options(_ socket: String) -> [String] {
+            switch self {
+            case .stream: ["--socket", socket]
+            case .memory, .ownMemory: ["--vhost-user", "--socket", socket]
+            case .messages: ["--socket", "unixpacket://" + socket]
+            }
+        }
 
         func arguments(_ socket: String) -> [String] {
             switch self {
+            case .messages: ["vec0:transport=bess,dst=\(socket)"]
+            case .ownMemory: ["virtio_uml.device=\(socket):1"]
             case .stream: ["-netdev", "stream,id=n,addr.type=unix,addr.path=\(socket),server=off", "-device", "virtio-net-pci,netdev=n"]
             case .memory:
                 // Without KVM, QEMU 7.2 crashes with the interrupt vectors that it has by default.
@@ -32,10 +46,15 @@ import Testing
     }
 
     /// Boots a machine that runs `script` when it has its addresses, and then ends.
-    private func boot(_ network: Network, _ link: [String], script: String) throws -> Child {
+    private func boot(_ network: Network, _ link: [String], script: String, isUserModeLinux: Bool = false) throws -> Child {
         let image = network.path("image\(UUID().uuidString.prefix(4))")
         let text = try network.file("script", script)
-        try network.run(["python3", Helpers.path("guest-image.py"), image, Self.guest, text]).check()
+        let kernel = isUserModeLinux ? Self.guest + "/user-mode" : Self.guest
+        try network.run(["python3", Helpers.path("guest-image.py"), image, kernel, text]).check()
+        guard !isUserModeLinux else {
+            return try network.host.start(
+                [kernel + "/linux", "mem=256M", "initrd=\(image)", "con=null", "con0=fd:0,fd:1", "quiet", "panic=-1", "uml_dir=\(network.directory)"] + link)
+        }
         return try network.host.start([
             "qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-m", "512", "-display", "none", "-serial", "stdio", "-no-reboot",
             "-kernel", Self.guest + "/vmlinuz", "-initrd", image, "-append", "console=ttyS0 quiet panic=-1",
@@ -57,7 +76,7 @@ import Testing
             // At the host's loopback, which the gateway's address leads to.
             for (port, family) in zip([4100, 4101], Family.allCases) { try network.host.serveTests(port: port, address: family.loopback) }
             let socket = network.path("s")
-            let passt = try network.passt(["-f", "--socket", socket, "-t", "8080:4000", "-u", "8080:4000", "--mtu", "1500"] + link.options)
+            let passt = try network.passt(["-f", "-t", "8080:4000", "-u", "8080:4000", "--mtu", "1500"] + link.options(socket))
             let script = """
                 set -e
                 ip -6 addr show dev eth0 | grep 2001:db8:1::1/128
@@ -80,7 +99,7 @@ import Testing
                 echo "guest: all passed"
                 python3 server.py 4000
                 """
-            let machine = try boot(network, link.arguments(socket), script: script)
+            let machine = try boot(network, link.arguments(socket), script: script, isUserModeLinux: link.isUserModeLinux)
             try waitFor("guest: all passed", machine, seconds: 240)
             let log = machine.standardOutput
             for line in [
@@ -107,7 +126,8 @@ import Testing
             machine.kill()
             #expect(transfer.wait(seconds: 10).err.contains("ECONNRESET"))
 
-            let again = try boot(network, link.arguments(socket), script: "python3 client.py duplex \(Family.v4.server) 4000 1048576")
+            let again = try boot(
+                network, link.arguments(socket), script: "python3 client.py duplex \(Family.v4.server) 4000 1048576", isUserModeLinux: link.isUserModeLinux)
             try waitFor("guest: status 0", again)
             #expect(again.wait(seconds: 20).ending == .exited(0))
             #expect(passt.poll() == nil)

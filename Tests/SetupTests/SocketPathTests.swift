@@ -1,5 +1,7 @@
 import CLinux
+import Dispatch
 import Linux
+import Synchronization
 import Testing
 
 @testable import Setup
@@ -37,6 +39,26 @@ import Testing
             // What nobody listens on any more is replaced.
             first.close()
             try MachineSocket.listen(at: path).descriptor.close()
+        }
+    }
+
+    /// Many that start at once over a socket that somebody has left behind: one gets the path, and keeps it.
+    @Test func oneOfManyTakesAStaleSocket() throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/s"
+            for _ in 0..<50 {
+                try UnixSocket.bind(.stream, to: path).close()
+                let taken = Mutex<[Descriptor]>([])
+                DispatchQueue.concurrentPerform(iterations: 8) { _ in
+                    guard let socket = try? UnixSocket.take(.stream, path) else { return }
+                    taken.withLock { $0.append(socket) }
+                }
+                let sockets = taken.withLock { $0 }
+                #expect(sockets.count == 1)
+                #expect(try UnixSocket.holder(of: path, for: .stream) == .somebody)
+                for socket in sockets { socket.close() }
+                try UnixSocket.remove(path)
+            }
         }
     }
 

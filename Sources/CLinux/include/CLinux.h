@@ -142,6 +142,8 @@ static inline int linux_memory_file(void) {
     int file = memfd_create("frames", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
     return file >= 0 ? file : LINUX_RESULT(memfd_create("frames", MFD_CLOEXEC));
 }
+// Milliseconds.
+static inline void linux_pause(int milliseconds) { (void)poll(NULL, 0, milliseconds); }
 static inline int linux_epoll_create(void) { return LINUX_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 static inline int linux_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) { return LINUX_RESULT(epoll_ctl(epoll, operation, fd, event)); }
 static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int count, int milliseconds) { return LINUX_RESULT(epoll_wait(epoll, events, count, milliseconds)); }

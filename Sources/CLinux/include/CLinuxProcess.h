@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <linux/nsfs.h>
 #include <stdint.h>
+#include <sys/file.h>
 
 // Constants that kernel headers of older distributions lack.
 #ifndef NS_GET_NSTYPE
@@ -79,6 +80,7 @@ static inline int linux_dup2(int from, int to) { return LINUX_RESULT(dup2(from, 
 static inline int linux_pipe(int pair[2]) { return LINUX_RESULT(pipe2(pair, O_CLOEXEC)); }
 static inline int linux_pipe_nonblocking(void *pair) { return LINUX_RESULT(pipe2((int *)pair, O_CLOEXEC | O_NONBLOCK)); }
 static inline int linux_fstat(int fd, struct stat *status) { return LINUX_RESULT(fstat(fd, status)); }
+static inline int linux_flock(int fd, int operation) { return LINUX_RESULT(flock(fd, operation)); }
 static inline int linux_unlink(const char *path) { return LINUX_RESULT(unlink(path)); }
 static inline int linux_unlinkat(int directory, const char *path) { return LINUX_RESULT(unlinkat(directory, path, 0)); }
 static inline int linux_fstatat(int directory, const char *path, struct stat *status, int flags) { return LINUX_RESULT(fstatat(directory, path, status, flags)); }

@@ -76,8 +76,8 @@ public enum GuestNotice: Sendable, Equatable, BitwiseCopyable {
     case left
     /// The guest's end was cut: it sent a frame of impossible length.
     case brokeFraming
-    /// The same for a message of vhost-user that makes no sense.
-    case brokeProtocol
+    /// The same for a message of vhost-user that makes no sense: its request, or 0 where not even its header does.
+    case brokeProtocol(UInt32)
     /// The guest's driver put something impossible into a ring, which is not looked at any more until the machine starts it anew.
     case brokeRing
     /// Somebody else wanted to be the guest while there was one.

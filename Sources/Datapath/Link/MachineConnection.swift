@@ -97,12 +97,12 @@ struct MachineConnection: BitwiseCopyable {
     // MARK: Notices
 
     /// In the order in which they make sense when several came in one round.
-    private static var order: InlineArray<6, GuestNotice> {
-        [.brokeFraming, .brokeProtocol, .brokeRing, .left, .arrived, .turnedAway]
+    private static var order: InlineArray<5, GuestNotice> {
+        [.brokeFraming, .brokeRing, .left, .arrived, .turnedAway]
     }
 
     mutating func note(_ notice: GuestNotice) {
-        for index in 0..<6 where MachineConnection.order[index] == notice {
+        for index in 0..<5 where MachineConnection.order[index] == notice {
             notices |= 1 << UInt8(index)
             return
         }

@@ -42,6 +42,6 @@ import Wire
     @Test func aFileIsNoCounter() throws {
         let driver = try VhostDriver()
         driver.say(12, driver.number(UInt64(0)), [driver.file])
-        #expect(driver.hasLostGuest && driver.figures.brokeProtocol == 1 && driver.notice == .brokeProtocol)
+        #expect(driver.hasLostGuest && driver.figures.brokeProtocol == 1 && driver.notice == .brokeProtocol(12))
     }
 }

@@ -70,7 +70,7 @@ import Wire
         #expect(!driver.hasLostGuest)
         // Without addresses it cannot be started.
         driver.say(12, driver.number(UInt64(0)), [driver.toGuest.kick])
-        #expect(driver.hasLostGuest && driver.notice == .brokeProtocol)
+        #expect(driver.hasLostGuest && driver.notice == .brokeProtocol(12))
     }
 
     /// Where it was, it goes on.
@@ -118,7 +118,7 @@ import Wire
             let driver = try VhostDriver()
             driver.setUp()
             driver.say(request, driver.number(UInt32(1)) + driver.number(UInt32(128)))
-            #expect(driver.hasLostGuest && driver.notice == .brokeProtocol)
+            #expect(driver.hasLostGuest && driver.notice == .brokeProtocol(request))
         }
     }
 

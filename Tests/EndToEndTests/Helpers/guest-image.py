@@ -11,7 +11,11 @@ import sys
 
 output, kernel, script = sys.argv[1:]
 here = os.path.dirname(os.path.abspath(__file__))
-drivers = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "failover", "net_failover", "virtio_net"]
+drivers = [
+    "crc-ccitt", "ipv6", "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "failover", "net_failover", "virtio_net",
+]
+# What else they need is part of the kernel.
+drivers = [driver for driver in drivers if os.path.exists(f"{kernel}/modules/{driver}.ko")]
 init = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -19,8 +23,10 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /tmp
 for driver in {" ".join(drivers)}; do insmod /modules/$driver.ko; done
-for conf in all default; do echo 0 >/proc/sys/net/ipv6/conf/$conf/accept_dad; done
+for conf in /proc/sys/net/ipv6/conf/*; do echo 0 >$conf/accept_dad; done
 ip link set lo up
+# User-Mode Linux has names of its own.
+[ ! -e /sys/class/net/vec0 ] || ip link set vec0 name eth0
 ip link set eth0 up
 udhcpc -q -n -i eth0 -O search -s /udhcpc
 for i in $(seq 50); do ip -6 addr show dev eth0 | grep -q global && break; sleep 0.1; done

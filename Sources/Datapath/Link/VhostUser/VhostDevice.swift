@@ -31,6 +31,8 @@ struct VhostDevice: ~Copyable {
     var toGuest = Ring()
     var fromGuest = Ring()
     private var epoll: Epoll?
+    /// For requests of ours, of which there are none. Held open, as its other end is watched.
+    private var backendRequests = Descriptor.none
     /// The front-end waits for its end, or begins to.
     private(set) var transfer: StateTransfer?
     private var hasTransferFailed = false
@@ -41,7 +43,8 @@ struct VhostDevice: ~Copyable {
             .mergeableBuffers, .log, .anyLayout, .indirect, .eventIndex, .protocolFeatures, .version1,
         ]
     }
-    static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement, .deviceState] }
+    /// We never ask anything of the front-end. But User-Mode Linux before 6.9 gives its device an interrupt with that channel only, and has none without it.
+    static var protocolFeatures: VhostUserFeatures { [.confirmation, .sharedLog, .announcement, .deviceState, .backendRequests] }
     /// Pairs of rings.
     static var queuePairs: UInt64 { 1 }
     /// Half of a ring must hold a super-frame in the smallest buffers that Linux' driver has, of 1536 bytes: it fills its ring anew only once half of it is
@@ -60,6 +63,8 @@ struct VhostDevice: ~Copyable {
         for index in 0..<2 { release(index) }
         takeTransfer()?.pipe.close()
         hasTransferFailed = false
+        backendRequests.close()
+        backendRequests = .none
         memory.removeAll()
         memory.closeLog()
         memory.isLogging = false
@@ -101,6 +106,7 @@ struct VhostDevice: ~Copyable {
         case .setLogBase: return setLog(size, &messages)
         // To be called for pages that were noted; nobody waits for that.
         case .setLogDescriptor: return .done
+        case .setBackendRequestDescriptor: return setBackendRequests(&messages)
         case .setMemoryTable: return setMemory(size, &messages)
         case .setDeviceStateDescriptor: return beginTransfer(size, &messages)
         case .checkDeviceState: return size == 0 ? .number(hasTransferFailed ? 1 : 0) : .broken
@@ -116,6 +122,12 @@ struct VhostDevice: ~Copyable {
             guard given.isMissing || descriptor.isOpen else { return .broken }
             return setDescriptor(request, Int(given.ring), descriptor)
         }
+    }
+
+    private mutating func setBackendRequests(_ messages: inout VhostMessages) -> Result {
+        backendRequests.close()
+        backendRequests = messages.descriptors.take(0)
+        return backendRequests.isOpen ? .done : .broken
     }
 
     // MARK: State

@@ -108,7 +108,7 @@ struct VhostLink: GuestLink, ~Copyable {
         case .message(let header): return serve(header)
         case .nothing: break
         case .ended: hasLostGuest = true
-        case .broken: breakProtocol()
+        case .broken: breakProtocol(0)
         }
         return false
     }
@@ -127,13 +127,13 @@ struct VhostLink: GuestLink, ~Copyable {
         case .number(let number): isServed = messages.reply(to: header.request, number, on: connection.client)
         case .done: isServed = !header.needsReply || messages.reply(to: header.request, 0, on: connection.client)
         }
-        if !isServed { breakProtocol() }
+        if !isServed { breakProtocol(header.request) }
         return isServed
     }
 
-    private mutating func breakProtocol() {
+    private mutating func breakProtocol(_ request: UInt32) {
         figures.brokeProtocol += 1
-        connection.note(.brokeProtocol)
+        connection.note(.brokeProtocol(request))
         hasLostGuest = true
     }
 
