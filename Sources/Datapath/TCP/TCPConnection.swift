@@ -12,6 +12,7 @@
 //   TCPHandshake      opening in both directions
 //   TCPFromGuest      segments from the guest: acknowledgements, data, FIN, RST
 //   TCPFromHost       data and end of stream towards the guest, retransmission
+//   GuestPath         how much goes to the guest at once, and when it goes again
 //   TCPAcknowledge    what is acknowledged to the guest, when, and with which window
 //   TCPSendRoom       how much more a socket's send buffer holds
 //   TCPBlocked        a socket that has no room for the guest's data, and how the guest goes on
@@ -157,6 +158,8 @@ struct TCPConnection: FlowEntry {
     var hasUrgent = false
     /// Bytes that the guest takes from `unacknowledged` on.
     var guestWindow: UInt32 = 0
+    /// How much the way to it takes, and how soon it answers.
+    var guestPath = GuestPath()
     /// While recovering: what was `highest` when it began.
     var recover = SequenceNumber(0)
     /// Largest payload of one segment to the guest.

@@ -128,6 +128,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private mutating func acknowledgedByGuest(_ acknowledgment: SequenceNumber, _ index: Int, now: Int64) {
+        let segment = Int(table[index].segmentSize)
+        table[index].guestPath.answered(acknowledgment, now: now)
+        table[index].guestPath.acknowledged(
+            acknowledgment - table[index].unacknowledged, segment: segment, isRepairing: table[index].next < table[index].highest)
         table[index].unacknowledged = acknowledgment
         if table[index].next < acknowledgment { table[index].next = acknowledgment }
         table[index].duplicateAcknowledgements = 0
@@ -136,6 +140,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         if table[index].events.contains(.recovering) {
             if acknowledgment >= table[index].recover {
                 table[index].events.remove(.recovering)
+                table[index].guestPath.recovered(flight: table[index].flight, segment: segment)
             } else {
                 // RFC 6582: the acknowledgement of a part tells of the next hole.
                 table[index].events.insert(.resendsFirst)
@@ -149,12 +154,14 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
     }
 
-    /// Fast retransmit on the third (RFC 5681, section 3.2).
+    /// Fast retransmit on the third (RFC 5681, section 3.2), or where less is in flight on an earlier one.
     private mutating func duplicateAcknowledgement<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard !table[index].events.contains(.recovering) else { return }
         table[index].duplicateAcknowledgements &+= 1
-        guard table[index].duplicateAcknowledgements == 3 else { return }
+        let (flight, segment) = (table[index].flight, Int(table[index].segmentSize))
+        guard Int(table[index].duplicateAcknowledgements) >= GuestPath.duplicates(flight: flight, segment: segment) else { return }
         table[index].duplicateAcknowledgements = 0
+        table[index].guestPath.lostOne(flight: flight, segment: segment)
         table[index].recover = table[index].highest
         table[index].events.formUnion([.recovering, .resendsFirst])
         startRetransmitTimer(index, now: now)

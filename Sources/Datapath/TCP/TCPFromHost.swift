@@ -7,6 +7,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var share: Int { 128 << 10 }
     /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
     private static var longestRest: Int64 { 200 }
+    private static var longestRestInFlight: Int64 { 40 }
     /// Bytes in one look at the queue from which on a connection counts as a bulk transfer.
     private static var bulk: Int { 16 << 10 }
 
@@ -87,7 +88,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         } else if !connection.events.contains(.hasInput), connection.next == connection.highest {
             return .done
         }
-        var room = Int(connection.guestWindow) - (connection.next - connection.unacknowledged)
+        // What is missing comes first. A guest that keeps nothing behind it would drop what is new, and tell nobody of it.
+        if connection.events.contains(.recovering), connection.next == connection.highest { return .done }
+        var room = roomOfGuest(connection)
         if connection.retransmissions > 0 {
             // After a timeout, one segment at a time until the guest answers.
             room = min(room, Int(connection.segmentSize) - (connection.next - connection.unacknowledged))
@@ -103,6 +106,17 @@ extension TCPTranslator where Sockets: ~Copyable {
             return .done
         }
         return transfer(index, limit: room, &port, now: now)
+    }
+
+    /// Bytes that may go to the guest now: whole segments, as long as there is room for one or something will be answered soon anyway (RFC 9293, section 3.8.6.2.1).
+    private func roomOfGuest(_ connection: TCPConnection) -> Int {
+        let inFlight = connection.next - connection.unacknowledged
+        let room = min(Int(connection.guestWindow), Int(connection.guestPath.limit)) - inFlight
+        let segment = Int(connection.segmentSize)
+        // A segment that does not fit twice into the window would be alone in it, and its answer delayed.
+        let unit = min(segment, Int(connection.guestWindow) / 2)
+        if unit > 0, room >= unit { return room - room % unit }
+        return inFlight >= 2 * segment ? 0 : room
     }
 
     /// Slots for at most `limit` bytes, and for how many they are. Where the guest still reads from all that could be lent to it, what comes next is copied.
@@ -192,7 +206,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             let isLast = sent + length == count
             var flags: TCPFlags = isLast ? [.ack, .psh] : .ack
             if isLast && ends { flags.insert(.fin) }
-            guard sendData(index, slot: slot + frame * layout.slotSize, length: length, gap: layout.gap, flags: flags, &port) else {
+            guard sendData(index, slot: slot + frame * layout.slotSize, length: length, gap: layout.gap, flags: flags, &port, now: now) else {
                 // Sequence and peek position stand behind what was sent (lesson 17).
                 waitForLink(index)
                 if table[index].retransmitAt == 0 { startRetransmitTimer(index, now: now) }
@@ -212,13 +226,16 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     /// One segment of `length` bytes from `slot` at `next`, which moves on. False when the link refused it.
     private mutating func sendData<Link: GuestLink & ~Copyable>(
-        _ index: Int, slot: Int, length: Int, gap: Int, flags: TCPFlags, _ port: inout GuestPort<Link>
+        _ index: Int, slot: Int, length: Int, gap: Int, flags: TCPFlags, _ port: inout GuestPort<Link>, now: Int64
     ) -> Bool {
         let next = table[index].next
         if next < table[index].highest { port.counters.add(.tcpRetransmissionsToGuest) }
         guard sendSegment(index, sequence: next, flags: flags, slot: slot, payload: length, gap: gap, &port) else { return false }
         table[index].next = next + length
-        if table[index].highest < table[index].next { table[index].highest = table[index].next }
+        if table[index].highest < table[index].next {
+            table[index].highest = table[index].next
+            table[index].guestPath.sent(table[index].next, now: now)
+        }
         return true
     }
 
@@ -259,7 +276,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     /// that a step left is always taken, and small answers are after some of them.
     ///
     /// Whether a large step left something is not known: what came since the queue was last looked at lies behind it, in the same buffer. So it counts as if
-    /// it had. And whatever else lies there is taken after a moment, so that no connection can stand still for longer than that.
+    /// it had. And whatever else lies there is taken after a moment, so that no connection can stand still for longer than that: a shorter one while something
+    /// is in flight, whose answer the guest may delay (lesson 77).
     mutating func discardAcknowledged(_ index: Int, now: Int64) {
         let connection = table[index]
         let count = acknowledgedCount(index)
@@ -268,10 +286,11 @@ extension TCPTranslator where Sockets: ~Copyable {
             _ = takeAcknowledged(index)
             return
         }
-        let isIdle = connection.flight == 0 && !connection.events.contains(.hasInput)
+        let isEmptied = !connection.events.contains(.hasInput)
+        let isIdle = connection.flight == 0 && isEmptied
         let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
-        guard count >= 64 << 10 || (isIdle && isWorthIt) else {
-            if isIdle, connection.restAt == 0 { table[index].restAt = now + TCPTranslator.longestRest }
+        guard count >= 64 << 10 || isEmptied && count >= 16 << 10 || isIdle && isWorthIt else {
+            if isEmptied, connection.restAt == 0 { table[index].restAt = now + (isIdle ? TCPTranslator.longestRest : TCPTranslator.longestRestInFlight) }
             return
         }
         _ = takeAcknowledged(index)
@@ -279,7 +298,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// Takes from the socket's queue what the guest has. False where nothing of it lies there.
-    private mutating func takeAcknowledged(_ index: Int) -> Bool {
+    mutating func takeAcknowledged(_ index: Int) -> Bool {
         let count = acknowledgedCount(index)
         guard count > 0 else { return false }
         let known = forgetGathered(count, index)

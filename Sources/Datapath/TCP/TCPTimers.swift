@@ -2,7 +2,7 @@ internal import Linux
 internal import Wire
 
 extension TCPTranslator where Sockets: ~Copyable {
-    /// Milliseconds before the first retransmission (RFC 6298), and the most between two.
+    /// Milliseconds before a SYN is repeated or a closed window probed for the first time, and the most between two retransmissions.
     private static var firstTimeout: Int64 { 1000 }
     private static var lastTimeout: Int64 { 120_000 }
     /// A link that has no room for a SYN either ends an attempt all the same.
@@ -23,8 +23,11 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var resetTries: UInt8 { 10 }
 
     mutating func startRetransmitTimer(_ index: Int, now: Int64) {
-        let shift = Int64(min(table[index].retransmissions, 16))
-        table[index].retransmitAt = now + min(TCPTranslator.firstTimeout << shift, TCPTranslator.lastTimeout)
+        let connection = table[index]
+        let shift = Int64(min(connection.retransmissions, 16))
+        let isData = connection.events.contains(.established) && connection.guestWindow > 0 && !connection.events.contains(.probing)
+        let first = isData ? connection.guestPath.timeout(flight: connection.flight, segment: Int(connection.segmentSize)) : TCPTranslator.firstTimeout
+        table[index].retransmitAt = now + min(first << shift, TCPTranslator.lastTimeout)
     }
 
     /// The guest still has an earlier connection between these ends, such as one in TIME-WAIT, and knows by our reset now that it is over: one SYN more goes out
@@ -79,9 +82,9 @@ extension TCPTranslator where Sockets: ~Copyable {
                 if connection.events.contains(.established) { look(index, now: now) }
             }
             if connection.restAt != 0, connection.restAt <= now {
-                // The turn that follows takes it.
                 table[index].restAt = 0
-                table[index].events.insert(.leftInQueue)
+                // The turn that follows takes it.
+                if connection.flight > 0 { _ = takeAcknowledged(index) } else { table[index].events.insert(.leftInQueue) }
             }
             if !checkIdle(index, &port, now: now) { continue }
             touch(index)
@@ -133,6 +136,8 @@ extension TCPTranslator where Sockets: ~Copyable {
             return true
         }
         // Everything from here on is sent again, one segment at first.
+        table[index].guestPath.lostAll(
+            flight: table[index].flight, segment: Int(table[index].segmentSize), isFirst: table[index].retransmissions <= 1)
         table[index].next = table[index].unacknowledged
         startRetransmitTimer(index, now: now)
         return true

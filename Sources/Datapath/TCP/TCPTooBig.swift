@@ -40,6 +40,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].events.subtract([.recovering, .resendsFirst])
         table[index].duplicateAcknowledgements = 0
         table[index].retransmissions = 0
+        table[index].guestPath.lostForItsLength()
         table[index].next = table[index].unacknowledged
         startRetransmitTimer(index, now: now)
         touch(index)

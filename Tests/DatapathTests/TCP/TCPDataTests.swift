@@ -192,7 +192,7 @@ import Wire
         #expect(script.round() == ["PA 2001:500 ack 1"])
         script.guest("A", seq: 1, ack: 2001)
         #expect(script.round().isEmpty)
-        #expect(script.pass(1000) == ["+1000 PA 2001:500 ack 1"])
+        #expect(script.pass(1000) == ["+600 PA 2001:500 ack 1"])
         script.tcp.sockets.end(0)
         let end = script.round()
         #expect(end.count == 1 && end[0].hasPrefix("FA 2501:0") || end[0].hasPrefix("FPA 2001:500"))

@@ -237,8 +237,10 @@ import Wire
         for _ in 0..<3 { script.guest("A", seq: 1, ack: 1, window: 511) }
         let again = script.segments()
         #expect(again.map(\.payload) == [Array(Stream.toGuest[0..<1460])])
-        // New data goes on where it had stopped.
+        // New data goes on where it had stopped, once all has come that was in flight: a guest that keeps nothing behind what is missing would not tell of its loss.
         script.arrive(1000)
+        #expect(script.segments().isEmpty)
+        script.guest("A", seq: 1, ack: 8001, window: 511)
         #expect(script.segments().map(\.payload) == [Array(Stream.toGuest[8000..<9000])])
     }
 
