@@ -88,6 +88,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     private mutating func dispatch(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        // What is still to be cut tells nothing. Segments may be such, also where the link does not say so.
+        if payload.proto != .tcp, frame.offload.segmentation == .none { port.mtu.learn(fromWhole: payload.end - EthernetHeader.length, now: now) }
         switch payload.proto {
         case .tcp: dispatchTCP(payload, in: frame, now: now)
         case .udp: dispatchUDP(payload, in: frame, now: now)
