@@ -154,7 +154,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .neighbourSolicitation:
             answer(.neighbour, frame)
             // Whoever looks whether an address is taken is about to take it (RFC 4862, section 5.4.2).
-            if payload.source.isAny { tcp.guestMayHaveRestarted(now: now) }
+            if payload.source.isAny {
+                learn(probe: frame, payload)
+                tcp.guestMayHaveRestarted(now: now)
+            }
         case .routerSolicitation:
             answer(.router, frame)
             tcp.guestMayHaveRestarted(now: now)
@@ -220,6 +223,10 @@ extension Frame {
 
     func parseICMPv6(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv6Header? {
         ICMPv6Header(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+
+    func parseSolicitation(_ arena: borrowing RawSpan, _ payload: L4Payload) -> NeighbourSolicitation? {
+        NeighbourSolicitation(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
     }
 
     func parseAdvertisement(_ arena: borrowing RawSpan, _ payload: L4Payload) -> NeighbourAdvertisement? {
