@@ -88,6 +88,8 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
     }
 
     private mutating func dispatch(_ payload: L4Payload, in frame: Frame, now: Int64) {
+        // What is still to be cut tells nothing. Segments may be such, also where the link does not say so.
+        if payload.proto != .tcp, frame.offload.segmentation == .none { port.mtu.learn(fromWhole: payload.end - EthernetHeader.length, now: now) }
         switch payload.proto {
         case .tcp: dispatchTCP(payload, in: frame, now: now)
         case .udp: dispatchUDP(payload, in: frame, now: now)
@@ -152,7 +154,10 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         case .neighbourSolicitation:
             answer(.neighbour, frame)
             // Whoever looks whether an address is taken is about to take it (RFC 4862, section 5.4.2).
-            if payload.source.isAny { tcp.guestMayHaveRestarted(now: now) }
+            if payload.source.isAny {
+                learn(probe: frame, payload)
+                tcp.guestMayHaveRestarted(now: now)
+            }
         case .routerSolicitation:
             answer(.router, frame)
             tcp.guestMayHaveRestarted(now: now)
@@ -218,6 +223,10 @@ extension Frame {
 
     func parseICMPv6(_ arena: borrowing RawSpan, _ payload: L4Payload) -> ICMPv6Header? {
         ICMPv6Header(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
+    }
+
+    func parseSolicitation(_ arena: borrowing RawSpan, _ payload: L4Payload) -> NeighbourSolicitation? {
+        NeighbourSolicitation(arena.extracting(offset..<(offset + length)), at: payload.offset, end: payload.end)
     }
 
     func parseAdvertisement(_ arena: borrowing RawSpan, _ payload: L4Payload) -> NeighbourAdvertisement? {

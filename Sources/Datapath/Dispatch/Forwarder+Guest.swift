@@ -62,8 +62,17 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         services.note(source)
         let isOwn = guest.ipv6 == source || guest.linkLocal == source
         guard isOwn || source.isAny || services.mayBeGuest(IPAddress(source)) else { return false }
-        if isGuest(ethernet, IPAddress(source), isOwn: isOwn, now: now), !isOwn, !source.isAny { guest.note(source) }
+        if isGuest(ethernet, IPAddress(source), isOwn: isOwn, now: now), !isOwn || !guest.hasShown6, !source.isAny { guest.note(source) }
         return true
+    }
+
+    /// The guest looks whether an address is taken. It is not the guest's if it is, nor if somebody else asks.
+    mutating func learn(probe frame: Frame, _ payload: L4Payload) {
+        guard payload.hopLimit == 255, let ethernet = EthernetHeader(inbound.arena.bytes, at: frame.offset), ethernet.source == port.guestMAC,
+            let probe = frame.parseSolicitation(inbound.arena.bytes, payload), case .none = probe.sourceLinkLayer,
+            payload.destination == IPAddress(probe.target.solicitedNode), !services.isTaken(IPAddress(probe.target), for: ethernet.source)
+        else { return }
+        guest.expect(probe.target)
     }
 
     mutating func learn(_ packet: ARPPacket, _ ethernet: EthernetHeader, now: Int64) {
@@ -84,7 +93,7 @@ extension Forwarder where Link: ~Copyable, Sockets: ~Copyable {
         let isOwn = guest.ipv6 == target || guest.linkLocal == target
         guard isOwn || services.mayBeGuest(IPAddress(target)) else { return false }
         services.note(target)
-        isGuest(ethernet, IPAddress(target), isOwn: isOwn, now: now)
+        if isGuest(ethernet, IPAddress(target), isOwn: isOwn, now: now), isOwn { guest.note(target) }
         return true
     }
 

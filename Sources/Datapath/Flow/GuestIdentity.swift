@@ -9,6 +9,9 @@ struct GuestIdentity: BitwiseCopyable {
     var linkLocal: IPv6Address?
     let hasIPv4, hasIPv6: Bool
     private let isFixed4, isFixed6: Bool
+    private let offered6: IPv6Address?
+    /// `ipv6` is more than what it is offered or is about to take.
+    private(set) var hasShown6 = false
 
     init(_ network: Network) {
         ipv4 = network.ipv4?.address
@@ -17,6 +20,7 @@ struct GuestIdentity: BitwiseCopyable {
         hasIPv6 = network.ipv6 != nil
         isFixed4 = network.ipv4?.isFixed == true
         isFixed6 = network.ipv6?.isFixed == true
+        offered6 = network.ipv6?.address
     }
 
     /// A packet came from `source`.
@@ -27,7 +31,17 @@ struct GuestIdentity: BitwiseCopyable {
 
     @_noAllocation @_noLocks
     mutating func note(_ source: IPv6Address) {
-        if source.isLinkLocal { linkLocal = source } else if !isFixed6 { ipv6 = source }
+        if source.isLinkLocal { linkLocal = source } else if !isFixed6 { (ipv6, hasShown6) = (source, true) }
+    }
+
+    /// It looks whether anybody else has `address`, which it takes if not (RFC 4862, section 5.4). One that it makes itself, in the network that it is offered, may be
+    /// the only one that it will have, and it may say nothing more before it is spoken to. One that it has sent from is better known, and so is the one that it is
+    /// offered, once it takes that.
+    @_noAllocation @_noLocks
+    mutating func expect(_ address: IPv6Address) {
+        guard !isFixed6, !hasShown6, let offered6, address.high == offered6.high else { return }
+        ipv6 = address
+        hasShown6 = address == offered6
     }
 
     /// Where a sender that the guest sees as `source` reaches it: its own address, or `target` if there is one. A link-local

@@ -3,9 +3,9 @@ internal import Wire
 /// How large a packet to the guest may be: datagrams and echo replies that are larger go in parts (`GuestPort+Parts`). TCP keeps to the segment size of each
 /// connection's SYN.
 ///
-/// At first that is what the guest was told. But a machine may not have asked, or its network card may take no more than 1500 bytes, and drops all that is
-/// longer. What its interface takes shows in two ways: in the largest segment that its SYNs ask for, and in the parts that it cuts its own packets to. The
-/// third are errors of routers behind it.
+/// At first that is what a namespace was told, whose kernel takes longer frames as well. But a machine may not have asked, or its network card may take no more
+/// than 1500 bytes, and drops all that is longer: at first, 1500 is what every Ethernet takes (RFC 894). What an interface takes shows in three ways: in the largest
+/// segment that its SYNs ask for, in the parts that it cuts its own packets to, and in packets that it sends whole. The fourth are errors of routers behind it.
 ///
 /// The smallest counts that was shown lately, by whatever host behind the guest: too small costs some headers, too large loses datagrams. Something larger counts
 /// only when nothing as small was shown for a while, since a guest may have one connection through a tunnel, but also begin small and be told more
@@ -14,7 +14,7 @@ struct GuestMTU: BitwiseCopyable {
     /// Less is not believed: what every host of IPv4 can take (RFC 791, section 3.2), and every link of IPv6 (RFC 8200, section 5).
     static var least4: Int { 576 }
     static var least6: Int { 1280 }
-    /// Of who was told nothing and shows nothing: Ethernet's.
+    /// Of who shows nothing: Ethernet's.
     private static var usual: Int { 1500 }
     /// Milliseconds for which something larger does not count.
     private static var patience: Int64 { 60_000 }
@@ -23,17 +23,20 @@ struct GuestMTU: BitwiseCopyable {
 
     /// What the guest was told by DHCP and router advertisements, or has in a namespace; 0: nothing.
     private let told: Int
+    /// Whether what was told can be relied on before the guest shows anything.
+    private let isTaken: Bool
     private(set) var value: Int
     /// From when on something larger counts, in milliseconds of the worker's clock.
     private var until = Int64.min
 
-    init(told: Int) {
+    init(told: Int, isTaken: Bool) {
         self.told = told
-        value = told == 0 ? GuestMTU.usual : told
+        self.isTaken = isTaken
+        value = told == 0 ? GuestMTU.usual : isTaken ? told : min(told, GuestMTU.usual)
     }
 
     /// Another guest may be another kind of machine.
-    mutating func forget() { self = GuestMTU(told: told) }
+    mutating func forget() { self = GuestMTU(told: told, isTaken: isTaken) }
 
     /// Bytes of the largest packet of a family, with its headers.
     @_noAllocation @_noLocks
@@ -58,6 +61,11 @@ struct GuestMTU: BitwiseCopyable {
     mutating func learn(fromPart size: Int, now: Int64) {
         let agrees = size <= value && value < size + 8
         note(agrees ? value : size, lasting: GuestMTU.patience, now: now)
+    }
+
+    /// The guest has sent `size` bytes in one piece. It takes no less, but maybe more, which the next one may show.
+    mutating func learn(fromWhole size: Int, now: Int64) {
+        if size > max(value, GuestMTU.usual) { note(size, lasting: 0, now: now) }
     }
 
     /// A router behind the guest has dropped a packet of IPv6, since its next link takes `size` bytes only. The figure is one for both families, so IPv4 is cut to that

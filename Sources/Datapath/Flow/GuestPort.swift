@@ -68,10 +68,10 @@ struct GuestPort<Link: GuestLink & ~Copyable>: ~Copyable {
         let stations = try GuestStations(seed: seed)
         self.arena = arena
         self.stations = stations
+        self.mtu = GuestMTU(told: mtu, isTaken: link.takesAnyLength)
         self.link = link
         self.guestMAC = guestMAC ?? .broadcast
         self.gatewayMAC = gatewayMAC
-        self.mtu = GuestMTU(told: mtu)
         self.seed = seed
         partsIdentification = UInt32(truncatingIfNeeded: seed.finalize(tail: 1, tailCount: 1))
     }

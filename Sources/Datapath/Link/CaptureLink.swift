@@ -20,6 +20,7 @@ struct CaptureLink<Inner: GuestLink & ~Copyable>: GuestLink, ~Copyable {
     var figures: LinkFigures { inner.figures }
     var moreDescriptors: Int { inner.moreDescriptors }
     var hasGuest: Bool { inner.hasGuest }
+    var takesAnyLength: Bool { inner.takesAnyLength }
     var hasLostGuest: Bool { inner.hasLostGuest }
 
     mutating func watch(by epoll: Epoll) throws(Errno) { try inner.watch(by: epoll) }

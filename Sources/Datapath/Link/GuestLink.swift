@@ -147,6 +147,9 @@ protocol GuestLink: ~Copyable {
     /// There is one now, whether it listens or not.
     var hasGuest: Bool { get }
 
+    /// Whether frames longer than the guest's MTU arrive all the same: a namespace's kernel takes any, a machine's network card does not.
+    var takesAnyLength: Bool { get }
+
     /// Set when sending has found that there is no guest any more.
     var hasLostGuest: Bool { get }
 
@@ -190,6 +193,7 @@ extension GuestLink where Self: ~Copyable {
     var moreDescriptors: Int { 0 }
     var hasNews: Bool { false }
     var hasGuest: Bool { true }
+    var takesAnyLength: Bool { true }
     var hasLostGuest: Bool { false }
     mutating func takeNews() -> LinkEvent { [] }
     mutating func prepareToWait() -> Bool { true }

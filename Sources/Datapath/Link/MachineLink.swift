@@ -68,6 +68,7 @@ struct MachineLink: GuestLink, ~Copyable {
     var client: Descriptor { connection.client }
     var descriptor: Descriptor { client }
     var hasGuest: Bool { client.isOpen }
+    var takesAnyLength: Bool { false }
     var offloads: LinkOffloads {
         let all: LinkOffloads = [.checksum, .tcpSegmentation, .udpSegmentation]
         return kind == .stream ? all.union(.runs) : all

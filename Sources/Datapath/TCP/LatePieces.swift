@@ -54,17 +54,27 @@ struct LatePieces: ~Copyable {
         return false
     }
 
-    /// Puts what `list` has where it belongs, as far as there is room. What is needed first is kept: what lies too far behind it gives way.
-    mutating func insert(_ list: borrowing ScatterList, at start: SequenceNumber, _ place: UInt8) {
-        guard list.byteCount > 0 else { return }
+    /// Puts what `list` has where it belongs, as far as there is room. What is needed first is kept: what lies too far behind it gives way. False when anything was
+    /// dropped.
+    @discardableResult
+    mutating func insert(_ list: borrowing ScatterList, at start: SequenceNumber, _ place: UInt8) -> Bool {
+        guard list.byteCount > 0 else { return true }
         var end = start + min(list.byteCount, LatePieces.room)
+        var isAllKept = true
         let (first, count) = own(place)
         if count > 0 {
             let lowest = pieces[first].start
-            if start < lowest { cut(behind: start + LatePieces.room, place) } else { end = lowest + min(end - lowest, LatePieces.room) }
-            guard start < end else { return }
+            if start < lowest {
+                isAllKept = pieces[first + count - 1].end <= start + LatePieces.room
+                cut(behind: start + LatePieces.room, place)
+            } else {
+                end = lowest + min(end - lowest, LatePieces.room)
+            }
+            guard start < end else { return false }
         }
-        if join(Piece(start: start, end: end), place) { copy(list, to: start, count: end - start, place) }
+        guard join(Piece(start: start, end: end), place) else { return false }
+        copy(list, to: start, count: end - start, place)
+        return isAllKept && end - start == list.byteCount
     }
 
     /// Makes one piece of those that `new` touches. False where there are too many already.

@@ -185,7 +185,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         return known < enough ? now >= enough : now >= 2 * known && now - known >= enough
     }
 
-    /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6), but behind something that is missing (`confinedEdge`).
+    /// The window field to send, which may move the edge on and never back (RFC 9293, section 3.8.6), but behind something that was dropped (`confinedEdge`).
     mutating func takeWindow(_ index: Int, progresses: Bool) -> UInt16 {
         let connection = table[index]
         if connection.acknowledged > connection.expected {
@@ -196,13 +196,18 @@ extension TCPTranslator where Sockets: ~Copyable {
         var edge = connection.windowEdge
         // Never open the window by less than a segment (lesson 11): the guest would send slivers.
         let space = space(connection)
-        let offered = connection.expected + Int(space)
-        if connection.sendsAgain || connection.hasHole && !progresses {
-            // A guest counts only those answers that say nothing else; but where it has no window at all, it cannot send again what is missing.
-            if progresses || edge <= connection.expected { edge = confinedEdge(index) }
-        } else if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
-            edge = offered
+        // While something is missing, no more is asked for than is sure to be kept.
+        let offered = connection.expected + (connection.hasHole ? min(Int(space), LatePieces.room) : Int(space))
+        // A guest counts only those answers that say nothing else.
+        if progresses || !connection.hasHole {
+            if connection.sendsAgain {
+                edge = confinedEdge(index)
+            } else if offered > edge, space >= UInt32(connection.guestSegmentSize) || space >= connection.largestSpace / 2 {
+                edge = offered
+            }
         }
+        // But where it has no window at all, it cannot send again what is missing.
+        if connection.hasHole, edge <= connection.expected { edge = confinedEdge(index) }
         let size = edge - connection.acknowledged
         let scale = UInt32(connection.windowScale)
         let field = min(max(size, 0) >> Int(scale), 65535)

@@ -41,7 +41,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         table[index].refusedEnds = false
         if table[index].refusedPlace != 0 { kept.append(pending, skipping: taken, to: table[index].refusedPlace) }
         let end = table[index].expected + (pending.byteCount - taken)
-        if end > endOfRefused(index) { noteHole(until: end, segments: 0, index, now: now) }
+        if end > endOfRefused(index) { noteDropped(until: end, segments: 0, index, now: now) }
         awaitRoom(index)
     }
 
@@ -61,7 +61,7 @@ extension TCPTranslator where Sockets: ~Copyable {
             if header.flags.contains(.fin) { keepRefusedEnd(header, index) }
         }
         let end = header.sequence + header.sequenceLength
-        if end > endOfRefused(index) { noteHole(until: end, segments: segmentCount(header, table[index]), index, now: now) }
+        if end > endOfRefused(index) { noteDropped(until: end, segments: segmentCount(header, table[index]), index, now: now) }
     }
 
     /// Keeps what the segment has of the stream from `end` on, which is where that what lies in this place ends.

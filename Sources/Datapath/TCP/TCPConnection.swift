@@ -122,6 +122,8 @@ struct TCPConnection: FlowEntry {
     /// Since when it is missing, in milliseconds of the worker's clock, and how many segments have come since.
     var holeSince: UInt32 = 0
     var holeAnswers: UInt8 = 0
+    /// Some of that was dropped, and has to come again.
+    var holeDropped = false
     /// The place in `late` of what is kept of that; 0: none.
     var latePlace: UInt8 = 0
     /// The guest's FIN has come there, behind all data.
@@ -227,8 +229,8 @@ struct TCPConnection: FlowEntry {
     var flight: Int { highest - unacknowledged }
     /// The guest has sent more than what is expected: something before that is missing.
     var hasHole: Bool { sawHole && furthest > expected }
-    /// The guest sends again what it has sent before, as far as can be told.
-    var sendsAgain: Bool { hasHole && holeAnswers >= 3 }
+    /// The guest sends again what it has sent before and was dropped, as far as can be told.
+    var sendsAgain: Bool { hasHole && holeDropped && holeAnswers >= 3 }
     /// The next number to the guest, or the end of its window where that comes first.
     var numberInWindow: SequenceNumber { flight > Int(guestWindow) ? unacknowledged + Int(guestWindow) : highest }
     /// The far end is so near that its own acknowledgement says nothing more than the kernel's.

@@ -11,7 +11,7 @@ internal import Wire
 // What is not kept has to come again, and the difficulty is that the guest also sends what is new then: one whose retransmission timeout has run out does so
 // to see whether anything was lost at all (F-RTO; RFC 5682, section 2.1), and one in fast recovery does so with each further acknowledgement. That would be
 // dropped as well, and be the next hole as soon as the old one is closed. One lost frame led to one timeout after the other, each twice as long as the one before
-// (lesson 60). So until all is there that was there before, the window ends with that:
+// (lesson 60). So where anything was dropped, the window ends with that until all is there that was there before:
 //
 //      guest  ──2──>             we      3 to 40 were dropped: the acknowledgement is that of 2, and its window ends behind 40
 //      guest  ──3, ... 40──>     we      the window opens again
@@ -29,7 +29,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         }
         // Each has an answer of its own, or the guest would not count three, and would take them to be still on their way.
         table[index].repeats = min(table[index].repeats + min(segments, TCPTranslator.mostRepeats), TCPTranslator.mostRepeats)
-        keepLate(header, index, in: arena)
+        if !keepLate(header, index, in: arena) { table[index].holeDropped = true }
     }
 
     func segmentCount(_ header: TCPHeader, _ connection: TCPConnection) -> UInt16 {
@@ -43,14 +43,14 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     /// What has come, or was dropped, ends at `end`, and not all before that is there. False where it lies outside of any window.
-    @discardableResult
-    mutating func noteHole(until end: SequenceNumber, segments: UInt16, _ index: Int, now: Int64) -> Bool {
+    private mutating func noteHole(until end: SequenceNumber, segments: UInt16, _ index: Int, now: Int64) -> Bool {
         let connection = table[index]
         guard isInAnyWindow(end, connection) else { return false }
         if !connection.hasHole {
             table[index].sawHole = true
             table[index].holeSince = UInt32(truncatingIfNeeded: now)
             table[index].holeAnswers = 0
+            table[index].holeDropped = false
             table[index].furthest = end
         } else if end > connection.furthest {
             table[index].furthest = end
@@ -59,19 +59,27 @@ extension TCPTranslator where Sockets: ~Copyable {
         return true
     }
 
-    private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) {
+    /// The same of what a full socket has refused and nothing has kept.
+    mutating func noteDropped(until end: SequenceNumber, segments: UInt16, _ index: Int, now: Int64) {
+        if noteHole(until: end, segments: segments, index, now: now) { table[index].holeDropped = true }
+    }
+
+    /// False when anything was dropped.
+    private mutating func keepLate(_ header: TCPHeader, _ index: Int, in arena: borrowing Mapping) -> Bool {
         if table[index].latePlace == 0 {
-            guard header.payloadLength > 0 else { return }
+            guard header.payloadLength > 0 else { return false }
             table[index].latePlace = late.takePlace()
             table[index].lateEnds = false
         }
         let place = table[index].latePlace
-        guard place != 0 else { return }
+        guard place != 0 else { return false }
         slots.removeAll()
-        if slots.append(arena, offset: header.payloadOffset, length: header.payloadLength) { late.insert(slots, at: header.sequence, place) }
+        let isKept = slots.append(arena, offset: header.payloadOffset, length: header.payloadLength) && late.insert(slots, at: header.sequence, place)
+        guard header.flags.contains(.fin) else { return isKept }
         let end = header.sequence + header.payloadLength
-        guard header.flags.contains(.fin), late.ends(at: end, place) else { return }
+        guard late.ends(at: end, place) else { return false }
         (table[index].lateEnds, table[index].lateEnd) = (true, end)
+        return isKept
     }
 
     /// Whether something that was kept follows what is collected for the socket, or lies in it.
@@ -111,6 +119,7 @@ extension TCPTranslator where Sockets: ~Copyable {
                 late.add(count, from: expected, place, to: &slots)
                 kept.append(slots, skipping: 0, to: table[index].refusedPlace)
             }
+            if endOfRefused(index) < next + (ends ? 1 : 0) { table[index].holeDropped = true }
         }
         late.drop(before: next, place)
         if late.isEmpty(place), ends || !table[index].lateEnds || table[index].lateEnd <= next { forgetLate(index) }

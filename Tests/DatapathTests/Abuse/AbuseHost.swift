@@ -13,16 +13,20 @@ struct AbuseLink: GuestLink, ~Copyable {
     let descriptor: Descriptor
     private let writing: Descriptor
     let offloads: LinkOffloads
+    let takesAnyLength: Bool
+    /// What the frames to come say of themselves.
+    var offload = VirtioNetHeader()
     private var inbox: [[UInt8]] = []
     private var next = 0
     var sent: [SentFrame] = []
 
-    init(offloads: LinkOffloads) throws {
+    init(offloads: LinkOffloads, takesAnyLength: Bool) throws {
         let pipe = try Descriptor.pipe()
         try pipe.reading.setNonBlocking()
         descriptor = pipe.reading
         writing = pipe.writing
         self.offloads = offloads
+        self.takesAnyLength = takesAnyLength
     }
 
     deinit {
@@ -46,7 +50,7 @@ struct AbuseLink: GuestLink, ~Copyable {
             let start = batch.nextOffset
             var bytes = batch.arena.mutableBytes
             for (index, byte) in frame.enumerated() { bytes.store(byte, at: start + index) }
-            batch.append(length: frame.count, offload: VirtioNetHeader())
+            batch.append(length: frame.count, offload: offload)
         }
         if next == inbox.count {
             inbox.removeAll(keepingCapacity: true)
@@ -133,9 +137,9 @@ struct AbuseHost: ~Copyable {
     private let epoll: Epoll
     private var nextPort = 50_000
 
-    init(flows: Int = 1024, descriptors: Int = 1 << 20, network: Network = TestHost.network()) throws {
+    init(flows: Int = 1024, descriptors: Int = 1 << 20, isMachine: Bool = false, network: Network = TestHost.network()) throws {
         let epoll = try Epoll()
-        let link = try AbuseLink(offloads: [.checksum, .tcpSegmentation, .udpSegmentation])
+        let link = try AbuseLink(offloads: [.checksum, .tcpSegmentation, .udpSegmentation], takesAnyLength: !isMachine)
         forwarder = try Forwarder(
             link: link, sockets: KernelSockets(epoll: epoll, retries: 15), epoll: epoll, network: network, flows: flows,
             descriptors: descriptors, now: monotonicNanoseconds() / 1_000_000)

@@ -160,6 +160,47 @@ import Wire
         #expect(others == [Self.guest, Self.guest, Self.guest])
     }
 
+    /// A guest that takes no address but what it makes itself, and has said nothing yet (RFC 4862, section 5.4): clients of forwarded ports find it there.
+    @Test func whatItLooksForIsWhereItIsExpected() throws {
+        let own = Array(F.address6(0)[..<8]) + [0x50, 0x54, 0, 0xff, 0xfe, 0x12, 0x34, 0x56]
+        func probe(_ target: [UInt8], hops: UInt8 = 255, option: [UInt8] = [], group: [UInt8]? = nil) -> [UInt8] {
+            let last = Array(target[13...])
+            let everyGroup: [UInt8] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff]
+            let destination = everyGroup + (group ?? last)
+            var frame = F.ip6(58, [135, 0, 0, 0, 0, 0, 0, 0] + target + option, from: [UInt8](repeating: 0, count: 16), to: destination)
+            frame[21] = hops
+            frame.replaceSubrange(0..<6, with: [0x33, 0x33, 0xff] + last)
+            return frame
+        }
+        func expected(_ frames: [[UInt8]], _ network: Network = TestHost.network()) throws -> String {
+            var host = try AbuseHost(network: network)
+            try host.attack(frames)
+            return "\(try #require(host.forwarder.guest.ipv6))"
+        }
+        let mine = "2001:db8::5054:ff:fe12:3456"
+        #expect(try expected([probe(own)]) == mine)
+        // Not what makes no sense, is not the guest's, is ours, or is only about to be used.
+        let fromGuest = F.ip6(17, F.udp(4000, 9))
+        #expect(try expected([probe(own, hops: 254), probe(own, option: [1, 1] + F.guestMAC), probe(own, group: [1, 2, 3])]) == "2001:db8::2")
+        #expect(try expected([Self.datagram(), Self.byOther(probe(own), to: Self.everybody), probe(F.address6(1))]) == "2001:db8::2")
+        #expect(try expected([fromGuest, probe(own)]) == "2001:db8::2")
+        #expect(try expected([F.ip6(17, F.udp(4000, 9), from: own), probe(F.address6(9))]) == mine)
+        #expect(try expected([probe(F.address6(9)), F.ip6(17, F.udp(4000, 9), from: F.address6(9)), probe(own)]) == "2001:db8::9")
+        #expect(try expected([probe(F.guest6), probe(own)]) == "2001:db8::2")
+        var network = TestHost.network()
+        network.ipv6?.isFixed = true
+        #expect(try expected([probe(own)], network) == "2001:db8::2")
+        // For the next guest nothing of it is known; and many make nothing grow.
+        var host = try AbuseHost()
+        for number in 0..<1000 { try host.forwarder.port.link.queue([probe(Array(own[..<14]) + F.word(number))]) }
+        try host.attack([])
+        #expect(host.sent.allSatisfy { $0.bytes[54] == 134 })
+        let areSeveral = host.forwarder.port.stations.areSeveral
+        #expect(!areSeveral)
+        host.forwarder.guestLeft()
+        #expect(host.forwarder.guest.ipv6 == IPv6Address("2001:db8::2"))
+    }
+
     /// The guest's link address changes, after another one was heard: all that it is called is at the new one.
     @Test func aGuestThatMovesTakesItsAddressesAlong() throws {
         let third: [UInt8] = [2, 0, 0, 0, 0, 3]

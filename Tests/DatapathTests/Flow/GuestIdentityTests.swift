@@ -20,4 +20,40 @@ import Wire
         // What it makes itself, nobody can give it.
         #expect(guest.linkLocal == IPv6Address("fe80::77"))
     }
+
+    private static let offered = IPv6Address("2001:db8::2")!
+    private static let own = IPv6Address("2001:db8::5054:ff:fe12:3456")!
+
+    /// Until it has shown one, the address that it makes itself is where it is expected.
+    @Test func theAddressThatItLooksFor() {
+        var guest = GuestIdentity(TCPScript.network(mtu: 1500))
+        // Of other networks it tells nothing.
+        for text in ["2001:db8:0:1::2", "fe80::2", "fd00::2"] { guest.expect(IPv6Address(text)!) }
+        #expect(guest.ipv6 == Self.offered)
+        for address in [IPv6Address("2001:db8::99")!, Self.own] {
+            guest.expect(address)
+            #expect(guest.ipv6 == address)
+        }
+        // The one that it is offered is better, and one that it uses is best.
+        guest.expect(Self.offered)
+        guest.expect(Self.own)
+        #expect(guest.ipv6 == Self.offered)
+        guest.note(Self.own)
+        guest.expect(Self.offered)
+        #expect(guest.ipv6 == Self.own)
+    }
+
+    @Test func anAddressThatIsGivenStays() {
+        var network = TCPScript.network(mtu: 1500)
+        network.ipv6?.isFixed = true
+        var guest = GuestIdentity(network)
+        guest.expect(Self.own)
+        #expect(guest.ipv6 == Self.offered)
+        // Nothing is offered where it has only what it makes itself, and nothing is known without IPv6.
+        network.ipv6?.isFixed = false
+        network.ipv6?.address = nil
+        guest = GuestIdentity(network)
+        guest.expect(Self.own)
+        #expect(guest.ipv6 == nil)
+    }
 }

@@ -24,8 +24,11 @@ import Wire
             let offset = base + random.below(min(LatePieces.room * 3 / 2, span - base)), length = min(1 + random.below(step), span - offset)
             list.removeAll()
             _ = list.append(source, offset: offset, length: length)
-            late.insert(list, at: Self.origin + offset, place)
+            let isAllKept = late.insert(list, at: Self.origin + offset, place)
+            var wanted = isThere
+            for index in offset..<(offset + length) { wanted[index] = true }
             Self.insert(offset, length, &isThere)
+            #expect(isAllKept == (isThere == wanted))
             if random.below(20) == 0 {
                 base = min(base + random.below(40_000), span - 1)
                 late.drop(before: Self.origin + base, place)

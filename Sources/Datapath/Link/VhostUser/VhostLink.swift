@@ -53,6 +53,7 @@ struct VhostLink: GuestLink, ~Copyable {
 
     var descriptor: Descriptor { connection.client }
     var hasGuest: Bool { connection.client.isOpen }
+    var takesAnyLength: Bool { false }
     var offloads: LinkOffloads { device.offloads }
     /// Of both rings, and what one message may bring.
     var moreDescriptors: Int { 2 * 3 + PassedDescriptors.most }
