@@ -23,7 +23,7 @@ import Wire
     }
 
     /// A machine's network card is not known to take more than Ethernet's 1500 bytes, whatever was told (RFC 894), until the first sign of that.
-    @Test func aMachineHasToShowMore() {
+    @Test func lesson80_aMachineHasToShowMore() {
         let told = [0, 68, 1280, 1500, 9000, 65520].map { GuestMTU(told: $0, isTaken: false) }
         #expect(told.map { $0.packet(isIPv4: true) } == [1500, 576, 1280, 1500, 1500, 1500])
         #expect(told.map { $0.packet(isIPv4: false) } == [1500, 1280, 1280, 1500, 1500, 1500])

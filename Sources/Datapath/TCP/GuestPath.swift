@@ -9,11 +9,14 @@ internal import Wire
 ///     nothing was lost yet          limit: none
 ///     three equal answers           threshold = half of what is in flight = limit;   nothing new until all that was in flight has come (RFC 6582)
 ///     no answer in time             threshold as above, limit = one segment          (RFC 5681, section 3.1)
+///     that segment is, and no more  limit = two segments;   all of it goes again, as to a guest that keeps nothing behind a hole
 ///     something is acknowledged     limit + that, from the threshold on a segment per window
 struct GuestPath: BitwiseCopyable {
     /// Bytes that may be in flight. `.max`: nothing was lost yet.
     private(set) var limit: UInt32 = .max
     private var threshold: UInt32 = .max
+    /// The guest keeps nothing of what comes behind something missing, as far as its answers tell.
+    private(set) var keepsNothing = false
     /// Milliseconds until an answer is late, as long as none is delayed on purpose; none was measured yet.
     private var measured: UInt16 = 0
     /// Smoothed, in eighths of a millisecond, and how far answers are from that, in quarters.
@@ -51,6 +54,19 @@ struct GuestPath: BitwiseCopyable {
     private mutating func halve(_ flight: Int, _ segment: Int) {
         threshold = UInt32(truncatingIfNeeded: max(flight / 2, max(2 * segment, 1)))
     }
+
+    /// After one segment was sent again, no more than that was acknowledged: the guest keeps nothing behind a hole, or all of that is missing too. Either way everything goes again, from
+    /// two segments on: to one alone the answer may be delayed.
+    @_noAllocation @_noLocks
+    mutating func goBack(segment: Int) {
+        keepsNothing = true
+        limit = UInt32(truncatingIfNeeded: max(2 * segment, 1))
+        isTiming = false
+    }
+
+    /// More was acknowledged than what was sent again.
+    @_noAllocation @_noLocks
+    mutating func hasKept() { keepsNothing = false }
 
     /// What was missing was too long for the way, which says nothing of how much that takes (RFC 1191, section 6.4).
     @_noAllocation @_noLocks
@@ -113,7 +129,13 @@ struct GuestPath: BitwiseCopyable {
         return max(Int64(measured), flight < 2 * segment ? GuestPath.shortestForOne : GuestPath.shortestTimeout)
     }
 
-    /// Equal answers that tell of a loss: three, or as many as there can be where little is in flight (RFC 5827). A single one may have been under way before.
+    /// Of two segments in flight the second can lead to one equal answer only. What it tells of is waited for this long, in milliseconds: it may have been under way before.
+    static var patienceWithTwo: Int64 { 10 }
+
+    @_noAllocation @_noLocks
+    static func isTwo(flight: Int, segment: Int) -> Bool { flight > segment && flight <= 2 * segment }
+
+    /// Equal answers that tell of a loss: three, or as many as there can be where little is in flight (RFC 5827).
     @_noAllocation @_noLocks
     static func duplicates(flight: Int, segment: Int) -> Int {
         let segments = (flight + segment - 1) / max(segment, 1)

@@ -129,9 +129,11 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     private mutating func acknowledgedByGuest(_ acknowledgment: SequenceNumber, _ index: Int, now: Int64) {
         let segment = Int(table[index].segmentSize)
+        let advance = acknowledgment - table[index].unacknowledged
+        if acknowledgment > table[index].next { table[index].guestPath.hasKept() }
         table[index].guestPath.answered(acknowledgment, now: now)
         table[index].guestPath.acknowledged(
-            acknowledgment - table[index].unacknowledged, segment: segment, isRepairing: table[index].next < table[index].highest)
+            advance, segment: segment, isRepairing: table[index].next < table[index].highest)
         table[index].unacknowledged = acknowledgment
         if table[index].next < acknowledgment { table[index].next = acknowledgment }
         table[index].duplicateAcknowledgements = 0
@@ -141,7 +143,10 @@ extension TCPTranslator where Sockets: ~Copyable {
             if acknowledgment >= table[index].recover {
                 table[index].events.remove(.recovering)
                 table[index].guestPath.recovered(flight: table[index].flight, segment: segment)
+            } else if advance <= segment {
+                goBack(index)
             } else {
+                table[index].guestPath.hasKept()
                 // RFC 6582: the acknowledgement of a part tells of the next hole.
                 table[index].events.insert(.resendsFirst)
             }
@@ -158,13 +163,32 @@ extension TCPTranslator where Sockets: ~Copyable {
     private mutating func duplicateAcknowledgement<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) {
         guard !table[index].events.contains(.recovering) else { return }
         table[index].duplicateAcknowledgements &+= 1
-        let (flight, segment) = (table[index].flight, Int(table[index].segmentSize))
-        guard Int(table[index].duplicateAcknowledgements) >= GuestPath.duplicates(flight: flight, segment: segment) else { return }
+        // While all is sent again, as far as that has come: there may be losses in that too.
+        let (flight, segment) = (table[index].next - table[index].unacknowledged, Int(table[index].segmentSize))
+        guard Int(table[index].duplicateAcknowledgements) >= GuestPath.duplicates(flight: flight, segment: segment) else {
+            if GuestPath.isTwo(flight: flight, segment: segment), table[index].retransmitAt != 0 {
+                table[index].retransmitAt = min(table[index].retransmitAt, now + GuestPath.patienceWithTwo)
+                touch(index)
+            }
+            return
+        }
         table[index].duplicateAcknowledgements = 0
         table[index].guestPath.lostOne(flight: flight, segment: segment)
+        if table[index].guestPath.keepsNothing {
+            goBack(index)
+            startRetransmitTimer(index, now: now)
+            return
+        }
         table[index].recover = table[index].highest
         table[index].events.formUnion([.recovering, .resendsFirst])
         startRetransmitTimer(index, now: now)
+    }
+
+    /// Everything from the first missing byte on is sent again.
+    private mutating func goBack(_ index: Int) {
+        table[index].events.remove(.recovering)
+        table[index].next = table[index].unacknowledged
+        table[index].guestPath.goBack(segment: Int(table[index].segmentSize))
     }
 
     // MARK: Data and FIN

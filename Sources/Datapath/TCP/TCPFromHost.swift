@@ -7,7 +7,9 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var share: Int { 128 << 10 }
     /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
     private static var longestRest: Int64 { 200 }
+    /// The same where something is in flight, and where more lies there besides: a queue of many pieces is full with little in it.
     private static var longestRestInFlight: Int64 { 40 }
+    private static var longestRestInBulk: Int64 { 3 }
     /// Bytes in one look at the queue from which on a connection counts as a bulk transfer.
     private static var bulk: Int { 16 << 10 }
 
@@ -290,11 +292,18 @@ extension TCPTranslator where Sockets: ~Copyable {
         let isIdle = connection.flight == 0 && isEmptied
         let isWorthIt = count >= 16 << 10 || connection.events.contains(.leftInQueue) || connection.peeks >= 16
         guard count >= 64 << 10 || isEmptied && count >= 16 << 10 || isIdle && isWorthIt else {
-            if isEmptied, connection.restAt == 0 { table[index].restAt = now + (isIdle ? TCPTranslator.longestRest : TCPTranslator.longestRestInFlight) }
+            guard isEmptied else { return }
+            let due = now + longestRest(connection)
+            if connection.restAt == 0 || due < connection.restAt { table[index].restAt = due }
             return
         }
         _ = takeAcknowledged(index)
         if isIdle, count < 16 << 10 { table[index].events.remove(.leftInQueue) } else { table[index].events.insert(.leftInQueue) }
+    }
+
+    private func longestRest(_ connection: TCPConnection) -> Int64 {
+        if connection.flight == 0 { return TCPTranslator.longestRest }
+        return connection.events.contains(.leftInQueue) ? TCPTranslator.longestRestInBulk : TCPTranslator.longestRestInFlight
     }
 
     /// Takes from the socket's queue what the guest has. False where nothing of it lies there.

@@ -161,7 +161,7 @@ import Wire
     }
 
     /// A guest that takes no address but what it makes itself, and has said nothing yet (RFC 4862, section 5.4): clients of forwarded ports find it there.
-    @Test func whatItLooksForIsWhereItIsExpected() throws {
+    @Test func lesson81_whatItLooksForIsWhereItIsExpected() throws {
         let own = Array(F.address6(0)[..<8]) + [0x50, 0x54, 0, 0xff, 0xfe, 0x12, 0x34, 0x56]
         func probe(_ target: [UInt8], hops: UInt8 = 255, option: [UInt8] = [], group: [UInt8]? = nil) -> [UInt8] {
             let last = Array(target[13...])

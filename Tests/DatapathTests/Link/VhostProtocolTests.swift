@@ -43,7 +43,7 @@ import Wire
     }
 
     /// Nothing is ever asked of the front-end, but where there is a channel for it, its other end is watched: it stays open as long as the front-end is there.
-    @Test func theChannelForOurRequestsStaysOpen() throws {
+    @Test func lesson82_theChannelForOurRequestsStaysOpen() throws {
         let driver = try VhostDriver()
         func offer() throws -> Descriptor {
             let pipe = try Descriptor.pipe()
