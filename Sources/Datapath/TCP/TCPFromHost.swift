@@ -7,9 +7,8 @@ extension TCPTranslator where Sockets: ~Copyable {
     private static var share: Int { 128 << 10 }
     /// Milliseconds that what the guest has acknowledged may stay in the queue of a connection that stands still.
     private static var longestRest: Int64 { 200 }
-    /// The same where something is in flight, and where more lies there besides: a queue of many pieces is full with little in it.
-    private static var longestRestInFlight: Int64 { 40 }
-    private static var longestRestInBulk: Int64 { 3 }
+    /// The same of a transfer that has something in flight, whose answer the guest may delay for longer.
+    private static var longestRestInFlight: Int64 { 3 }
     /// Bytes in one look at the queue from which on a connection counts as a bulk transfer.
     private static var bulk: Int { 16 << 10 }
 
@@ -302,8 +301,7 @@ extension TCPTranslator where Sockets: ~Copyable {
     }
 
     private func longestRest(_ connection: TCPConnection) -> Int64 {
-        if connection.flight == 0 { return TCPTranslator.longestRest }
-        return connection.events.contains(.leftInQueue) ? TCPTranslator.longestRestInBulk : TCPTranslator.longestRestInFlight
+        connection.flight > 0 && connection.events.contains(.leftInQueue) ? TCPTranslator.longestRestInFlight : TCPTranslator.longestRest
     }
 
     /// Takes from the socket's queue what the guest has. False where nothing of it lies there.

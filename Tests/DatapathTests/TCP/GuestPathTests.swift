@@ -186,7 +186,7 @@ import Wire
         script.runRound()
         script.guest("A", seq: 1, ack: isMuch ? 39_981 : 5981, window: 65_535)
         _ = script.round()
-        if !isMuch { _ = script.pass(50) }
+        if !isMuch { _ = script.pass(220) }
         #expect(script.connection().queueStart - script.connection().unacknowledged == 0)
     }
 }
