@@ -68,11 +68,10 @@ public enum UnixSocket {
 
     /// A socket bound to `path`, in place of what a process left behind that has ended. nil where somebody else is.
     public static func take(_ kind: Kind, _ path: String, isPrivate: Bool = false) throws(Errno) -> Descriptor? {
-        var found = try holder(of: path, for: kind)
-        let lock = found == .stale ? folderLock(of: path) : nil
+        if try holder(of: path, for: kind) == .somebody { return nil }
+        let lock = folderLock(of: path)
         defer { lock?.close() }
-        if lock != nil { found = try holder(of: path, for: kind) }
-        switch found {
+        switch try holder(of: path, for: kind) {
         case .somebody: return nil
         case .stale: try remove(path)
         case .nobody: break
@@ -85,7 +84,7 @@ public enum UnixSocket {
         }
     }
 
-    /// Of two processes that start at once and find the same stale socket, the second would remove what the first has just put in its place: so they do it one after
+    /// Of two processes that start at once and find the same stale socket, the second would remove what the first has just put in its place, or is about to (the kernel makes the file first): so they do it one after
     /// the other. nil where the folder cannot be read, or others hold its lock for longer than that takes (a fifth of a second).
     private static func folderLock(of path: String) -> Descriptor? {
         let name = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."

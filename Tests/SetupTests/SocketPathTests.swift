@@ -48,6 +48,8 @@ import Testing
             let path = "\(directory)/s"
             for _ in 0..<50 {
                 try UnixSocket.bind(.stream, to: path).close()
+                // Processes that other tests start have it for a moment.
+                for _ in 0..<5000 where try UnixSocket.holder(of: path, for: .stream) != .stale { usleep(1000) }
                 let taken = Mutex<[Descriptor]>([])
                 DispatchQueue.concurrentPerform(iterations: 8) { _ in
                     guard let socket = try? UnixSocket.take(.stream, path) else { return }
