@@ -49,7 +49,8 @@ import Testing
             for _ in 0..<50 {
                 try UnixSocket.bind(.stream, to: path).close()
                 // Processes that other tests start have it for a moment.
-                for _ in 0..<5000 where try UnixSocket.holder(of: path, for: .stream) != .stale { usleep(1000) }
+                var patience = 5000
+                while patience > 0, try UnixSocket.holder(of: path, for: .stream) != .stale { (_, patience) = (usleep(1000), patience - 1) }
                 let taken = Mutex<[Descriptor]>([])
                 DispatchQueue.concurrentPerform(iterations: 8) { _ in
                     guard let socket = try? UnixSocket.take(.stream, path) else { return }

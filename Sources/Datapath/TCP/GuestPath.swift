@@ -133,12 +133,13 @@ struct GuestPath: BitwiseCopyable {
     static var patienceWithTwo: Int64 { 10 }
 
     @_noAllocation @_noLocks
-    static func isTwo(flight: Int, segment: Int) -> Bool { flight > segment && flight <= 2 * segment }
+    static func isTwo(flight: Int, segment: Int) -> Bool { segments(flight, segment) == 2 }
 
     /// Equal answers that tell of a loss: three, or as many as there can be where little is in flight (RFC 5827).
     @_noAllocation @_noLocks
     static func duplicates(flight: Int, segment: Int) -> Int {
-        let segments = (flight + segment - 1) / max(segment, 1)
-        return segments == 3 ? 2 : 3
+        segments(flight, segment) == 3 ? 2 : 3
     }
+
+    private static func segments(_ flight: Int, _ segment: Int) -> Int { (flight + segment - 1) / max(segment, 1) }
 }

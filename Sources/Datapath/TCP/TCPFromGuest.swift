@@ -132,8 +132,7 @@ extension TCPTranslator where Sockets: ~Copyable {
         let advance = acknowledgment - table[index].unacknowledged
         if acknowledgment > table[index].next { table[index].guestPath.hasKept() }
         table[index].guestPath.answered(acknowledgment, now: now)
-        table[index].guestPath.acknowledged(
-            advance, segment: segment, isRepairing: table[index].next < table[index].highest)
+        table[index].guestPath.acknowledged(advance, segment: segment, isRepairing: table[index].next < table[index].highest)
         table[index].unacknowledged = acknowledgment
         if table[index].next < acknowledgment { table[index].next = acknowledgment }
         table[index].duplicateAcknowledgements = 0
@@ -184,10 +183,9 @@ extension TCPTranslator where Sockets: ~Copyable {
         startRetransmitTimer(index, now: now)
     }
 
-    /// Everything from the first missing byte on is sent again.
+    /// As to a guest that keeps nothing behind what is missing.
     private mutating func goBack(_ index: Int) {
-        table[index].events.remove(.recovering)
-        table[index].next = table[index].unacknowledged
+        sendAllAgain(index)
         table[index].guestPath.goBack(segment: Int(table[index].segmentSize))
     }
 

@@ -359,6 +359,12 @@ extension TCPTranslator where Sockets: ~Copyable {
 
     // MARK: Sending again
 
+    /// Everything from the first missing byte on goes again, the first segment no more often than the rest.
+    mutating func sendAllAgain(_ index: Int) {
+        table[index].events.subtract([.recovering, .resendsFirst])
+        table[index].next = table[index].unacknowledged
+    }
+
     /// Sends the first unacknowledged segment again and nothing else; `next` stays. False when the connection is gone.
     private mutating func resendFirst<Link: GuestLink & ~Copyable>(_ index: Int, _ port: inout GuestPort<Link>, now: Int64) -> Bool {
         table[index].events.remove(.resendsFirst)

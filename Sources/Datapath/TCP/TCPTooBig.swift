@@ -37,11 +37,10 @@ extension TCPTranslator where Sockets: ~Copyable {
     private mutating func resendAll(_ index: Int, now: Int64) {
         // A closed window has its own time, and sends all again when it opens.
         guard table[index].guestWindow > 0, !table[index].events.contains(.probing) else { return }
-        table[index].events.subtract([.recovering, .resendsFirst])
+        sendAllAgain(index)
         table[index].duplicateAcknowledgements = 0
         table[index].retransmissions = 0
         table[index].guestPath.lostForItsLength()
-        table[index].next = table[index].unacknowledged
         startRetransmitTimer(index, now: now)
         touch(index)
     }
